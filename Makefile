@@ -1,0 +1,42 @@
+# labelnoise: every command a user needs. `make` alone lists them.
+SHELL := /bin/bash
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+  $$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+
+# What `make train` runs where ARGS does not say otherwise.
+JOB = $(if $(findstring dataset=,$(ARGS)),,dataset=digits) $(if $(findstring loss=,$(ARGS)),,loss=nce_agce) \
+  $(if $(findstring noise=,$(ARGS)),,noise=sym rate=0.4)
+
+.DEFAULT_GOAL := help
+.PHONY: help install train test test-slow check format
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
+
+# The stamp is written last: an environment without it was interrupted half-way and is made again.
+.venv/installed: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or newer with venv on PATH (set PYTHON=/path/to/python3)"; exit 1; }
+	@test -f $@ || rm -rf .venv
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@rm -f $@
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+install: .venv/installed  ## make .venv with everything in it
+
+train: install  ## train on digits in seconds; make train ARGS="dataset=cifar10 loss=agce noise=asym rate=0.4"
+	@$(BIN)/python train.py $(JOB) results=runs/first force=true $(ARGS)
+	@$(if $(ARGS),,$(BIN)/python scripts/baseline.py $(JOB) results=runs/first force=true)
+
+test: install  ## the tests, under 3 minutes, no downloads
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+test-slow: install  ## the tests that take minutes
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+
+check: install  ## ruff and mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+format: install  ## let ruff rewrite what it can
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .

@@ -1,0 +1,196 @@
+"""Configurations: composing them, checking them before anything is read, and saying in one line what is wrong with one."""
+
+import difflib
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import hydra
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
+
+from labelnoise.records import EFFECTIVE, INCIDENTAL
+
+_installed = Path(__file__).parent / "configs"  # in a wheel; in a checkout they stand at the top
+CONFIGS = _installed if _installed.is_dir() else Path(__file__).resolve().parents[2] / "configs"
+
+# Keys that exist to be interpolated; they may be left unread, but nothing may be added below them.
+HELPERS = ("tuned", "tuned_row", "regime", "seed", "focal_detach")
+
+
+def compose(overrides: list[str]) -> DictConfig:
+    """The configuration that `python train.py <overrides>` runs. Reads no data.
+
+    Raises:
+        ValueError: an override is wrong; one line says which and what is allowed.
+    """
+    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3", job_name="train"):
+        try:
+            return hydra.compose("train", overrides=list(overrides))
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ValueError(explain(error, list(overrides))) from None
+
+
+# --------------------------------------------------------------------------------------------------------- checking
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse a configuration with a value out of range, a missing value or a key that nothing reads.
+
+    Raises:
+        ValueError: names the key, its value and what is allowed.
+    """
+    try:
+        _check_options(cfg)
+        _check_all_read(cfg)
+        for where, node in _targets(cfg):
+            _check_arguments(where, node)
+    except OmegaConfBaseException as error:
+        raise ValueError(explain(error, [], cfg)) from None
+
+
+def _whole(low: int, high: int = 2**32 - 1) -> tuple[Callable[[Any], bool], str]:
+    return (
+        lambda v: isinstance(v, int) and not isinstance(v, bool) and low <= v <= high,
+        f"a whole number from {low}" + (f" to {high}" if high < 2**32 - 1 else ""),
+    )
+
+
+def _number(test: Callable[[float], bool], allowed: str) -> tuple[Callable[[Any], bool], str]:
+    return lambda v: isinstance(v, int | float) and not isinstance(v, bool) and test(v), allowed
+
+
+_SWITCH = (lambda v: isinstance(v, bool), "true or false")
+_OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "rate": _number(lambda v: 0 <= v <= 1, "a number from 0 to 1"),
+    **dict.fromkeys(("seed", "seed_noise", "seed_init", "seed_data", "num_val", "num_trusted"), _whole(0)),
+    "epochs": _whole(1),
+    "batch_size": _whole(2),
+    "eval_every": _whole(1),
+    "clip_norm": (lambda v: v is None or _number(lambda n: n > 0, "")[0](v), "a number above 0, or null"),
+    "precision": (lambda v: v in ("auto", "float32", "bfloat16"), "auto, float32 or bfloat16"),
+    "device": (lambda v: re.fullmatch(r"auto|cpu|cuda(:\d+)?", str(v)) is not None, "auto, cpu, cuda or cuda:N"),
+    "threads": (lambda v: v == "auto" or _whole(1)[0](v), "auto or a whole number from 1"),
+    "data_dir": (lambda v: isinstance(v, str) and v != "", "a folder"),
+    "results": (lambda v: isinstance(v, str) and v != "", "a folder"),
+    **dict.fromkeys(("force", "save_model", "focal_detach"), _SWITCH),
+}
+
+
+def _check_options(cfg: DictConfig) -> None:
+    for name, (good, allowed) in _OPTIONS.items():
+        if name in cfg and not OmegaConf.is_missing(cfg, name) and not good(cfg[name]):
+            raise ValueError(f"{name}={cfg[name]}: must be {allowed}")
+
+
+def _check_all_read(cfg: DictConfig) -> None:
+    """Every top-level key is one that `run` reads, or one that some other value interpolates."""
+    interpolated = {match.split(".")[0] for match in re.findall(r"\$\{([\w.]+)", OmegaConf.to_yaml(cfg))}
+    for key in cfg:
+        if key in EFFECTIVE + INCIDENTAL + HELPERS or key in interpolated or OmegaConf.is_missing(cfg, key):
+            continue
+        reason = "this noise has no rate" if key == "rate" else "nothing reads this option"
+        raise ValueError(f"{key}={cfg[key]}: {reason}{_nearest(str(key), _OPTIONS)}")
+
+
+def _targets(node: Any, where: str = "") -> Iterator[tuple[str, DictConfig]]:
+    """Every node that names a `_target_`, with its dotted path."""
+    if not isinstance(node, DictConfig):
+        return
+    if "_target_" in node:
+        yield where, node
+    for key in node:
+        # Raw: a value that cannot be resolved is reported with its own path when the arguments are checked.
+        child = node._get_node(key)
+        if isinstance(child, DictConfig) and not child._is_none():
+            yield from _targets(child, f"{where}.{key}" if where else str(key))
+
+
+def _check_arguments(where: str, node: DictConfig) -> None:
+    """The keys of a node are parameters of what it names, and numbers where those are numbers."""
+    target = hydra.utils.get_object(node["_target_"])
+    parameters = inspect.signature(target).parameters
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    hints = _hints(target)
+    for key in node:
+        if str(key).startswith("_"):
+            continue
+        value = node[key]  # raises where it is missing or cannot be resolved
+        if key not in parameters and not takes_any:
+            raise ValueError(f"{where}.{key}={value}: no such option{_nearest(str(key), parameters)}")
+        if isinstance(value, bool | str) and key in hints and not _accepts(hints[str(key)], value):
+            kind = "true or false" if bool in _types(hints[str(key)]) else "a number"
+            raise ValueError(f"{where}.{key}={value}: must be {kind}")
+
+
+def _hints(target: Any) -> dict[str, Any]:
+    try:
+        return get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    except (NameError, TypeError):
+        return {}
+
+
+def _types(hint: Any) -> set[Any]:
+    """The plain types that a hint allows."""
+    if get_origin(hint) is Union or type(hint).__name__ == "UnionType":
+        return set().union(*(_types(h) for h in get_args(hint)))
+    return {get_origin(hint) or hint}
+
+
+def _accepts(hint: Any, value: bool | str) -> bool:
+    types = _types(hint)
+    numbers_only = bool(types & {int, float, bool}) and not types & {str, Any, object}
+    return not numbers_only or (isinstance(value, bool) and bool in types)
+
+
+def _nearest(name: str, known: Any) -> str:
+    near = difflib.get_close_matches(name, [str(k) for k in known], n=1, cutoff=0.6)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+# --------------------------------------------------------------------------------------------------------- explaining
+
+
+def explain(error: Exception, overrides: list[str], cfg: DictConfig | None = None) -> str:
+    """One line for a user: which option, its value, what is allowed. Hydra's own answers run over many lines."""
+    text = str(error)
+    first = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
+    if isinstance(error, MissingConfigException) and (found := re.search(r"Could not find '(.+)/([^/]+)'", text)):
+        group, option = found.groups()
+        return f"{group}={option}: no such option; one of {', '.join(options(group))}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: not of the form option=value"
+    if isinstance(error, ConfigCompositionException) and (found := re.search(r"Could not override '([^']+)'", text)):
+        key = found.group(1)
+        given = next((o for o in overrides if o.lstrip("+~").split("=")[0].split("@")[0] == key), key)
+        return f"{given}: no such option{_nearest(key, [*_OPTIONS, *_groups()])}"
+    if isinstance(error, MissingMandatoryValue | InterpolationKeyError):
+        return _unresolved(error, first, cfg)
+    return first
+
+
+def _unresolved(error: OmegaConfBaseException, first: str, cfg: DictConfig | None) -> str:
+    key = error.full_key or (re.findall(r"[\w.]+$", first) or ["?"])[0]
+    if "tuned." in first and cfg is not None:
+        card = cfg.get("tuned", {}).get("loss", {})
+        return (
+            f"{key}: this loss has no value for dataset={cfg.dataset.name} (its card has {', '.join(map(str, card))}); "
+            f"give {key}=..."
+        )
+    missing = re.search(r"[Mm]issing mandatory value:? ?(?:node )?'?([\w.]*)", str(error))
+    name = missing.group(1) if missing and missing.group(1) else key
+    if cfg is not None and "rate" in cfg and OmegaConf.is_missing(cfg, "rate") and name.endswith("rate"):
+        return "rate: this noise needs one, such as rate=0.4"
+    return f"{name}: needs a value, {name}=..." if missing else first
+
+
+def _groups() -> list[str]:
+    return sorted(path.name for path in CONFIGS.iterdir() if path.is_dir())
+
+
+def options(group: str) -> list[str]:
+    """The options of a configuration group, by the names of its files."""
+    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))

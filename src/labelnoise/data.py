@@ -1,0 +1,92 @@
+"""What a method may see of the training data: batches and the training set, on the device. No true labels here."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+Augment = Callable[[Tensor, torch.Generator], Tensor]
+
+
+class Batch(NamedTuple):
+    """One step's images.
+
+    Attributes:
+        index: (B,), position in the training set.
+        images: (B, channels, H, W), float32, augmented and normalised.
+        labels: (B,), noisy.
+    """
+
+    index: Tensor
+    images: Tensor
+    labels: Tensor
+
+
+def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """(images / 255 - mean) / std. Shapes: (B, channels, H, W) uint8, (channels, 1, 1) -> float32."""
+    return images.float().div_(255).sub_(mean).div_(std)
+
+
+class TrainSet:
+    """Images and noisy labels on one device, held once, as uint8.
+
+    Args:
+        images: (N, channels, H, W), uint8.
+        labels: (N,), noisy; a method that refines labels keeps its own.
+        num_classes: C.
+        mean, std: of each channel, in [0, 1] units.
+        augment: `(images uint8, generator) -> images uint8`, or None.
+        generator: on the images' device; order and augmentation are drawn from it.
+        trusted: a small set with true labels, cut from the training set, or None.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        num_classes: int,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        augment: Augment | None,
+        generator: torch.Generator,
+        trusted: "TrainSet | None" = None,
+    ) -> None:
+        self._images = images.contiguous(memory_format=torch.channels_last)  # a crop gathers whole pixels
+        self.labels, self.num_classes, self.trusted = labels, num_classes, trusted
+        self._mean = torch.tensor(mean, device=images.device)[:, None, None]
+        self._std = torch.tensor(std, device=images.device)[:, None, None]
+        self._augment, self.generator = augment, generator
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def view(self, index: Tensor) -> Tensor:
+        """A freshly augmented view of the images. Shapes: (B,) -> (B, channels, H, W) float32, normalised."""
+        images = self._images[index]
+        return self._normalised(images if self._augment is None else self._augment(images, self.generator))
+
+    def plain(self, index: Tensor) -> Tensor:
+        """The images as they are. Shapes: (B,) -> (B, channels, H, W) float32, normalised."""
+        return self._normalised(self._images[index])
+
+    def batches(self, size: int, among: Tensor | None = None) -> Iterator[Batch]:
+        """Every image once, in a fresh random order; the last batch is what is left.
+
+        Args:
+            size: images a batch, >= 2. A single image left over joins the batch before it, because batch normalisation
+                cannot train on one image.
+            among: (M,), positions to choose from; all by default.
+        """
+        device = self.labels.device
+        among = torch.arange(len(self), device=device) if among is None else among
+        order = among[torch.randperm(len(among), generator=self.generator, device=device)]
+        parts = list(order.split(size))
+        if len(parts) > 1 and len(parts[-1]) == 1:
+            parts[-2:] = [torch.cat(parts[-2:])]
+        for index in parts:
+            yield Batch(index, self.view(index), self.labels[index])
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        images = normalise(images, self._mean, self._std)
+        return images.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,71 @@
+"""What a data set is: images and true labels as tensors, and the facts that go with them."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+Loaded = TypeVar("Loaded")
+
+
+class Dataset(NamedTuple):
+    """Images and true labels, on the CPU.
+
+    Attributes:
+        name: as in `dataset=`.
+        train_images, test_images: (N, channels, height, width), uint8.
+        train_labels, test_labels: (N,), int64, the true labels.
+        classes: names of the C classes.
+        mean, std: of the training images, for each channel, in [0, 1] units.
+        mistaken_for: (C,), the class that each class is mistaken for (itself: for none), or None if none is published.
+        superclass: (C,), the superclass of each class, or None.
+    """
+
+    name: str
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    mistaken_for: Tensor | None = None
+    superclass: Tensor | None = None
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+
+def pairs(num_classes: int, mistaken_for: dict[int, int]) -> Tensor:
+    """`mistaken_for` as a tensor (C,), each class itself where the dictionary has none."""
+    return torch.tensor([mistaken_for.get(c, c) for c in range(num_classes)])
+
+
+def obtain(name: str, data_dir: str, load: Callable[[], Loaded], damaged: Callable[[], list[str]]) -> Loaded:
+    """What torchvision's loader returns, or one line that says what is missing and how to get it.
+
+    Args:
+        name: of the data set, for the message.
+        data_dir: where it was looked for.
+        load: reads the files, and downloads them where they are missing.
+        damaged: lists the files that are there but are not the published ones.
+    Raises:
+        FileNotFoundError: the files are missing or damaged and could not be downloaded.
+    """
+    fresh = not Path(data_dir).exists()
+    try:
+        return load()
+    except (OSError, RuntimeError, ValueError, AssertionError, EOFError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        wrong = damaged()
+        if fresh:  # torchvision makes folders before it downloads
+            shutil.rmtree(data_dir, ignore_errors=True)
+        state = f"{wrong[0]} is damaged (not the published file)" if wrong else f"not found in data_dir={data_dir}"
+        raise FileNotFoundError(
+            f"dataset={name}: {state}, and downloading it failed ({reason}); put the published files there as torchvision "
+            "lays them out, or point data_dir= or LABELNOISE_DATA at a folder that has them"
+        ) from error

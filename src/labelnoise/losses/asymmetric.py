@@ -1,0 +1,61 @@
+"""Asymmetric losses: robust wherever the true label is the most likely one (clean-label-dominant noise).
+
+Source: Zhou, Liu, Jiang, Gao, Ji 2021, arXiv:2106.03110, section 3.3. All three are decreasing in p_y; they are computed
+from log p_y and log(1 - p_y), so that value and gradient stay finite at saturated logits for every allowed parameter.
+"""
+
+from math import inf, log
+
+import torch
+from torch import Tensor
+
+from labelnoise.losses.base import in_range, log_complement_of_label, log_prob_of_label
+
+
+def _log_sum(offset: float, log_term: Tensor) -> Tensor:
+    """log(offset + exp(log_term)); the gradient is finite at offset 0 too."""
+    return torch.logaddexp(log_term.new_full((), log(offset) if offset > 0 else -inf), log_term)
+
+
+def agce(logits: Tensor, labels: Tensor, a: float, q: float) -> Tensor:
+    """Asymmetric generalized cross-entropy, ((a + 1)^q - (a + p_y)^q) / q.
+
+    Shapes: logits (B, C), labels (B,) -> (B,), >= 0.
+    Args:
+        a: >= 0. q: > 0.
+    Raises:
+        ValueError: a or q out of range.
+    Source: Zhou et al. 2021, arXiv:2106.03110, definition of AGCE.
+    """
+    in_range("a", a, 0)
+    in_range("q", q, 0, open_low=True)
+    return ((a + 1) ** q - (q * _log_sum(a, log_prob_of_label(logits, labels))).exp()) / q
+
+
+def aul(logits: Tensor, labels: Tensor, a: float, q: float) -> Tensor:
+    """Asymmetric unhinged loss, ((a - p_y)^q - (a - 1)^q) / q.
+
+    Shapes: logits (B, C), labels (B,) -> (B,), >= 0.
+    Args:
+        a: >= 1. q: > 0, the paper's p, named as in the released code.
+    Raises:
+        ValueError: a or q out of range.
+    Source: Zhou et al. 2021, arXiv:2106.03110, definition of AUL.
+    """
+    in_range("a", a, 1)
+    in_range("q", q, 0, open_low=True)
+    return ((q * _log_sum(a - 1, log_complement_of_label(logits, labels))).exp() - (a - 1) ** q) / q
+
+
+def ael(logits: Tensor, labels: Tensor, a: float) -> Tensor:
+    """Asymmetric exponential loss, exp(-p_y / a).
+
+    Shapes: logits (B, C), labels (B,) -> (B,), in [exp(-1/a), 1].
+    Args:
+        a: > 0.
+    Raises:
+        ValueError: a out of range.
+    Source: Zhou et al. 2021, arXiv:2106.03110, definition of AEL.
+    """
+    in_range("a", a, 0, open_low=True)
+    return (-log_prob_of_label(logits, labels).exp() / a).exp()

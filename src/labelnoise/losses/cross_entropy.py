@@ -1,0 +1,13 @@
+"""Cross-entropy: the loss that memorises."""
+
+from torch import Tensor
+
+from labelnoise.losses.base import log_prob_of_label
+
+
+def ce(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy, -log p_y.
+
+    Shapes: logits (B, C), labels (B,) -> (B,), in nats.
+    """
+    return -log_prob_of_label(logits, labels)

@@ -1,0 +1,51 @@
+"""What networks share: the split into features and head, the module between convolutions, the papers' first weights.
+
+A network is made by a function `(num_classes, channels, size) -> Network` for images of `channels` x `size` x `size`.
+"""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Network(nn.Module):
+    """A body that gives features and a linear head that gives logits.
+
+    `features(images (B, channels, H, W)) -> (B, D)`, `head(features) -> (B, C)`, and the network itself is both.
+    """
+
+    def __init__(self, body: nn.Module, head: nn.Linear) -> None:
+        super().__init__()
+        self.body, self.head = body, head
+
+    def features(self, images: Tensor) -> Tensor:
+        return self.body(images)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.features(images))
+
+
+class BatchNormReLU(nn.BatchNorm2d):
+    """Batch normalisation and ReLU, then 2x2 max-pooling if `pool`: what stands between two convolutions.
+
+    Shapes: (B, channels, H, W) -> the same, or (B, channels, H // 2, W // 2).
+    """
+
+    def __init__(self, channels: int, pool: bool = False) -> None:
+        super().__init__(channels)
+        self.pool = pool
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(super().forward(x))
+        return F.max_pool2d(x, 2) if self.pool else x
+
+
+def kaiming_xavier_(network: nn.Module) -> None:
+    """Kaiming-uniform convolutions (fan-in, ReLU) and Xavier-uniform linear weights; biases as PyTorch draws them.
+
+    Source: the code released with Ma et al. 2020 (arXiv:2006.13554) and Zhou et al. 2021 (arXiv:2106.03110).
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_uniform_(module.weight, mode="fan_in", nonlinearity="relu")
+        elif isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)

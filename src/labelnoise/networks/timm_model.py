@@ -1,0 +1,99 @@
+"""Any timm network, fitted to small images."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class TimmNetwork(nn.Module):
+    """A timm model split into `features(images) -> (B, D)` and `head(features) -> (B, C)`."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def features(self, images: Tensor) -> Tensor:
+        return self.model.forward_head(self.model.forward_features(images), pre_logits=True)
+
+    def head(self, features: Tensor) -> Tensor:
+        classifier = self.model.get_classifier()
+        if isinstance(classifier, nn.Conv2d):  # some networks classify by a 1x1 convolution
+            features = features[:, :, None, None]
+        return classifier(features).flatten(1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.features(images))
+
+
+def timm_model(num_classes: int, channels: int, size: int, model: str) -> TimmNetwork:
+    """The timm network of that name for images of `channels` x `size` x `size`.
+
+    Tried in turn: patches of an eighth of the image, smaller patches, the image size alone, the network as it is; the
+    stem of a ResNet becomes 3x3 with stride 1 and loses its pooling. The first that runs and keeps a feature map above
+    1x1 is taken, or else the first that runs.
+
+    Args:
+        model: a name in `timm.list_models()`.
+    Raises:
+        ValueError: timm has no such network, or none of the fits runs on such images.
+    """
+    import timm
+
+    if not timm.is_model(model):
+        near = timm.list_models(f"*{model.split('_')[0]}*")[:5]
+        raise ValueError(
+            f"network.model={model}: timm has no such network" + (f"; near: {', '.join(near)}" if near else "")
+        )
+    patch = max(size // 8, 1)
+    fits: list[dict[str, Any]] = [
+        {"img_size": size, "patch_size": patch},
+        {"img_size": size, "patch_size": max(patch // 2, 1), "window_size": size // 8},
+        {"img_size": size},
+        {"patch_size": max(patch // 2, 1)},
+        {},
+    ]
+    fallback, reason = None, ""
+    for fit in fits:
+        try:
+            built = timm.create_model(model, num_classes=num_classes, in_chans=channels, **fit)
+            _small_stem(built, channels)
+            network = TimmNetwork(built)
+            if not _runs(network, num_classes, channels, size):
+                continue
+            if _map_size(network, channels, size) > 1:
+                return network
+            fallback = fallback or network
+        except Exception as error:  # timm's networks refuse a size in many ways
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+    if fallback is not None:
+        return fallback
+    raise ValueError(f"network.model={model}: cannot be built for {channels}x{size}x{size} images ({reason})")
+
+
+def _small_stem(model: Any, channels: int) -> None:
+    stem = getattr(model, "conv1", None)
+    if isinstance(stem, nn.Conv2d) and isinstance(getattr(model, "maxpool", None), nn.MaxPool2d):
+        model.conv1 = nn.Conv2d(channels, stem.out_channels, 3, padding=1, bias=stem.bias is not None)
+        model.maxpool = nn.Identity()
+
+
+@torch.no_grad()
+def _runs(network: TimmNetwork, num_classes: int, channels: int, size: int) -> bool:
+    """Whether the network, and the network in its two parts, gives logits of the right shape."""
+    images = torch.zeros(2, channels, size, size)
+    network.eval()
+    features = network.features(images)
+    good = features.dim() == 2 and network.head(features).shape == (2, num_classes)
+    good = good and torch.allclose(network.head(features), network.model(images), atol=1e-4)
+    network.train()
+    return good
+
+
+@torch.no_grad()
+def _map_size(network: TimmNetwork, channels: int, size: int) -> int:
+    """Pixels or tokens that are left before the head."""
+    network.eval()
+    features = network.model.forward_features(torch.zeros(1, channels, size, size))
+    network.train()
+    return features.shape[1] if features.dim() == 3 else features[0].numel() // network.model.num_features

@@ -1,0 +1,28 @@
+"""Asymmetric (class-dependent) noise: a class is mistaken for the one that looks like it."""
+
+import numpy as np
+from torch import Tensor
+
+from labelnoise.noise.base import Facts, check_rate, flip_exactly
+
+
+def asymmetric(facts: Facts, seed: int, rate: float) -> Tensor:
+    """round(rate * n) of each class's n images get the class that theirs is mistaken for, drawn on the true labels.
+
+    Shapes: -> (N,), int64.
+    Args:
+        rate: fraction of wrong labels within each class that is mistaken for another, 0 to 1.
+    Raises:
+        ValueError: rate out of range, or a data set for which no such pairs are known.
+    Source: Patrini et al. 2017, arXiv:1609.03683, section 5, which names the pairs of MNIST and CIFAR-10 and, on
+        CIFAR-100, the next class within each superclass.
+    Differs: widely used code flips CIFAR-10's classes one after the other on labels already flipped, and CIFAR-100's
+        inside alphabetical blocks of five; `asym_zhou2021` reproduces that.
+    """
+    check_rate(rate)
+    if facts.mistaken_for is None:
+        raise ValueError(f"noise=asym: {facts.name} has no published asymmetric pairs; use sym, pairflip or instance")
+    mistaken_for = facts.mistaken_for.numpy()
+    return flip_exactly(
+        facts.train_labels, rate, facts.num_classes, np.random.RandomState(seed), lambda c, n: mistaken_for[c]
+    )

@@ -1,0 +1,67 @@
+"""What noise functions share: the facts they read, the check of a rate, and flipping an exact share of each class.
+
+A noise function maps `(facts, seed)` to noisy labels (N,), int64 on the CPU. It draws from numpy's RandomState, whose
+streams are frozen: the same seed gives the same labels on every platform and version.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Facts(Protocol):
+    """What a noise function may know of a data set.
+
+    Attributes:
+        name: the data set's name.
+        train_images: (N, channels, height, width), uint8.
+        train_labels: (N,), int64, the true labels.
+        num_classes: C.
+        mistaken_for: (C,), the class that each class is mistaken for, itself if for none; None where unknown.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def train_images(self) -> Tensor: ...
+    @property
+    def train_labels(self) -> Tensor: ...
+    @property
+    def num_classes(self) -> int: ...
+    @property
+    def mistaken_for(self) -> Tensor | None: ...
+
+
+def check_rate(rate: float, low: float = 0.0, high: float = 1.0) -> None:
+    """Refuse a rate outside [low, high].
+
+    Raises:
+        ValueError: names the rate and what is allowed.
+    """
+    if not isinstance(rate, int | float) or isinstance(rate, bool) or not low <= rate <= high:
+        raise ValueError(f"rate={rate}: must be a number from {low:g} to {high:g}")
+
+
+def flip_exactly(
+    true_labels: Tensor,
+    rate: float,
+    num_classes: int,
+    random: np.random.RandomState,
+    target: Callable[[int, int], np.ndarray | int],
+) -> Tensor:
+    """Give round(rate * n) of each class's n images another label.
+
+    Args:
+        true_labels: (N,).
+        rate: fraction of each class.
+        target: `(class, count)` -> the labels that `count` images of that class get; the class itself: none flips.
+    """
+    labels = true_labels.numpy().copy()
+    for c in range(num_classes):
+        members = np.flatnonzero(true_labels.numpy() == c)
+        flipped = random.permutation(members)[: round(rate * len(members))]
+        labels[flipped] = target(c, len(flipped))
+    return torch.from_numpy(labels)

@@ -1,0 +1,59 @@
+"""Labels that are there already: the data set's own, or a user's file."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from labelnoise.noise.base import Facts
+
+
+def given(facts: Facts, seed: int) -> Tensor:
+    """The data set's labels as they are. Shapes: -> (N,), int64."""
+    return facts.train_labels.clone()
+
+
+def from_file(facts: Facts, seed: int, path: str) -> Tensor:
+    """The user's own labels of the training images, one class number for each image in the data set's order.
+
+    Shapes: -> (N,), int64.
+    Args:
+        path: .npy (an array of N whole numbers), .csv (one number a line, or the last column; a heading is skipped) or
+            .json (a list).
+    Raises:
+        ValueError: another kind of file, one that cannot be read, of another length, or with labels out of range.
+    """
+    wanted = len(facts.train_labels)
+    try:
+        labels = np.asarray(_READERS[Path(path).suffix](Path(path)))
+    except KeyError:
+        raise ValueError(f"noise.path={path}: must end in one of {', '.join(_READERS)}") from None
+    except FileNotFoundError:
+        raise ValueError(f"noise.path={path}: no such file") from None
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"noise.path={path}: cannot be read as labels ({error})") from None
+    if labels.shape != (wanted,):
+        raise ValueError(f"noise.path={path}: has shape {labels.shape}, must be ({wanted},), a label for each image")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"noise.path={path}: holds {labels.dtype} values, must be whole numbers")
+    outside = labels[(labels < 0) | (labels >= facts.num_classes)]
+    if len(outside):
+        raise ValueError(f"noise.path={path}: has label {outside[0]}, must be 0 to {facts.num_classes - 1}")
+    return torch.from_numpy(labels.astype(np.int64))
+
+
+def _read_csv(path: Path) -> list[int]:
+    rows = [row for row in csv.reader(path.read_text().splitlines()) if row]
+    if rows and not rows[0][-1].strip().lstrip("-").isdigit():
+        rows = rows[1:]
+    return [int(row[-1]) for row in rows]
+
+
+_READERS = {
+    ".npy": lambda path: np.load(path, allow_pickle=False),
+    ".csv": _read_csv,
+    ".json": lambda path: json.loads(path.read_text()),
+}

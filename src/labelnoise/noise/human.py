@@ -1,0 +1,62 @@
+"""CIFAR-10N and CIFAR-100N: labels that people gave."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from labelnoise.noise.base import Facts
+
+FILES = {
+    "cifar10": (
+        "CIFAR-10_human.pt",
+        {
+            "worse": "worse_label",
+            "aggre": "aggre_label",
+            "random1": "random_label1",
+            "random2": "random_label2",
+            "random3": "random_label3",
+        },
+    ),
+    "cifar100": ("CIFAR-100_human.pt", {"noisy": "noisy_label"}),
+}
+
+
+def human(facts: Facts, seed: int, labels: str, data_dir: str) -> Tensor:
+    """The human annotations of a CIFAR training set, as published.
+
+    Shapes: -> (N,), int64.
+    Args:
+        labels: worse, aggre, random1, random2 or random3 on CIFAR-10; noisy on CIFAR-100.
+        data_dir: folder that holds cifar-n/CIFAR-10_human.pt and cifar-n/CIFAR-100_human.pt.
+    Raises:
+        ValueError: another data set or set of labels, or a file that is damaged or of other images.
+        FileNotFoundError: the published file is not there; the message says where to get it.
+    Source: Wei et al. 2022, arXiv:2110.12088 (CC BY-NC 4.0).
+    """
+    if facts.name not in FILES:
+        raise ValueError(f"noise=human: only for dataset={' and '.join(FILES)}, not {facts.name}")
+    file, keys = FILES[facts.name]
+    if labels not in keys:
+        raise ValueError(f"noise.labels={labels}: must be one of {', '.join(keys)} on {facts.name}")
+    path = Path(data_dir) / "cifar-n" / file
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"noise=human: {path} is not there; get {file} from github.com/UCSC-REAL/cifar-10-100n (data/) and put it there"
+        )
+    table = _load(path)
+    if not np.array_equal(table.get("clean_label"), facts.train_labels.numpy()):
+        raise ValueError(f"noise=human: {path} is damaged: its clean labels are not {facts.name}'s")
+    return torch.from_numpy(np.asarray(table[keys[labels]], dtype=np.int64))
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    """The published dictionary of arrays, with nothing but numpy's array types allowed in it."""
+    allowed = [np.ndarray, np.dtype, type(np.dtype(np.int64)), np._core.multiarray._reconstruct]
+    aliases = [(np._core.multiarray._reconstruct, "numpy.core.multiarray._reconstruct")]
+    try:
+        with torch.serialization.safe_globals([*allowed, *aliases]):
+            return torch.load(path, weights_only=True)
+    except Exception as error:
+        raise ValueError(f"noise=human: {path} cannot be read ({str(error).splitlines()[0]})") from None

@@ -1,0 +1,58 @@
+"""Part-dependent instance noise: what an image shows decides whether and how it is mislabelled."""
+
+import numpy as np
+import torch
+from scipy.optimize import brentq
+from scipy.special import softmax
+from scipy.stats import truncnorm
+from torch import Tensor
+
+from labelnoise.noise.base import Facts, check_rate
+
+SPREAD = 0.1  # standard deviation of the images' own rates
+
+
+def instance(facts: Facts, seed: int, rate: float) -> Tensor:
+    """Each image i of class y draws its label once: wrong with probability q_i, and then class k with softmax(x_i W_y)_k.
+
+    q_i follows a normal distribution of standard deviation 0.1 truncated to [0, 1], its location shifted so that the
+    mean is `rate`. x_i are the pixels in [0, 1], W_y (pixels x classes) is standard normal, one for each class, and the
+    softmax runs over the classes other than y.
+
+    Shapes: -> (N,), int64.
+    Args:
+        rate: mean fraction of wrong labels, 0.05 to 0.9.
+    Raises:
+        ValueError: rate out of range.
+    Source: Xia et al. 2020, arXiv:2006.07836, algorithm 2.
+    Differs: the paper leaves the mean of the truncated distribution where it falls; here it is `rate`.
+    """
+    check_rate(rate, 0.05, 0.9)
+    random = np.random.RandomState(seed)
+    true_labels, classes = facts.train_labels.numpy(), facts.num_classes
+    q = _image_rates(rate, random.random_sample(len(true_labels)))
+    wrong = random.random_sample(len(true_labels)) < q
+    which = random.random_sample(len(true_labels))
+    pixels = facts.train_images.flatten(1).numpy()
+    labels = true_labels.copy()
+    for y in range(classes):
+        W = random.standard_normal((pixels.shape[1], classes))
+        members = np.flatnonzero(wrong & (true_labels == y))
+        scores = pixels[members].astype(np.float64) / 255 @ W
+        scores[:, y] = -np.inf
+        # The draw is the first class at which the cumulative probability passes a uniform number; never class y, whose
+        # share is zero, and the last other class where rounding leaves the sum below the number.
+        cumulative = softmax(scores, axis=1).cumsum(axis=1)
+        draw = (cumulative <= which[members, None]).sum(axis=1)
+        labels[members] = np.minimum(draw, classes - 1 - (y == classes - 1))
+    return torch.from_numpy(labels)
+
+
+def _image_rates(rate: float, uniform: np.ndarray) -> np.ndarray:
+    """Inverse-CDF draws (N,) from the truncated normal with mean `rate`."""
+
+    def truncated(location: float) -> object:
+        return truncnorm((0 - location) / SPREAD, (1 - location) / SPREAD, loc=location, scale=SPREAD)
+
+    location = brentq(lambda m: truncated(m).mean() - rate, rate - 2, rate + 2)  # type: ignore[attr-defined]
+    return truncated(location).ppf(uniform)  # type: ignore[attr-defined]

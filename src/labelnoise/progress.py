@@ -1,0 +1,93 @@
+"""What a run shows while it trains: a progress bar on a terminal, a plain line an epoch elsewhere, or nothing."""
+
+import sys
+import time
+from collections.abc import Callable
+
+Row = dict[str, float | None]
+
+
+class Quiet:
+    """Shows nothing. Also the interface: a context manager that is told of every step and every epoch."""
+
+    def __enter__(self) -> "Quiet":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def step(self) -> None: ...
+
+    def epoch(self, row: Row) -> None: ...
+
+
+class Lines(Quiet):
+    """One line an epoch, for logs; at most one every two seconds, and the last."""
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs, self._done, self._started, self._shown = epochs, 0, time.monotonic(), 0.0
+
+    def epoch(self, row: Row) -> None:
+        self._done += 1
+        now = time.monotonic()
+        if now - self._shown < 2 and self._done < self._epochs:
+            return
+        self._shown = now
+        left = (now - self._started) / self._done * (self._epochs - self._done)
+        print(f"epoch {self._done}/{self._epochs}  {summary(row)}  {duration(left)} left", flush=True)
+
+
+class Bar(Quiet):
+    """A rich progress bar over all steps, with the last epoch's loss and accuracy and the time left."""
+
+    def __init__(self, epochs: int, steps: int) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._epochs, self._done = epochs, 0
+        self._bar = Progress(
+            TextColumn("epoch {task.fields[done]}/{task.fields[epochs]}"),
+            BarColumn(),
+            TextColumn("{task.fields[summary]}"),
+            TimeRemainingColumn(),
+            refresh_per_second=4,
+        )
+        self._task = self._bar.add_task("train", total=epochs * steps, done=0, epochs=epochs, summary="")
+
+    def __enter__(self) -> "Bar":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def step(self) -> None:
+        self._bar.advance(self._task)
+
+    def epoch(self, row: Row) -> None:
+        self._done += 1
+        self._bar.update(self._task, done=self._done, summary=summary(row))
+
+
+def show(epochs: int, steps: int, quiet: bool) -> Quiet:
+    """The display that suits the output."""
+    if quiet:
+        return Quiet()
+    return Bar(epochs, steps) if sys.stdout.isatty() else Lines(epochs)
+
+
+def summary(row: Row) -> str:
+    """An epoch in a few words."""
+    shown: list[tuple[str, str, Callable[[float], str]]] = [
+        ("train_loss", "loss", lambda v: f"{v:.4f}"),
+        ("test_acc", "test", lambda v: f"{v:.1%}"),
+        ("acc_wrong_given", "memorised", lambda v: f"{v:.1%}"),
+    ]
+    values = ((word, row.get(name), form) for name, word, form in shown)
+    return "  ".join(f"{word} {form(value)}" for word, value, form in values if value is not None)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as 45 s, 3 min or 2 h 10 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

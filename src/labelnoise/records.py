@@ -1,0 +1,194 @@
+"""The record of a run: what was run, what came out, and where. One compact JSON, `<results>/<run_id>.json`.
+
+Top-level keys: run_id, config, noise, metrics, history, environment. The first five repeat bit for bit on the same kind of
+processor with the same versions, precision and number of threads; whatever varies otherwise is in environment.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+Record = dict[str, Any]
+
+KEYS = ("run_id", "config", "noise", "metrics", "history", "environment")
+
+# What `run` reads and what decides the outcome: the effective configuration, and with it the run's id.
+EFFECTIVE = (
+    "dataset",
+    "noise",
+    "loss",
+    "network",
+    "optimizer",
+    "schedule",
+    "method",
+    "epochs",
+    "batch_size",
+    "clip_norm",
+    "precision",
+    "eval_every",
+    "num_val",
+    "num_trusted",
+    "seed_noise",
+    "seed_init",
+    "seed_data",
+)
+# What `run` reads besides: where and how, not what.
+INCIDENTAL = ("device", "threads", "data_dir", "results", "force", "save_model", "tracker")
+
+# A key at its neutral value is left out of the id, so that a key added later changes no id made before.
+NEUTRAL: dict[str, Any] = {"eval_every": 1, "num_val": 0, "num_trusted": 0}
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+COMMITTED = REPOSITORY / "results" / "runs"
+
+
+def effective(cfg: DictConfig) -> dict[str, Any]:
+    """The configuration that decides the outcome, resolved: no folders, and a file by its content's hash.
+
+    Raises:
+        omegaconf.errors.OmegaConfBaseException: a value is missing.
+        ValueError: a file that a `path` names cannot be read.
+    """
+    chosen = {key: OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)[key] for key in EFFECTIVE}  # type: ignore[index, call-overload]
+    return {key: _by_content(value, key) for key, value in chosen.items()}
+
+
+def _by_content(value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        return value
+    kept = {}
+    for key, inner in value.items():
+        if key == "data_dir":
+            continue
+        if key == "path":
+            try:
+                inner = "sha256:" + hashlib.sha256(Path(inner).read_bytes()).hexdigest()[:16]
+            except OSError as error:
+                raise ValueError(f"{where}.path={inner}: cannot be read ({error.strerror})") from None
+        kept[key] = _by_content(inner, f"{where}.{key}")
+    return kept
+
+
+def run_id(config: dict[str, Any]) -> str:
+    """First 12 hex digits of the sha256 of the effective configuration as sorted JSON, without neutral values."""
+    told = {key: value for key, value in config.items() if key not in NEUTRAL or value != NEUTRAL[key]}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def find(identifier: str, results: str | Path) -> Record | None:
+    """The record of that id in `results`, else among the committed ones; None where there is none."""
+    for folder in (Path(results), COMMITTED):
+        path = folder / f"{identifier}.json"
+        if path.is_file():
+            return load(path)
+    return None
+
+
+def load(path: Path) -> Record:
+    """Read a record.
+
+    Raises:
+        ValueError: the file is not a whole record.
+    """
+    try:
+        record = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        record = None
+    if not isinstance(record, dict) or tuple(record) != KEYS:
+        raise ValueError(f"{path} is not a whole record; delete it, or run with force=true to replace it")
+    return record
+
+
+def write(record: Record, results: str | Path) -> Path:
+    """Write `<results>/<run_id>.json` in one piece: beside it first, then renamed.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full; nothing is left behind.
+    """
+    lines = (f"{json.dumps(key)}: {json.dumps(record[key], separators=(',', ':'), allow_nan=False)}" for key in KEYS)
+    return write_whole(Path(results) / f"{record['run_id']}.json", ("{" + ",\n".join(lines) + "}\n").encode())
+
+
+def write_whole(path: Path, content: bytes) -> Path:
+    """Write a file so that it is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".", suffix=".part")
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.chmod(0o644)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def check_writable(results: str | Path) -> None:
+    """Refuse a results folder that cannot hold a record, before hours are spent on one.
+
+    Raises:
+        ValueError: names the folder and the reason.
+    """
+    try:
+        write_whole(Path(results) / ".writable", b" " * 65536).unlink()
+    except OSError as error:
+        raise ValueError(f"results={results}: cannot be written ({error.strerror})") from None
+
+
+def environment() -> dict[str, Any]:
+    """Facts about this machine and this copy of the code: commit, versions, processor. No names, no paths."""
+    names = ("labelnoise", "torch", "torchvision", "numpy", "hydra-core", "timm")
+    return {
+        **_commit(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in names},
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+    }
+
+
+def _commit() -> dict[str, Any]:
+    """The commit of the checkout that this code is in; else LABELNOISE_COMMIT; else null. dirty: changes not committed."""
+    if (REPOSITORY / "src" / "labelnoise").is_dir():
+
+        def git(*words: str) -> str:
+            done = subprocess.run(
+                ["git", "-C", str(REPOSITORY), *words], capture_output=True, text=True, check=True, timeout=20
+            )
+            return done.stdout.strip()
+
+        try:
+            dirty = bool(git("status", "--porcelain", "--", ":!results", ":!*.md"))
+            return {"commit": git("rev-parse", "HEAD"), "dirty": dirty}
+        except (OSError, subprocess.SubprocessError):
+            pass
+    return {"commit": os.environ.get("LABELNOISE_COMMIT"), "dirty": None}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,88 @@
+"""Trackers: where else the history goes. The record holds all of it anyway; a tracker is for watching.
+
+A tracker is made by a function `(run_id, config, results) -> Tracker`; what it needs is imported only then.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+Row = dict[str, float | None]
+
+
+class Tracker(NamedTuple):
+    """Attributes: log, called after each epoch (from 1) with the history's row; finish, called once with the metrics."""
+
+    log: Callable[[int, Row], None]
+    finish: Callable[[dict[str, Any]], None]
+
+
+def none(run_id: str, config: dict[str, Any], results: str) -> Tracker:
+    """No tracker."""
+    return Tracker(lambda epoch, row: None, lambda metrics: None)
+
+
+def wandb(run_id: str, config: dict[str, Any], results: str, project: str, mode: str) -> Tracker:
+    """Weights & Biases, in `<results>/wandb`.
+
+    Args:
+        project: name of the project there.
+        mode: offline (no account, no network), online or disabled. Online falls back to offline, saying so, where the
+            service does not answer within 20 seconds or there is no key.
+    Raises:
+        ValueError: another mode.
+    """
+    if mode not in ("offline", "online", "disabled"):
+        raise ValueError(f"tracker.mode={mode}: must be offline, online or disabled")
+    import wandb as client
+
+    folder = Path(results)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def start(mode: Any) -> Any:
+        settings = client.Settings(init_timeout=20, silent=True)
+        return client.init(
+            project=project,
+            name=run_id,
+            config=config,
+            dir=folder,
+            mode=mode,
+            settings=settings,
+            reinit="finish_previous",
+        )
+
+    try:
+        run = start(mode)
+    except (client.errors.UsageError, client.errors.CommError) as error:
+        print(f"tracker=wandb: not online ({str(error).splitlines()[0]}); writing offline instead", file=sys.stderr)
+        run = start("offline")
+
+    def finish(metrics: dict[str, Any]) -> None:
+        run.summary.update({name: value for name, value in metrics.items() if isinstance(value, float)})
+        run.finish()
+
+    return Tracker(lambda epoch, row: run.log({"epoch": epoch, **_known(row)}), finish)
+
+
+def tensorboard(run_id: str, config: dict[str, Any], results: str) -> Tracker:
+    """TensorBoard event files in `<results>/tensorboard/<run_id>`.
+
+    Raises:
+        ValueError: tensorboard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ValueError("tracker=tensorboard: not installed; pip install 'labelnoise[tensorboard]'") from None
+    writer = SummaryWriter(str(Path(results) / "tensorboard" / run_id))
+
+    def log(epoch: int, row: Row) -> None:
+        for name, value in _known(row).items():
+            writer.add_scalar(name, value, epoch)
+
+    return Tracker(log, lambda metrics: writer.close())
+
+
+def _known(row: Row) -> dict[str, float]:
+    return {name: value for name, value in row.items() if value is not None}
