@@ -54,6 +54,7 @@ def run(cfg: DictConfig, quiet: bool = False) -> Record:
         return known
 
     started = time.monotonic()
+    environment = records.environment()  # now: the code may be edited while it runs
     device, precision, threads = _prepare(cfg)
     loss = hydra.utils.instantiate(cfg.loss)
     _try_out(loss)
@@ -89,7 +90,7 @@ def run(cfg: DictConfig, quiet: bool = False) -> Record:
         "noise": facts,
         "metrics": metrics,
         "history": {name: [_rounded(v) for v in column] for name, column in trained.history.items()},
-        "environment": records.environment()
+        "environment": environment
         | {
             "device": _device_name(device),
             "precision": str(precision).removeprefix("torch."),
