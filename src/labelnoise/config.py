@@ -83,7 +83,7 @@ _OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 def _check_options(cfg: DictConfig) -> None:
     for name, (good, allowed) in _OPTIONS.items():
-        if name in cfg and not OmegaConf.is_missing(cfg, name) and not good(cfg[name]):
+        if name in cfg and not good(cfg[name]):
             raise ValueError(f"{name}={cfg[name]}: must be {allowed}")
 
 
@@ -188,7 +188,7 @@ def _unresolved(error: OmegaConfBaseException, first: str, cfg: DictConfig | Non
             f"{key}: this loss has no value for dataset={cfg.dataset.name} (its card has {', '.join(map(str, card))}); "
             f"give {key}=..."
         )
-    if cfg is not None and "rate" in cfg and OmegaConf.is_missing(cfg, "rate") and key.endswith("rate"):
+    if cfg is not None and OmegaConf.is_missing(cfg, "rate") and key.endswith("rate"):
         return "rate: this noise needs one, such as rate=0.4"
     return f"{key}: needs a value, {key}=..." if "issing mandatory value" in first else first
 

@@ -45,26 +45,26 @@ def pairs(num_classes: int, mistaken_for: dict[int, int]) -> Tensor:
     return torch.tensor([mistaken_for.get(c, c) for c in range(num_classes)])
 
 
-def obtain(name: str, data_dir: str, load: Callable[[], Loaded], damaged: Callable[[], list[str]]) -> Loaded:
+def obtain(name: str, folder: Path, load: Callable[[], Loaded], damaged: Callable[[], list[str]]) -> Loaded:
     """What torchvision's loader returns, or one line that says what is missing and how to get it.
 
     Args:
         name: of the data set, for the message.
-        data_dir: where it was looked for.
+        folder: the data set's own, inside data_dir.
         load: reads the files, and downloads them where they are missing.
         damaged: lists the files that are there but are not the published ones.
     Raises:
         FileNotFoundError: the files are missing or damaged and could not be downloaded.
     """
-    fresh = not Path(data_dir).exists()
+    fresh = [path for path in (folder, folder.parent) if not path.exists()]
     try:
         return load()
     except (OSError, RuntimeError, ValueError, AssertionError, EOFError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         wrong = damaged()
-        if fresh:  # torchvision makes folders before it downloads
-            shutil.rmtree(data_dir, ignore_errors=True)
-        state = f"{wrong[0]} is damaged (not the published file)" if wrong else f"not found in data_dir={data_dir}"
+        for path in fresh:  # torchvision makes folders before it downloads
+            shutil.rmtree(path, ignore_errors=True)
+        state = f"{wrong[0]} is damaged (not the published file)" if wrong else f"not found in data_dir={folder.parent}"
         raise FileNotFoundError(
             f"dataset={name}: {state}, and downloading it failed ({reason}); put the published files there as "
             "torchvision lays them out, or point data_dir= or LABELNOISE_DATA at a folder that has them"

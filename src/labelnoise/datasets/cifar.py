@@ -87,12 +87,13 @@ def _read(name: str, kind: str, data_dir: str) -> "tuple[CIFAR10, CIFAR10]":
         train = loader(data_dir, train=True, download=not intact())
         return train, loader(data_dir, train=False)
 
-    return obtain(name, data_dir, load, damaged)
+    return obtain(name, Path(data_dir) / loader.base_folder, load, damaged)
 
 
 def _dataset(name: str, train: "CIFAR10", test: "CIFAR10", **facts: Any) -> Dataset:
     def images(part: "CIFAR10") -> Tensor:
-        return torch.from_numpy(part.data).permute(0, 3, 1, 2)  # torchvision holds (N, height, width, channels)
+        pixels = torch.from_numpy(part.data).permute(0, 3, 1, 2)  # torchvision has (N, height, width, channels)
+        return pixels.contiguous(memory_format=torch.channels_last)  # as a training set keeps them: no second copy
 
     return Dataset(
         name=name,

@@ -64,7 +64,7 @@ def _load(
                 raise ValueError(f"{raw} holds {len(part.data)} images, not {count}")
         return both[0], both[1]
 
-    train, test = obtain(name, data_dir, load, damaged)
+    train, test = obtain(name, raw.parent, load, damaged)
     return Dataset(
         name=name,
         train_images=train.data[:, None],

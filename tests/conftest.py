@@ -1,0 +1,71 @@
+"""What tests share: one thread, the command line in this process, real data where there is some."""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from labelnoise import cli
+from labelnoise.config import options
+from labelnoise.run import compose, inject
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get("LABELNOISE_DATA", REPOSITORY / "data"))
+HERE = {
+    "digits": True,
+    "mnist": (DATA / "MNIST/raw/train-images-idx3-ubyte").is_file(),
+    "fashion_mnist": (DATA / "FashionMNIST/raw/train-images-idx3-ubyte").is_file(),
+    "cifar10": (DATA / "cifar-10-batches-py/data_batch_1").is_file(),
+    "cifar100": (DATA / "cifar-100-python/train").is_file(),
+    "cifar-n": (DATA / "cifar-n/CIFAR-10_human.pt").is_file(),
+}
+
+torch.set_num_threads(1)
+
+
+def real(*names: str) -> pytest.MarkDecorator:
+    """Skip where one of these data sets is not on this machine."""
+    missing = [name for name in names if not HERE[name]]
+    return pytest.mark.skipif(bool(missing), reason=f"{missing} not in {DATA} (LABELNOISE_DATA)")
+
+
+class Ended(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def train(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """`python train.py <overrides>` in this process: exit code, standard output and standard error."""
+
+    def command(*overrides: str) -> Ended:
+        monkeypatch.setattr("sys.argv", ["train.py", *overrides])
+        capsys.readouterr()
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+            if isinstance(end.code, str):
+                print(end.code, file=__import__("sys").stderr)
+        captured = capsys.readouterr()
+        return Ended(code, captured.out, captured.err)
+
+    return command
+
+
+@pytest.fixture(scope="session")
+def digits():
+    return inject(compose(["dataset=digits"]))[0]
+
+
+def every(group: str) -> list[str]:
+    """The options of a group, for parametrize."""
+    return options(group)

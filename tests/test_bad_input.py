@@ -1,0 +1,190 @@
+"""A user's mistake: one line that names option, value and what is allowed; exit code 1; no traceback; no record."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import DATA, REPOSITORY, real
+
+DIGITS = ["dataset=digits", "epochs=1", "threads=1", "num_val=1300"]
+
+MISTAKES = {
+    "option": (["loss=agcee"], ["loss=agcee: no such option; one of", "agce", "nfl_rce"]),
+    "no option": (["loss="], ["loss=: no such option; one of"]),
+    "key": (["epoch=5"], ["epoch=5: no such option; did you mean epochs?"]),
+    "group": (["los=ce"], ["los=ce: no such option; did you mean loss?"]),
+    "nested key": (["loss=agce", "loss.b=1"], ["loss.b=1: no such option"]),
+    "added key": (["+foo=1"], ["foo=1: nothing reads this option"]),
+    "added nested key": (["loss=agce", "+loss.b=1"], ["loss.b=1: no such option"]),
+    "added data set key": (["+dataset.foo=1"], ["dataset.foo=1: nothing reads this option"]),
+    "added letter of a sum": (["loss=nce_agce", "+loss.zz=1"], ["loss.zz=1: no such parameter"]),
+    "rate without noise": (["noise=clean", "rate=0.2"], ["rate=0.2: this noise has no rate"]),
+    "added rate without noise": (["noise=clean", "+rate=0.2"], ["rate=0.2: this noise has no rate"]),
+    "no rate": (["noise=sym"], ["rate: this noise needs one, such as rate=0.4"]),
+    "rate above 1": (["noise=sym", "rate=1.5"], ["rate=1.5: must be a number from 0 to 1"]),
+    "rate below 0": (["noise=sym", "rate=-0.1"], ["rate=-0.1: must be a number from 0 to 1"]),
+    "rate in words": (["noise=sym", "rate=lots"], ["rate=lots: must be a number from 0 to 1"]),
+    "instance rate": (["noise=instance", "rate=0.01"], ["rate=0.01: must be a number from 0.05 to 0.9"]),
+    "seed": (["seed=minus"], ["seed=minus: must be a whole number"]),
+    "negative seed": (["seed=-1"], ["seed=-1: must be a whole number, at least 0"]),
+    "fractional seed": (["seed_noise=1.5"], ["seed_noise=1.5: must be a whole number"]),
+    "epochs": (["epochs=0"], ["epochs=0: must be a whole number, at least 1"]),
+    "batch size": (["batch_size=0"], ["batch_size=0: must be a whole number, at least 2"]),
+    "eval_every": (["eval_every=0"], ["eval_every=0: must be a whole number, at least 1"]),
+    "threads": (["threads=0"], ["threads=0: must be auto or a whole number"]),
+    "precision": (["precision=float16"], ["precision=float16: must be auto, float32 or bfloat16"]),
+    "device": (["device=tpu"], ["device=tpu: must be auto, cpu, cuda or cuda:N"]),
+    "absent device": (["device=cuda:63"], ["device=cuda:63: not there"]),
+    "clip_norm": (["clip_norm=0"], ["clip_norm=0: must be a number above 0, or null"]),
+    "switch": (["force=maybe"], ["force=maybe: must be true or false"]),
+    "range": (["loss=agce", "loss.a=-1"], ["loss.a=-1: must be a number with a >= 0"]),
+    "range in a sum": (["loss=nce_aul", "loss.a=0.5"], ["loss.a=0.5: must be a number with a >= 1"]),
+    "number in words": (["loss=gce", "loss.q=abc"], ["loss.q=abc: must be a number"]),
+    "optimizer": (["optimizer.lr=fast"], ["optimizer.lr=fast: must be a number"]),
+    "untuned": (["loss=agce", "~tuned.loss.default"], ["loss.a: this loss has no value for dataset=digits", "mnist"]),
+    "dashes": (["--loss=agce"], ["--loss=agce: options have no dashes; write loss=agce"]),
+    "no value": (["loss"], ["loss: not of the form option=value"]),
+    "timm": (["network=timm", "network.model=resnat18"], ["network.model=resnat18: timm has no such network"]),
+    "timm without a name": (["network=timm"], ["network.model: needs a value"]),
+    "human": (["noise=human", "noise.labels=worse"], ["noise=human: only for dataset=cifar10 and cifar100"]),
+    "released noise": (["noise=sym_zhou2021", "rate=0.2"], ["noise=sym_zhou2021: the released code has mnist"]),
+    "nothing left": (["num_val=1437"], ["num_val=1437 num_trusted=0: leave no training images of 1437"]),
+    "tracker": (["tracker=wandb", "tracker.mode=loud"], ["tracker.mode=loud: must be offline, online or disabled"]),
+    "diverged": (["optimizer.lr=1e9"], ["the loss is NaN or infinite at epoch 1, step "]),
+    "label file": (["noise=file", "noise.path=nowhere.npy"], ["noise.path=nowhere.npy: cannot be read"]),
+}
+
+
+def said_once(ended, *parts: str) -> None:
+    lines = ended.err.strip().splitlines()
+    assert ended.code == 1, ended
+    assert len(lines) == 1, ended.err
+    assert lines[0].startswith("error: ")
+    for part in parts:
+        assert part in lines[0]
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_one_line_and_no_record(mistake: str, train, tmp_path: Path) -> None:
+    overrides, parts = MISTAKES[mistake]
+    said_once(train(*DIGITS, f"results={tmp_path / 'results'}", *overrides), *parts)
+    left = [p for p in tmp_path.rglob("*") if p.is_file()]
+    assert left == [], "a failed run left files"
+
+
+def test_label_files(train, tmp_path: Path) -> None:
+    for labels, said in (
+        ([0] * 10, "has shape (10,), must be (1437,)"),
+        ([10] * 1437, "has label 10, must be 0 to 9"),
+    ):
+        path = tmp_path / "labels.npy"
+        np.save(path, np.array(labels))
+        said_once(train(*DIGITS, f"results={tmp_path / 'r'}", "noise=file", f"noise.path={path}"), said, str(path))
+        assert not list((tmp_path / "r").glob("*.json"))
+
+
+def test_results_that_are_a_file(train, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    said_once(train(*DIGITS, f"results={tmp_path / 'taken'}"), "results=", "cannot be written")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere; the case above covers the message")
+def test_results_without_permission(train, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    said_once(train(*DIGITS, f"results={tmp_path}"), "results=", "cannot be written")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path):
+    """A disk of 200 KB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("mounting a small disk is not allowed here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_full_disk(train, small_disk: Path) -> None:
+    (small_disk / "filler").write_bytes(b"x" * 180_000)
+    said_once(train(*DIGITS, f"results={small_disk}"), f"results={small_disk}", "No space left on device")
+    assert [p.name for p in small_disk.iterdir()] == ["filler"]
+    (small_disk / "filler").unlink()
+    assert train(*DIGITS, f"results={small_disk}").code == 0, "going on works once there is space"
+
+
+def test_disk_that_fills_while_training(train, tmp_path: Path, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("labelnoise.records.write", full)
+    said_once(train(*DIGITS, f"results={tmp_path}"), "No space left on device")
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_data(train, tmp_path: Path) -> None:
+    for name in ("cifar10", "cifar100", "mnist", "fashion_mnist"):
+        ended = train(f"dataset={name}", f"data_dir={tmp_path / 'none'}", f"results={tmp_path / 'r'}", "epochs=1")
+        # torchvision may print its own progress before it gives up; ours is the last line
+        last = ended.err.strip().splitlines()[-1]
+        assert ended.code == 1
+        assert last.startswith(f"error: dataset={name}: not found in data_dir={tmp_path / 'none'}")
+        assert "LABELNOISE_DATA" in last
+        assert not (tmp_path / "none").exists()
+        assert "Traceback" not in ended.err
+
+
+@real("cifar10", "mnist")
+@pytest.mark.parametrize(
+    ("name", "file"), [("cifar10", "cifar-10-batches-py/data_batch_3"), ("mnist", "MNIST/raw/t10k-images-idx3-ubyte")]
+)
+@pytest.mark.parametrize("how", ["truncated", "altered"])
+def test_damaged_data(train, tmp_path: Path, name: str, file: str, how: str) -> None:
+    for path in (DATA / Path(file).parent).iterdir():
+        (tmp_path / Path(file).parent).mkdir(parents=True, exist_ok=True)
+        if path.is_file():
+            (tmp_path / Path(file).parent / path.name).symlink_to(path)
+    target = tmp_path / file
+    content = bytearray(target.read_bytes())
+    target.unlink()
+    content[5000] ^= 1
+    target.write_bytes(bytes(content[:50_000]) if how == "truncated" else bytes(content))
+    ended = train(f"dataset={name}", f"data_dir={tmp_path}", f"results={tmp_path / 'r'}", "epochs=1")
+    assert ended.code == 1
+    assert f"error: dataset={name}: {target} is damaged" in ended.err
+    assert not list((tmp_path / "r").glob("*.json"))
+
+
+@pytest.mark.parametrize("overrides", [["loss=agcee"], ["noise=sym", "rate=2", "dataset=digits"]])
+def test_through_the_shell(overrides: list[str], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(REPOSITORY / "train.py"), *overrides], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stderr.startswith("error: " + overrides[-1 if len(overrides) == 1 else 1])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_inspect_noise_mistakes(capsys, tmp_path: Path) -> None:
+    import runpy
+
+    inspect = runpy.run_path(str(REPOSITORY / "scripts" / "inspect_noise.py"))["inspect_noise"]
+    with pytest.raises(ValueError, match=r"out=labels\.txt: must end in \.npy"):
+        inspect(["dataset=digits", "out=labels.txt"])
+    with pytest.raises(ValueError, match="no such option; one of"):
+        inspect(["noise=uniform"])
+    out = tmp_path / "l.npy"
+    inspect(["dataset=digits", "noise=asym", "rate=0.4", f"out={out}"])
+    line = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert line["rate"] == 0.4
+    assert line["transition"][3][8] == pytest.approx(0.4, abs=0.01)
+    assert sum(line["transition"][3]) == pytest.approx(1)
+    inspect(["dataset=digits", "noise=file", f"noise.path={out}"])
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["label_hash"] == line["label_hash"]

@@ -1,0 +1,210 @@
+"""Every option of every group composes, checks, instantiates and runs a step; cards hold the papers' values."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import hydra
+import pytest
+import torch
+from conftest import HERE, REPOSITORY, every
+from omegaconf import OmegaConf
+
+from labelnoise import records
+from labelnoise.config import CONFIGS, check
+from labelnoise.run import compose, run
+
+# What an option needs beside its name.
+NEEDS = {
+    ("noise", "file"): ["noise.path=labels.json"],
+    ("noise", "human"): ["noise.labels=worse"],
+    ("network", "timm"): ["network.model=resnet10t"],
+}
+GROUPS = ("dataset", "noise", "loss", "network", "optimizer", "schedule", "method", "tracker", "protocol")
+
+
+def rate_of(noise: str) -> list[str]:
+    return ["rate=0.4"] if "rate: ???" in (CONFIGS / "noise" / f"{noise}.yaml").read_text() else []
+
+
+def test_the_groups_are_the_folders() -> None:
+    assert sorted(path.name for path in CONFIGS.iterdir() if path.is_dir()) == sorted(GROUPS)
+
+
+@pytest.mark.parametrize(("group", "option"), [(g, o) for g in GROUPS for o in every(g)])
+def test_every_option_composes_resolves_and_checks(group: str, option: str) -> None:
+    cfg = compose(
+        [f"{group}={option}", *NEEDS.get((group, option), []), *(rate_of(option) if group == "noise" else [])]
+    )
+    check(cfg)
+    if option != "file":  # its content is part of the id
+        assert len(records.run_id(records.effective(cfg))) == 12
+
+
+@pytest.mark.parametrize(
+    ("group", "option"),
+    [
+        (g, o)
+        for g in ("loss", "network", "optimizer", "schedule", "method", "tracker", "protocol")
+        for o in every(g)
+        if o not in ("resnet34", "preact_resnet18", "resnet18")  # their step is taken below, on fewer images
+    ],
+)
+def test_every_option_runs(group: str, option: str, tmp_path: Path) -> None:
+    overrides = [f"{group}={option}", *NEEDS.get((group, option), [])]
+    common = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "threads=1", f"results={tmp_path}", "num_val=1200"]
+    record = run(compose([*common, *overrides]), quiet=True)
+    assert 0 <= record["metrics"]["test_acc_last"] <= 1
+    assert record["history"]["train_loss"][0] > 0
+
+
+@pytest.mark.parametrize("option", ["resnet34", "preact_resnet18", "resnet18"])
+def test_large_networks_take_a_step(option: str) -> None:
+    network = hydra.utils.instantiate(compose([f"network={option}"]).network)(10, 3, 32)
+    before = [p.detach().clone() for p in network.parameters()]
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    torch.nn.functional.cross_entropy(network(torch.randn(4, 3, 32, 32)), torch.arange(4)).backward()
+    optimizer.step()
+    assert all(not torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("option", every("dataset"))
+def test_every_data_set_loads_and_takes_a_step(option: str, tmp_path: Path) -> None:
+    if not HERE[option]:
+        pytest.skip(f"{option} is not on this machine (LABELNOISE_DATA)")
+    held_out = {"digits": 1300}.get(option, 59_800 if "mnist" in option else 49_800)
+    cfg = compose(
+        [f"dataset={option}", "network=cnn4", "epochs=1", "threads=1", f"results={tmp_path}", f"num_trusted={held_out}"]
+    )
+    record = run(cfg, quiet=True)
+    assert record["noise"]["realised_rate"] == 0
+
+
+@pytest.mark.parametrize("loss", every("loss"))
+def test_every_card_has_values_for_every_data_set(loss: str) -> None:
+    cfg = compose([f"loss={loss}"])
+    for row in ("default", "mnist", "cifar10", "cifar100"):
+        cfg.tuned_row = row
+        check(cfg)
+        assert hydra.utils.instantiate(cfg.loss)(torch.zeros(2, 10), torch.tensor([0, 1])).shape == (2,)
+
+
+def test_every_data_set_names_a_row() -> None:
+    rows = {name: compose([f"dataset={name}"]).tuned_row for name in every("dataset")}
+    assert rows.pop("digits") == rows.pop("fashion_mnist") == "default"
+    assert rows == {name: name for name in ("mnist", "cifar10", "cifar100")}
+
+
+# Values of the released configuration of zhou2021, and wang2024's where the cards say so: loss -> M, C10, C100.
+CARDS = {
+    "focal": [{"gamma": 0.5}] * 3,
+    "nfl": [{"gamma": 0.5}] * 3,
+    "gce": [{"q": 0.7}] * 3,
+    "ngce": [{"q": 0.7}] * 3,
+    "agce": [{"a": 4, "q": 0.2}, {"a": 0.6, "q": 0.6}, {"a": 0.6, "q": 0.6}],
+    "aul": [{"a": 3, "q": 0.1}, {"a": 5.5, "q": 3}, {"a": 5.5, "q": 3}],
+    "ael": [{"a": 3.5}, {"a": 2.5}, {"a": 2.5}],
+    "sce": [{"alpha": 0.01, "beta": 1}, {"alpha": 0.1, "beta": 1}, {"alpha": 6, "beta": 0.1}],
+    "nce_mae": [{"alpha": 1, "beta": 100}, {"alpha": 1, "beta": 1}, {"alpha": 10, "beta": 0.1}],
+    "nce_rce": [{"alpha": 1, "beta": 100}, {"alpha": 1, "beta": 1}, {"alpha": 10, "beta": 0.1}],
+    "nfl_rce": [{"alpha": 1, "beta": 100}, {"alpha": 1, "beta": 1}, {"alpha": 10, "beta": 0.1}],
+    "nce_agce": [
+        {"alpha": 0, "beta": 1, "a": 4, "q": 0.2},
+        {"alpha": 1, "beta": 4, "a": 6, "q": 1.5},
+        {"alpha": 10, "beta": 0.1, "a": 1.8, "q": 3},
+    ],
+    "nce_aul": [
+        {"alpha": 0, "beta": 1, "a": 3, "q": 0.1},
+        {"alpha": 1, "beta": 4, "a": 6.3, "q": 1.5},
+        {"alpha": 10, "beta": 0.015, "a": 6, "q": 3},
+    ],
+    "nce_ael": [
+        {"alpha": 0, "beta": 1, "a": 3.5},
+        {"alpha": 1, "beta": 4, "a": 5},
+        {"alpha": 10, "beta": 0.1, "a": 1.5},
+    ],
+}
+
+
+@pytest.mark.parametrize("loss", CARDS)
+def test_cards_hold_the_published_values(loss: str) -> None:
+    for dataset, values in zip(("mnist", "cifar10", "cifar100"), CARDS[loss], strict=True):
+        cfg = compose([f"dataset={dataset}", f"loss={loss}"])
+        assert {name: cfg.loss[name] for name in values} == values, dataset
+    default = compose(["dataset=digits", f"loss={loss}"])
+    assert {name: default.loss[name] for name in CARDS[loss][1]} == CARDS[loss][1], "the default row is CIFAR-10's"
+
+
+@pytest.mark.parametrize("name", ["agce", "aul", "ael"])
+def test_sums_with_nfl_take_the_values_with_nce(name: str) -> None:
+    for dataset in ("mnist", "cifar10", "cifar100"):
+        nce, nfl = (compose([f"dataset={dataset}", f"loss={first}_{name}"]).loss for first in ("nce", "nfl"))
+        assert all(nfl[key] == nce[key] for key in nce if key in ("alpha", "beta", "a", "q"))
+
+
+def test_bare_command_is_plain_training_on_cifar10() -> None:
+    choices = ["dataset=cifar10", "noise=clean", "loss=ce", "method=erm", "optimizer=sgd", "schedule=cosine"]
+    bare = compose([])
+    assert bare == compose([*choices, "protocol=none", "tracker=none", "seed=1"])
+    assert (bare.epochs, bare.batch_size, bare.clip_norm, bare.optimizer.lr) == (120, 128, 5.0, 0.01)
+    assert bare.network._target_.endswith("cnn8")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "epochs", "lr", "decay", "network"),
+    [
+        ("mnist", 50, 0.01, 1e-3, "cnn4"),
+        ("cifar10", 120, 0.01, 1e-4, "cnn8"),
+        ("cifar100", 200, 0.1, 1e-5, "resnet34"),
+    ],
+)
+def test_regimes_are_zhou2021s(dataset: str, epochs: int, lr: float, decay: float, network: str) -> None:
+    cfg = compose([f"dataset={dataset}", "protocol=zhou2021"])
+    assert (cfg.epochs, cfg.optimizer.lr, cfg.optimizer.weight_decay) == (epochs, lr, decay)
+    assert (cfg.optimizer.momentum, cfg.optimizer.nesterov, cfg.batch_size) == (0.9, False, 128)
+    assert cfg.network._target_.endswith(network)
+
+
+def test_sgd_numbers_do_not_leak_into_adam() -> None:
+    assert compose(["dataset=cifar100", "optimizer=adam"]).optimizer.lr == 1e-3
+
+
+def test_noise_with_a_rate_has_no_default() -> None:
+    for noise in every("noise"):
+        if rate_of(noise):
+            with pytest.raises(ValueError, match=r"rate: this noise needs one"):
+                check(compose([f"noise={noise}"]))
+
+
+def test_seed_derives_the_three_seeds() -> None:
+    cfg = compose(["seed=5", "seed_init=9"])
+    assert (cfg.seed_noise, cfg.seed_init, cfg.seed_data) == (5, 9, 5)
+
+
+def test_every_yaml_says_what_it_is() -> None:
+    for path in CONFIGS.rglob("*.yaml"):
+        lines = [line for line in path.read_text().splitlines() if line != "# @package _global_"]
+        assert lines[0].startswith("# "), path
+        assert OmegaConf.load(path) is not None
+
+
+def test_composes_from_anywhere(tmp_path: Path) -> None:
+    code = "from labelnoise.run import compose; print(compose(['loss=agce']).loss.a)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "0.6"
+
+
+def test_the_wheel_holds_the_configs(tmp_path: Path) -> None:
+    """Built, unpacked and used away from the checkout: compose finds its configs beside the code."""
+    import zipfile
+
+    from hatchling.builders.wheel import WheelBuilder
+
+    wheel = next(WheelBuilder(str(REPOSITORY)).build(directory=str(tmp_path / "dist"), versions=["standard"]))
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import labelnoise.config as c;"
+        "print(c.CONFIGS); print(c.compose(['loss=agce', 'dataset=mnist']).loss.q)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(tmp_path / "site" / "labelnoise" / "configs"), "0.2"]

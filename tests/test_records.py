@@ -1,0 +1,145 @@
+"""Records: ids that never change, committed records that are what their id says, writing in one piece."""
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY
+
+from labelnoise import records
+from labelnoise.metrics import summarise
+from labelnoise.run import compose
+
+COMMITTED = sorted((REPOSITORY / "results" / "runs").glob("*.json"))
+
+
+def id_of(*overrides: str) -> str:
+    return records.run_id(records.effective(compose(list(overrides))))
+
+
+def test_ids_are_pinned() -> None:
+    """A change here orphans every record made before: do not change these; declare a neutral value instead."""
+    assert id_of("dataset=digits", "noise=sym", "rate=0.4", "loss=agce") == "2fbe04171f42"
+    assert id_of("protocol=zhou2021", "noise=sym", "rate=0.4", "loss=nce_agce", "epochs=12") == "fde848bf6ffc"
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        "device=cpu",
+        "threads=1",
+        "data_dir=/x",
+        "results=/x",
+        "force=true",
+        "save_model=true",
+        "tracker=wandb",
+        "eval_every=1",
+        "num_val=0",
+        "num_trusted=0",
+        "seed=1",
+        "protocol=none",
+        "network=cnn8",
+        "epochs=120",
+    ],
+)
+def test_what_is_no_part_of_the_id(same: str) -> None:
+    assert id_of(same) == id_of()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "seed=2",
+        "epochs=2",
+        "precision=float32",
+        "batch_size=64",
+        "clip_norm=null",
+        "num_val=1",
+        "eval_every=2",
+        "optimizer.lr=0.1",
+        "network=cnn4",
+        "loss=gce",
+        "schedule=constant",
+        "dataset=digits",
+    ],
+)
+def test_what_is_part_of_the_id(other: str) -> None:
+    assert id_of(other) != id_of()
+
+
+def test_equal_configurations_have_equal_ids() -> None:
+    assert id_of("seed=3") == id_of("seed_noise=3", "seed_init=3", "seed_data=3")
+    assert id_of("loss=agce", "loss.a=0.6") == id_of("loss=agce")
+
+
+def test_a_key_added_later_changes_no_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = records.effective(compose([]))
+    before = records.run_id(config)
+    monkeypatch.setitem(records.NEUTRAL, "added_later", False)
+    assert records.run_id({**config, "added_later": False}) == before
+    assert records.run_id({**config, "added_later": True}) != before
+
+
+def test_a_file_counts_by_its_content(tmp_path: Path) -> None:
+    for name, text in (("a.json", "[1]"), ("b.json", "[1]"), ("c.json", "[2]")):
+        (tmp_path / name).write_text(text)
+    a, b, c = (id_of("noise=file", f"noise.path={tmp_path / n}") for n in ("a.json", "b.json", "c.json"))
+    assert a == b != c
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda p: p.stem)
+def test_committed_records(path: Path) -> None:
+    record = records.load(path)
+    assert records.run_id(record["config"]) == record["run_id"] == path.stem
+    classes = len(record["noise"]["transition"])
+    assert path.stat().st_size < (10_000 if classes == 10 else 60_000)
+    assert record["environment"]["commit"]
+    assert record["environment"]["dirty"] is not True, "made from changes that are not committed"
+    again = summarise(record["history"])
+    for name in ("test_acc_last", "test_acc_best", "test_acc_last10", "test_acc_val"):
+        assert record["metrics"][name] == pytest.approx(again[name], abs=1e-4)
+
+
+def test_committed_folder_holds_records_only() -> None:
+    assert [p.name for p in (REPOSITORY / "results" / "runs").iterdir() if p.suffix not in (".json", "")] == []
+
+
+def record() -> dict:
+    return dict.fromkeys(records.KEYS) | {"run_id": "0123456789ab"}
+
+
+def test_writing_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = records.write(record(), tmp_path)
+    before = path.read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        records.write(record() | {"noise": {"more": 1}}, tmp_path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_nan_is_never_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        records.write(record() | {"metrics": {"x": float("nan")}}, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_cut_or_foreign_file_is_no_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "0123456789ab.json"
+    for content in (b"{", b"[]", b"\xff", json.dumps({"run_id": 1}).encode()):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="is not a whole record"):
+            records.load(path)
+        assert records.find("0123456789ab", tmp_path) is None
+        assert "ignored" in capsys.readouterr().err
+
+
+def test_commit_falls_back_to_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert len(records.environment()["commit"] or "") in (0, 40)
+    monkeypatch.setattr(records, "REPOSITORY", tmp_path)
+    monkeypatch.setenv("LABELNOISE_COMMIT", "abc")
+    assert (records.environment()["commit"], records.environment()["dirty"]) == ("abc", None)
