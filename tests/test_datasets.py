@@ -1,0 +1,38 @@
+"""Data sets: shapes, counts, types, and the facts that go with them."""
+
+import pytest
+import torch
+from conftest import HERE, every
+
+from labelnoise.run import compose, inject
+
+COUNTS = {
+    "digits": (1_437, 360, 1, 28, 10),
+    "mnist": (60_000, 10_000, 1, 28, 10),
+    "fashion_mnist": (60_000, 10_000, 1, 28, 10),
+    "cifar10": (50_000, 10_000, 3, 32, 10),
+    "cifar100": (50_000, 10_000, 3, 32, 100),
+}
+
+
+@pytest.mark.parametrize("name", every("dataset"))
+def test_shapes_and_facts(name: str) -> None:
+    if not HERE[name]:
+        pytest.skip(f"{name} is not on this machine (LABELNOISE_DATA)")
+    data, _ = inject(compose([f"dataset={name}"]))
+    train, test, channels, size, classes = COUNTS[name]
+    assert data.train_images.shape == (train, channels, size, size)
+    assert data.test_images.shape == (test, channels, size, size)
+    assert data.train_images.dtype == data.test_images.dtype == torch.uint8
+    assert data.name == name
+    assert data.num_classes == len(set(data.classes)) == classes
+    assert data.train_labels.unique().tolist() == data.test_labels.unique().tolist() == list(range(classes))
+    # The published mean and deviation are those of the pixels (CIFAR-100's by images, hence the tolerance).
+    pixels = data.train_images.double() / 255
+    torch.testing.assert_close(pixels.mean((0, 2, 3)), torch.tensor(data.mean).double(), atol=2e-3, rtol=0)
+    torch.testing.assert_close(pixels.std((0, 2, 3)), torch.tensor(data.std).double(), atol=1.5e-2, rtol=0)
+
+
+def test_digits_split_never_changes(digits) -> None:
+    assert (int(digits.train_images.long().sum()), int(digits.test_labels[:100].sum())) == (87_731_012, 474)
+    assert digits.superclass is None

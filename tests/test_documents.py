@@ -1,0 +1,104 @@
+"""The documents: every command that README and CONTRIBUTING give works as written, and adding a loss takes two files."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY
+
+from labelnoise import records
+from labelnoise.config import check
+from labelnoise.run import compose
+
+README = (REPOSITORY / "README.md").read_text()
+CONTRIBUTING = (REPOSITORY / "CONTRIBUTING.md").read_text()
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.S)
+
+
+def commands(text: str, start: str) -> list[list[str]]:
+    """Arguments of every command line of the documents' shell blocks that starts so; comments cut off."""
+    lines = "\n".join(blocks(text, "bash")).replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True)[2:] for line in lines if line.startswith(start)]
+
+
+@pytest.mark.parametrize("overrides", commands(README, "python train.py"), ids=" ".join)
+def test_train_commands_compose(overrides: list[str]) -> None:
+    """Every value of every multirun command too."""
+    assert overrides
+    for override in [o for o in overrides if o not in ("-m", "--help")]:
+        for value in override.partition("=")[2].split(","):
+            name = override.partition("=")[0]
+            others = [o.split(",")[0] for o in overrides if "=" in o and not o.startswith(f"{name}=")]
+            cfg = compose([*others, f"{name}={value}"])
+            if "noise.path" not in " ".join(overrides):
+                check(cfg)
+
+
+def test_make_targets_exist() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text()
+    for target in set(re.findall(r"^make ([a-z-]+)", "\n".join(blocks(README + CONTRIBUTING, "bash")), re.M)):
+        assert re.search(rf"^{target}:", makefile, re.M), target
+
+
+def test_ci_calls_the_readmes_test_command() -> None:
+    ci = (REPOSITORY / ".ci" / "run").read_text()
+    assert "make test" in README
+    assert "\nmake test\n" in ci
+    assert "\nmake check\n" in ci
+
+
+def test_python_example_runs() -> None:
+    (example,) = blocks(README, "python")
+    done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, cwd=REPOSITORY)
+    assert done.returncode == 0, done.stderr
+
+
+def test_numbers_of_the_readme_are_in_the_records() -> None:
+    """Every run id that the README names is committed, and the accuracy beside it is the record's."""
+    named = re.findall(r"`([0-9a-f]{12})`[^\n]*", README)
+    assert named
+    for line in README.splitlines():
+        for identifier in re.findall(r"`([0-9a-f]{12})`", line):
+            record = records.load(records.COMMITTED / f"{identifier}.json")
+            assert f"{100 * record['metrics']['test_acc_last']:.2f}" in line, line
+
+
+def test_no_folder_or_registry_of_a_machine_in_the_documents() -> None:
+    for path in [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("configs/**/*.yaml")]:
+        assert not re.search(r"/(home|root|work|tmp)/", path.read_text()), path
+
+
+def test_a_loss_in_two_files(tmp_path: Path) -> None:
+    """CONTRIBUTING's example, word for word, in a copy of the checkout: two files, then it trains and is tested."""
+    for name in ("src", "configs", "tests"):
+        shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("train.py", "pyproject.toml", "README.md", "CONTRIBUTING.md", "Makefile"):
+        shutil.copy(REPOSITORY / name, tmp_path / name)
+    files = re.findall(r"`((?:src|configs)/\S+)`:\n\n```\w+\n(.*?)```", CONTRIBUTING, re.S)
+    assert [Path(name).suffix for name, _ in files] == [".py", ".yaml"]
+    for name, content in files:
+        assert not (tmp_path / name).exists()
+        (tmp_path / name).write_text(content)
+    loss = Path(files[1][0]).stem
+
+    def python(*words: str) -> subprocess.CompletedProcess[str]:
+        code = f"import sys; sys.path.insert(0, {str(tmp_path / 'src')!r}); sys.argv = {list(words)!r};"
+        start = "import runpy; runpy.run_path('train.py', run_name='__main__')"
+        if words[0] == "pytest":
+            start = f"import pytest; sys.exit(pytest.main({list(words[1:])!r}))"
+        return subprocess.run([sys.executable, "-c", code + start], cwd=tmp_path, capture_output=True, text=True)
+
+    short = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "threads=1", "num_val=1300"]
+    done = python("train.py", f"loss={loss}", *short)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "runs").glob("*.json"))) == 1
+    done = python("pytest", "tests/test_losses.py", "tests/test_configs.py", "tests/test_structure.py", "-k", loss)
+    assert done.returncode == 0, done.stdout
+    assert int(re.search(r"(\d+) passed", done.stdout).group(1)) >= 8, "the new loss is tested without a line of test"
