@@ -1,4 +1,4 @@
-"""The documents: every command that README and CONTRIBUTING give works as written, and adding a loss takes two files."""
+"""The documents: the commands that README and CONTRIBUTING give work as written, and a new loss takes two files."""
 
 import re
 import shlex
