@@ -9,7 +9,7 @@ JOB = $(if $(findstring dataset=,$(ARGS)),,dataset=digits) $(if $(findstring los
   $(if $(findstring noise=,$(ARGS)),,noise=sym rate=0.4)
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-slow check format
+.PHONY: help install train test test-slow bench check format
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -34,6 +34,9 @@ test: install  ## the tests, under 3 minutes, no downloads
 
 test-slow: install  ## the tests that take minutes
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+
+bench: install  ## training speed beside the published code's; make bench ARGS="network=cnn4 dataset=mnist"
+	@$(BIN)/python scripts/bench.py $(ARGS)
 
 check: install  ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

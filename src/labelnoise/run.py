@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # torch takes a second to import, and `train.py --help` does 
     from labelnoise.trackers import Tracker
     from labelnoise.trainer import Labelled
 
-__all__ = ["compose", "inject", "run"]
+__all__ = ["assemble", "compose", "inject", "run"]
 
 
 def run(cfg: DictConfig, quiet: bool = False) -> records.Record:
@@ -75,7 +75,7 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
     dataset, noisy_labels = inject(cfg)
     facts = noise_facts(dataset.train_labels, noisy_labels, dataset.num_classes, cfg.seed_noise)
     say(noise_in_short(dataset.name, facts))
-    method, true_labels, val, test = _assemble(cfg, dataset, noisy_labels, loss, place)
+    method, true_labels, val, test = assemble(cfg, dataset, noisy_labels, loss, place)
     steps = -(-len(true_labels) // cfg.batch_size)
     training = time.monotonic()
     with show(cfg.epochs, steps, quiet) as progress:
@@ -142,7 +142,7 @@ def _loss(cfg: DictConfig, say: Any) -> Any:
     return loss
 
 
-def _assemble(
+def assemble(
     cfg: DictConfig,
     dataset: "Dataset",
     noisy_labels: "Tensor",
