@@ -8,7 +8,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's M_ constants
 def keep_pages() -> bool:
     """Tell glibc's allocator to keep large blocks instead of handing them back to the system after each use.
 
-    Every activation is megabytes; by default each one is mapped, faulted in page by page and cleared again in every step.
+    Every activation is megabytes; by default each is mapped, faulted in page by page and cleared again in every step.
     Returns whether the allocator took the setting (glibc only).
     """
     try:

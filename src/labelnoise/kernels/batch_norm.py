@@ -1,8 +1,8 @@
 """Batch normalisation and ReLU, with a residual sum or 2x2 max-pooling: fused on the CPU, plain torch elsewhere.
 
-The step is bound by memory, so the fused form makes the fewest passes: forward one for the sums and one that normalises,
-clips, pools and writes; backward one for the sums and one for the gradient, both computing sign and winner of a window
-again from the convolution's output, the only large tensor that is kept.
+The step is bound by memory, so the fused form makes the fewest passes: forward one for the sums and one that
+normalises, clips, pools and writes; backward one for the sums and one for the gradient, both computing sign and winner
+of a window again from the convolution's output, the only large tensor that is kept.
 """
 
 from types import ModuleType
@@ -33,9 +33,14 @@ def batch_norm_relu(
     residual: Tensor | None = None,
     pool: bool = False,
 ) -> Tensor:
-    """max_pool2d(relu(batch_norm(x) + residual), 2) in training mode, each part if asked for; updates running statistics.
+    """max_pool2d(relu(batch_norm(x) + residual), 2) in training mode, each part if asked for.
 
     Shapes: x, residual (N, C, H, W); the rest (C,) -> (N, C, H, W), or (N, C, H // 2, W // 2) with `pool`.
+    Args:
+        running_mean, running_var: updated in place, by `momentum`; the variance is the unbiased one, as in torch.
+    Raises:
+        ValueError: there is one value a channel, which has no variance.
+    Source: Ioffe, Szegedy 2015, arXiv:1502.03167, algorithm 1; the gradient in this form by differentiating it.
     """
     form = Form(pool, eps)
     if _fusible(x, weight, running_mean, residual, pool) and compiler.passes() is not None:
@@ -59,7 +64,7 @@ def _plain(
 
 
 def _fusible(x: Tensor, weight: Tensor, running_mean: Tensor, residual: Tensor | None, pool: bool) -> bool:
-    """Whether the kernels compute this case: a plain CPU tensor, bfloat16 or float32, channels_last, and not one pixel."""
+    """Whether the kernels compute this: plain CPU tensors, bfloat16 or float32, channels_last, and not one pixel."""
     N, C, H, W = x.shape
     like_x = residual is None or (
         not pool and residual.shape == x.shape and residual.dtype == x.dtype and _is_plain(residual)
@@ -113,7 +118,15 @@ class _Fused(torch.autograd.Function):
         numbers = [v.detach().contiguous().numpy() for v in (weight, bias)]
         passes.input_sums(rows, parts)
         passes.statistics(
-            parts, rows[0], len(rows), *numbers, form.eps, momentum, running_mean.numpy(), running_var.numpy(), table.numpy()
+            parts,
+            rows[0],
+            len(rows),
+            *numbers,
+            form.eps,
+            momentum,
+            running_mean.numpy(),
+            running_var.numpy(),
+            table.numpy(),
         )
         shape = (N, C, H // 2, W // 2) if form.pool else x.shape
         out = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
@@ -168,6 +181,8 @@ def _differentiable(
 ) -> list[Tensor | None]:
     """The same gradients by plain torch, as a graph of their own."""
     inputs = (x, weight, bias, residual)
-    wanted = [tensor for tensor, needed in zip(inputs, ctx.needs_input_grad, strict=False) if needed and tensor is not None]
+    wanted = [
+        tensor for tensor, needed in zip(inputs, ctx.needs_input_grad, strict=False) if needed and tensor is not None
+    ]
     grads = iter(torch.autograd.grad(_plain(x, weight, bias, residual, ctx.form), wanted, grad, create_graph=True))
     return [next(grads) if needed else None for needed in ctx.needs_input_grad[:4]]

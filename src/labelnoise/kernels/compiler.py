@@ -1,4 +1,4 @@
-"""Numba, loaded when a kernel is first needed: where its cache lies, how many threads it uses, what is said meanwhile."""
+"""Numba, loaded when a kernel is first needed: where its cache lies, how many threads it uses, what it says."""
 
 import functools
 import importlib

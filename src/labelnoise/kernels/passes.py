@@ -1,9 +1,9 @@
 """The passes over memory of batch normalisation + ReLU (+ residual sum, or + 2x2 max-pooling), compiled by Numba.
 
 Imported by `compiler.passes` alone, because importing it imports Numba. Pixels are arrays (rows, C): a channels_last
-tensor read as N * H * W rows; bfloat16 travels as its bits (uint16) and is computed in float32. `table` (7, C), float32,
-holds what each channel needs, its rows named below. Every sum is taken in `PARTS` parts whatever the number of threads,
-in float32 over `BLOCK` rows and in float64 from there on, so that no result depends on the threads.
+tensor read as N * H * W rows; bfloat16 travels as its bits (uint16) and is computed in float32. `table` (7, C),
+float32, holds what each channel needs, its rows named below. Every sum is taken in `PARTS` parts whatever the number of
+threads, in float32 over `BLOCK` rows and in float64 from there on, so that no result depends on the threads.
 
 Fast-math is limited to what keeps NaN and inf, because a diverged run must be noticed: hence also `not (y <= 0)`, true
 for NaN, where ReLU is meant.
@@ -50,7 +50,7 @@ def _store_in(array: Any, row: int, c: int, value: Any) -> Any:
 
 @njit(**_OPTIONS)
 def input_sums(x: Any, parts: Any) -> None:
-    """Sum and sum of squares of x minus its first row (so that a large mean costs no digits), into parts (PARTS, 2, C)."""
+    """Sum and sum of squares of x minus its first row (a large mean costs no digits), into parts (PARTS, 2, C)."""
     rows, channels = x.shape
     for part in prange(PARTS):
         last = (part + 1) * rows // PARTS
@@ -70,7 +70,16 @@ def input_sums(x: Any, parts: Any) -> None:
 
 @njit(cache=True)
 def statistics(
-    parts: Any, first: Any, rows: int, weight: Any, bias: Any, eps: float, momentum: float, mean: Any, var: Any, table: Any
+    parts: Any,
+    first: Any,
+    rows: int,
+    weight: Any,
+    bias: Any,
+    eps: float,
+    momentum: float,
+    mean: Any,
+    var: Any,
+    table: Any,
 ) -> None:
     """From the sums to `table` (MEAN, SCALE, SHIFT, INVSTD) and the running mean and unbiased variance."""
     for c in range(len(first)):

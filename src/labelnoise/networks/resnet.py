@@ -1,4 +1,4 @@
-"""Residual networks for small images (He et al. 2015, arXiv:1512.03385): torchvision's with a 3x3 stem and no pooling there."""
+"""Residual networks for small images (He et al. 2015, arXiv:1512.03385): torchvision's, 3x3 stem, no pooling there."""
 
 from torch import Tensor, nn
 
@@ -6,7 +6,7 @@ from labelnoise.networks.base import BatchNormReLU, Network, kaiming_xavier_
 
 
 class BasicBlock(nn.Module):
-    """torchvision's block, its modules named and made in the same order, with the sum and each ReLU in the module before.
+    """torchvision's block, modules named and made in the same order, the sum and each ReLU in the module before.
 
     Takes what torchvision's ResNet gives a block; what these networks have no use for stays at its default.
     """
