@@ -141,7 +141,7 @@ class _Fused(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias, residual, out = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph: these gradients will themselves be differentiated
             return *_differentiable(ctx, grad, x, weight, bias, residual), None, None, None, None

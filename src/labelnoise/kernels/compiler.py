@@ -8,6 +8,7 @@ import tempfile
 import warnings
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 
@@ -27,29 +28,32 @@ def use_torch_threads() -> None:
     """Let the kernels that the calling thread starts next use as many threads as torch does."""
     import numba
 
+    config: Any = numba.config
     threads = torch.get_num_threads()
-    if threads > numba.config.NUMBA_NUM_THREADS and numba.threading_layer() == "omp":
-        numba.config.NUMBA_NUM_THREADS = threads  # only OpenMP's pool grows; the others keep their first size
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    if threads > config.NUMBA_NUM_THREADS and numba.threading_layer() == "omp":
+        config.NUMBA_NUM_THREADS = threads  # only OpenMP's pool grows; the others keep their first size
+    numba.set_num_threads(min(threads, config.NUMBA_NUM_THREADS))
 
 
 def _load() -> ModuleType:
     import numba
     from numba.core import event
 
+    config: Any = numba.config
+
     # libgomp, which torch has loaded already, so that convolutions and kernels share one pool of threads
-    numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
-    asked = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = asked or str(_cache_folder())
+    config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
+    asked = config.CACHE_DIR
+    config.CACHE_DIR = asked or str(_cache_folder())
     try:
         module = importlib.import_module("labelnoise.kernels.passes")  # the folder is read while it is imported
     finally:
-        numba.config.CACHE_DIR = asked
+        config.CACHE_DIR = asked
     event.register("numba:compile", _announcement(event.Listener))
     threads = torch.get_num_threads()
     if "NUMBA_NUM_THREADS" not in os.environ:
-        numba.config.NUMBA_NUM_THREADS = threads  # by default as many as cores are started, a one-thread run's too
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # starts them
+        config.NUMBA_NUM_THREADS = threads  # by default as many as cores are started, a one-thread run's too
+    numba.set_num_threads(min(threads, config.NUMBA_NUM_THREADS))  # starts them
     torch.set_num_threads(threads)  # and has told the OpenMP that both share its own number
     _try_out(module)
     return module
@@ -65,7 +69,7 @@ def _try_out(module: ModuleType) -> None:
 def _announcement(listener: type) -> object:
     """A listener that says once that something is being compiled, and is silent when all comes from the cache."""
 
-    class Announcement(listener):  # type: ignore[misc]
+    class Announcement(listener):
         said = False
 
         def on_start(self, event: object) -> None:

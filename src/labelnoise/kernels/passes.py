@@ -5,7 +5,7 @@ tensor read as N * H * W rows; bfloat16 travels as its bits (uint16) and is comp
 float32, holds what each channel needs, its rows named below. Every sum is taken in `PARTS` parts whatever the number of
 threads, in float32 over `BLOCK` rows and in float64 from there on, so that no result depends on the threads.
 
-Fast-math is limited to what keeps NaN and inf, because a diverged run must be noticed: hence also `not (y <= 0)`, true
+All in one file, because Numba's cache notices a change in a kernel's own file alone. Fast-math is limited to what keeps NaN and inf, because a diverged run must be noticed: hence also `not (y <= 0)`, true
 for NaN, where ReLU is meant.
 """
 
@@ -46,6 +46,30 @@ def _store_in(array: Any, row: int, c: int, value: Any) -> Any:
         array[row, c] = value
 
     return rounded if array.dtype == types.uint16 else plain
+
+
+@njit(cache=True, fastmath=_OPTIONS["fastmath"])
+def _largest(x: Any, a: int, width: int, c: int, table: Any) -> Any:
+    """Of the 2x2 window at row `a`: the largest normalised value, its x - mean, which of the four has it first.
+
+    NaN, once there, stays, as in torch.
+    """
+    mean, scale, shift = table[MEAN, c], table[SCALE, c], table[SHIFT, c]
+    best = _load(x[a, c]) - mean
+    best_y, winner = best * scale + shift, np.uint32(0)
+    value = _load(x[a + 1, c]) - mean
+    y = value * scale + shift
+    keep = y <= best_y or best_y != best_y
+    best, best_y, winner = best if keep else value, best_y if keep else y, winner if keep else np.uint32(1)
+    value = _load(x[a + width, c]) - mean
+    y = value * scale + shift
+    keep = y <= best_y or best_y != best_y
+    best, best_y, winner = best if keep else value, best_y if keep else y, winner if keep else np.uint32(2)
+    value = _load(x[a + width + 1, c]) - mean
+    y = value * scale + shift
+    keep = y <= best_y or best_y != best_y
+    best, best_y, winner = best if keep else value, best_y if keep else y, winner if keep else np.uint32(3)
+    return best_y, best, winner
 
 
 @njit(**_OPTIONS)
@@ -129,14 +153,7 @@ def forward_pool(x: Any, table: Any, height: int, width: int, out: Any) -> None:
         for column in range(across):
             a = top + 2 * column
             for c in range(channels):
-                mean, scale, shift = table[MEAN, c], table[SCALE, c], table[SHIFT, c]
-                best = (_load(x[a, c]) - mean) * scale + shift
-                y = (_load(x[a + 1, c]) - mean) * scale + shift
-                best = best if y <= best or best != best else y  # NaN, once there, stays
-                y = (_load(x[a + width, c]) - mean) * scale + shift
-                best = best if y <= best or best != best else y
-                y = (_load(x[a + width + 1, c]) - mean) * scale + shift
-                best = best if y <= best or best != best else y
+                best, _, _ = _largest(x, a, width, c, table)
                 _store(out, line * across + column, c, np.float32(0) if best <= 0 else best)
 
 
@@ -199,24 +216,10 @@ def grad_sums_pool(x: Any, grad: Any, table: Any, height: int, width: int, parts
                 line = window // across
                 a = (line // up) * height * width + (line % up) * 2 * width + 2 * (window % across)
                 for c in range(channels):
-                    mean, scale, shift = table[MEAN, c], table[SCALE, c], table[SHIFT, c]
-                    best = _load(x[a, c]) - mean
-                    best_y = best * scale + shift
-                    value = _load(x[a + 1, c]) - mean
-                    y = value * scale + shift
-                    keep = y <= best_y or best_y != best_y
-                    best, best_y = best if keep else value, best_y if keep else y
-                    value = _load(x[a + width, c]) - mean
-                    y = value * scale + shift
-                    keep = y <= best_y or best_y != best_y
-                    best, best_y = best if keep else value, best_y if keep else y
-                    value = _load(x[a + width + 1, c]) - mean
-                    y = value * scale + shift
-                    keep = y <= best_y or best_y != best_y
-                    best, best_y = best if keep else value, best_y if keep else y
-                    g = np.float32(0) if best_y <= 0 else _load(grad[window, c])
+                    y, value, _ = _largest(x, a, width, c, table)
+                    g = np.float32(0) if y <= 0 else _load(grad[window, c])
                     sums[0, c] += g
-                    sums[1, c] += g * best
+                    sums[1, c] += g * value
             for k in range(2):
                 for c in range(channels):
                     parts[part, k, c] += sums[k, c]
@@ -237,6 +240,12 @@ def coefficients(parts: Any, rows: int, table: Any, weight_grad: Any, bias_grad:
         table[CONSTANT, c] = -scale * total / rows
 
 
+@njit(cache=True, fastmath=_OPTIONS["fastmath"])
+def _without_grad(x: Any, table: Any, row: int, c: int) -> Any:
+    """The part of dx that comes through the mean and the variance."""
+    return (_load(x[row, c]) - table[MEAN, c]) * table[BY_INPUT, c] + table[CONSTANT, c]
+
+
 @njit(**_OPTIONS)
 def backward(x: Any, grad: Any, table: Any, dx: Any) -> None:
     """dx = g * BY_GRAD + (x - mean) * BY_INPUT + CONSTANT."""
@@ -255,8 +264,7 @@ def backward_residual(x: Any, behind: Any, table: Any, dx: Any) -> None:
     rows, channels = x.shape
     for row in prange(rows):
         for c in range(channels):
-            value = (_load(x[row, c]) - table[MEAN, c]) * table[BY_INPUT, c] + table[CONSTANT, c]
-            _store(dx, row, c, _load(behind[row, c]) * table[BY_GRAD, c] + value)
+            _store(dx, row, c, _load(behind[row, c]) * table[BY_GRAD, c] + _without_grad(x, table, row, c))
 
 
 @njit(**_OPTIONS)
@@ -269,25 +277,13 @@ def backward_pool(x: Any, grad: Any, table: Any, height: int, width: int, dx: An
         for column in range(across):
             a, window = top + 2 * column, line * across + column
             for c in range(channels):
-                mean, scale, shift = table[MEAN, c], table[SCALE, c], table[SHIFT, c]
-                by_input, constant, none = table[BY_INPUT, c], table[CONSTANT, c], np.float32(0)
-                v0, v1 = _load(x[a, c]) - mean, _load(x[a + 1, c]) - mean
-                v2, v3 = _load(x[a + width, c]) - mean, _load(x[a + width + 1, c]) - mean
-                best, winner = v0 * scale + shift, np.uint32(0)
-                y = v1 * scale + shift
-                keep = y <= best or best != best
-                best, winner = best if keep else y, winner if keep else np.uint32(1)
-                y = v2 * scale + shift
-                keep = y <= best or best != best
-                best, winner = best if keep else y, winner if keep else np.uint32(2)
-                y = v3 * scale + shift
-                keep = y <= best or best != best
-                best, winner = best if keep else y, winner if keep else np.uint32(3)
-                g = none if best <= 0 else _load(grad[window, c]) * table[BY_GRAD, c]
-                _store(dx, a, c, (g if winner == 0 else none) + (v0 * by_input + constant))
-                _store(dx, a + 1, c, (g if winner == 1 else none) + (v1 * by_input + constant))
-                _store(dx, a + width, c, (g if winner == 2 else none) + (v2 * by_input + constant))
-                _store(dx, a + width + 1, c, (g if winner == 3 else none) + (v3 * by_input + constant))
+                y, _, winner = _largest(x, a, width, c, table)
+                g = np.float32(0) if y <= 0 else _load(grad[window, c]) * table[BY_GRAD, c]
+                none = np.float32(0)
+                _store(dx, a, c, (g if winner == 0 else none) + _without_grad(x, table, a, c))
+                _store(dx, a + 1, c, (g if winner == 1 else none) + _without_grad(x, table, a + 1, c))
+                _store(dx, a + width, c, (g if winner == 2 else none) + _without_grad(x, table, a + width, c))
+                _store(dx, a + width + 1, c, (g if winner == 3 else none) + _without_grad(x, table, a + width + 1, c))
     if height % 2 or width % 2:
         _outside_windows(x, table, height, width, dx)
 
@@ -298,5 +294,4 @@ def _outside_windows(x: Any, table: Any, height: int, width: int, dx: Any) -> No
     for row in range(len(x)):
         if row // width % height >= height // 2 * 2 or row % width >= width // 2 * 2:
             for c in range(x.shape[1]):
-                rest = (_load(x[row, c]) - table[MEAN, c]) * table[BY_INPUT, c] + table[CONSTANT, c]
-                _store(dx, row, c, rest)
+                _store(dx, row, c, _without_grad(x, table, row, c))
