@@ -280,10 +280,13 @@ def start(environment: dict[str, str]) -> subprocess.Popen[str]:
 
 
 def test_processes_that_start_together_on_an_empty_cache(tmp_path: Path) -> None:
+    lines = []
     for process in [start({"XDG_CACHE_HOME": str(tmp_path)}) for _ in range(3)]:
         said = process.communicate(timeout=120)[1]
         assert process.returncode == 0, said
-        assert said.count("compiling the fused CPU kernels, once") == 1
+        lines += said.splitlines()
+    assert 1 <= len(lines) <= 3  # one that starts late finds what the first has compiled
+    assert all(line.startswith("compiling the fused CPU kernels, once for this user") for line in lines)
     assert list((tmp_path / "labelnoise" / "numba").rglob("*.nbi"))
     warm = start({"XDG_CACHE_HOME": str(tmp_path)})
     assert warm.communicate(timeout=60)[1] == ""

@@ -5,8 +5,9 @@ tensor read as N * H * W rows; bfloat16 travels as its bits (uint16) and is comp
 float32, holds what each channel needs, its rows named below. Every sum is taken in `PARTS` parts whatever the number of
 threads, in float32 over `BLOCK` rows and in float64 from there on, so that no result depends on the threads.
 
-All in one file, because Numba's cache notices a change in a kernel's own file alone. Fast-math is limited to what keeps NaN and inf, because a diverged run must be noticed: hence also `not (y <= 0)`, true
-for NaN, where ReLU is meant.
+Fast-math is limited to what keeps NaN and inf, because a diverged run must be noticed; for the same reason ReLU is
+`0 if y <= 0 else y`, which lets NaN through. All is in one file, because Numba's cache sees a change only in a kernel's
+own file. A window's largest pixel is found in a function of its own: its results stay selects, which become vectors.
 """
 
 from typing import Any
