@@ -295,5 +295,21 @@ def test_processes_that_start_together_on_an_empty_cache(tmp_path: Path) -> None
 def test_an_unwritable_cache_folder_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    monkeypatch.setattr(compiler.tempfile, "mkdtemp", lambda prefix: str(tmp_path / prefix))
-    assert compiler._cache_folder() == tmp_path / "labelnoise-numba-"
+    monkeypatch.setattr(compiler.tempfile, "tempdir", str(tmp_path))
+    folder = compiler._cache_folder()
+    assert folder == compiler._cache_folder()
+    assert folder.parent == tmp_path
+    folder.chmod(0o777)  # now anyone could put code there
+    assert compiler._cache_folder() != folder
+
+
+def test_functional_gradients_are_plain() -> None:
+    made, x = module(16, "relu"), images(3, 16, 4, 4)
+
+    def energy(weight: Tensor, buffers: dict[str, Tensor]) -> Tensor:
+        return torch.func.functional_call(made, buffers | {"weight": weight}, x).pow(2).sum()
+
+    got = torch.func.grad(energy)(made.weight.detach(), dict(made.named_buffers()))
+    other = module(16, "relu")
+    other(x).pow(2).sum().backward()
+    assert close(got, other.weight.grad, 1e-5)

@@ -78,6 +78,7 @@ def _fusible(x: Tensor, weight: Tensor, running_mean: Tensor, residual: Tensor |
         and C > 0
         and (not pool or min(H, W) > 1)
         and not torch.compiler.is_compiling()
+        and not torch._C._are_functorch_transforms_active()  # torch.func differentiates what it sees
     )
 
 
@@ -113,7 +114,7 @@ class _Fused(torch.autograd.Function):
     ) -> Tensor:
         passes = _ready()
         N, C, H, W = x.shape
-        rows, table = _rows(x), torch.empty(7, C)
+        rows, table = _rows(x), torch.empty(7, C, dtype=torch.float32)
         parts = torch.empty(passes.PARTS, 2, C, dtype=torch.float64).numpy()
         numbers = [v.detach().contiguous().numpy() for v in (weight, bias)]
         passes.input_sums(rows, parts)
@@ -156,7 +157,7 @@ def _fused_backward(
     passes = _ready()
     C, H, W = x.shape[1:]
     rows, grad_rows = _rows(x), _rows(grad)
-    dx, dweight, dbias = torch.empty_like(x, memory_format=torch.channels_last), torch.empty(C), torch.empty(C)
+    dx, dweight, dbias = torch.empty_like(x, memory_format=torch.channels_last), *torch.empty(2, C, dtype=torch.float32)
     parts = torch.empty(passes.PARTS, 2, C, dtype=torch.float64).numpy()
     behind = None
     if form.pool:

@@ -3,6 +3,7 @@
 import functools
 import importlib
 import os
+import stat
 import sys
 import tempfile
 import warnings
@@ -83,12 +84,25 @@ def _announcement(listener: type) -> object:
 
 
 def _cache_folder() -> Path:
-    """The first of the user's cache folder and the temporary folder that can be written to."""
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    folder = caches / "labelnoise" / "numba"
+    """The user's cache folder, or where it cannot be written to, one of the user's own among the temporary files."""
     try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "labelnoise" / "numba"
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return folder
-    except (OSError, RuntimeError):
-        return Path(tempfile.mkdtemp(prefix="labelnoise-numba-"))
+    except (OSError, RuntimeError):  # RuntimeError: no home
+        return _temporary_folder()
+
+
+def _temporary_folder() -> Path:
+    """The same one in every process, unless someone else made it: code is read from there."""
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    folder = Path(tempfile.gettempdir()) / f"labelnoise-numba-{user}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.lstat()
+        if stat.S_ISDIR(status.st_mode) and status.st_uid == user and not status.st_mode & 0o022:
+            return folder
+    except OSError:
+        pass
+    return Path(tempfile.mkdtemp(prefix="labelnoise-numba-"))
