@@ -273,10 +273,10 @@ assert torch.get_num_threads() == 1
 """
 
 
-def start(environment: dict[str, str]) -> subprocess.Popen[str]:
+def start(environment: dict[str, str], script: str = SCRIPT) -> subprocess.Popen[str]:
     clean = {name: value for name, value in os.environ.items() if name not in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME")}
     environment = clean | {"PYTHONPATH": str(ROOT / "src")} | environment
-    return subprocess.Popen([sys.executable, "-c", SCRIPT], env=environment, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen([sys.executable, "-c", script], env=environment, stderr=subprocess.PIPE, text=True)
 
 
 def test_processes_that_start_together_on_an_empty_cache(tmp_path: Path) -> None:
@@ -313,3 +313,25 @@ def test_functional_gradients_are_plain() -> None:
     other = module(16, "relu")
     other(x).pow(2).sum().backward()
     assert close(got, other.weight.grad, 1e-5)
+
+
+FORKED = """
+import os
+import torch
+from labelnoise.networks.base import BatchNormReLU
+x = torch.randn(4, 16, 8, 8).contiguous(memory_format=torch.channels_last).requires_grad_()
+assert "Fused" in str(BatchNormReLU(16)(x).grad_fn)
+child = os.fork()
+if child == 0:
+    assert "Fused" not in str(BatchNormReLU(16)(x).grad_fn)
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_is_plain_and_says_so() -> None:
+    process = start({"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}, FORKED)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 0, said
+    assert "start it by spawn instead" in said

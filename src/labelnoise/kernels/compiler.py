@@ -57,7 +57,20 @@ def _load() -> ModuleType:
     numba.set_num_threads(min(threads, config.NUMBA_NUM_THREADS))  # starts them
     torch.set_num_threads(threads)  # and has told the OpenMP that both share its own number
     _try_out(module)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_forked)
     return module
+
+
+def _forked() -> None:
+    """Take the plain path in a forked child: Numba would end it, because OpenMP's threads do not survive a fork."""
+    global _load
+    passes.cache_clear()
+    _load = _refuse
+
+
+def _refuse() -> ModuleType:
+    raise RuntimeError("this process was forked from one that used them; start it by spawn instead")
 
 
 def _try_out(module: ModuleType) -> None:
