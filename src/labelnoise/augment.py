@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def crop_flip_rotate(images: Tensor, generator: torch.Generator, padding: int, flip: bool, degrees: float) -> Tensor:
-    """Each image shifted by up to `padding` pixels (zeros come in), flipped with probability 1/2, rotated by up to `degrees`.
+    """Shift each image by up to `padding` pixels (zeros come in), flip it with probability 1/2, rotate it by `degrees`.
 
     Shapes: (B, channels, H, W) uint8 -> the same.
     Args:

@@ -1,4 +1,4 @@
-"""Configurations: composing them, checking them before anything is read, and saying in one line what is wrong with one."""
+"""Configurations: composing one, checking it before anything is read, and saying in one line what is wrong with it."""
 
 import difflib
 import inspect
@@ -10,7 +10,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import hydra
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
 from labelnoise.records import EFFECTIVE, INCIDENTAL
 
@@ -18,6 +18,7 @@ _installed = Path(__file__).parent / "configs"  # in a wheel; in a checkout they
 CONFIGS = _installed if _installed.is_dir() else Path(__file__).resolve().parents[2] / "configs"
 
 # Keys that exist to be interpolated; they may be left unread, but nothing may be added below them.
+DATASET = ("name", "load", "augment")  # what `run` reads of the dataset group
 HELPERS = ("tuned", "tuned_row", "regime", "seed", "focal_detach")
 
 
@@ -55,7 +56,7 @@ def check(cfg: DictConfig) -> None:
 def _whole(low: int, high: int = 2**32 - 1) -> tuple[Callable[[Any], bool], str]:
     return (
         lambda v: isinstance(v, int) and not isinstance(v, bool) and low <= v <= high,
-        f"a whole number from {low}" + (f" to {high}" if high < 2**32 - 1 else ""),
+        f"a whole number, at least {low}",
     )
 
 
@@ -92,8 +93,11 @@ def _check_all_read(cfg: DictConfig) -> None:
     for key in cfg:
         if key in EFFECTIVE + INCIDENTAL + HELPERS or key in interpolated or OmegaConf.is_missing(cfg, key):
             continue
-        reason = "this noise has no rate" if key == "rate" else "nothing reads this option"
-        raise ValueError(f"{key}={cfg[key]}: {reason}{_nearest(str(key), _OPTIONS)}")
+        reason = "this noise has no rate" if key == "rate" else f"nothing reads this option{_nearest(key, _OPTIONS)}"
+        raise ValueError(f"{key!s}={cfg[key]}: {reason}")
+    for key in cfg.dataset:
+        if key not in DATASET:
+            raise ValueError(f"dataset.{key!s}={cfg.dataset[key]}: nothing reads this option")
 
 
 def _targets(node: Any, where: str = "") -> Iterator[tuple[str, DictConfig]]:
@@ -106,7 +110,7 @@ def _targets(node: Any, where: str = "") -> Iterator[tuple[str, DictConfig]]:
         # Raw: a value that cannot be resolved is reported with its own path when the arguments are checked.
         child = node._get_node(key)
         if isinstance(child, DictConfig) and not child._is_none():
-            yield from _targets(child, f"{where}.{key}" if where else str(key))
+            yield from _targets(child, f"{where}.{key!s}" if where else str(key))
 
 
 def _check_arguments(where: str, node: DictConfig) -> None:
@@ -120,10 +124,10 @@ def _check_arguments(where: str, node: DictConfig) -> None:
             continue
         value = node[key]  # raises where it is missing or cannot be resolved
         if key not in parameters and not takes_any:
-            raise ValueError(f"{where}.{key}={value}: no such option{_nearest(str(key), parameters)}")
+            raise ValueError(f"{where}.{key!s}={value}: no such option{_nearest(key, parameters)}")
         if isinstance(value, bool | str) and key in hints and not _accepts(hints[str(key)], value):
             kind = "true or false" if bool in _types(hints[str(key)]) else "a number"
-            raise ValueError(f"{where}.{key}={value}: must be {kind}")
+            raise ValueError(f"{where}.{key!s}={value}: must be {kind}")
 
 
 def _hints(target: Any) -> dict[str, Any]:
@@ -146,8 +150,8 @@ def _accepts(hint: Any, value: bool | str) -> bool:
     return not numbers_only or (isinstance(value, bool) and bool in types)
 
 
-def _nearest(name: str, known: Any) -> str:
-    near = difflib.get_close_matches(name, [str(k) for k in known], n=1, cutoff=0.6)
+def _nearest(name: Any, known: Any) -> str:
+    near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near else ""
 
 
@@ -158,7 +162,9 @@ def explain(error: Exception, overrides: list[str], cfg: DictConfig | None = Non
     """One line for a user: which option, its value, what is allowed. Hydra's own answers run over many lines."""
     text = str(error)
     first = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
-    if isinstance(error, MissingConfigException) and (found := re.search(r"Could not find '(.+)/([^/]+)'", text)):
+    if isinstance(error, MissingConfigException) and (
+        found := re.search(r"Could not find '([^'/]+)/([^'\n]*)'", first)
+    ):
         group, option = found.groups()
         return f"{group}={option}: no such option; one of {', '.join(options(group))}"
     if isinstance(error, OverrideParseException):
@@ -166,8 +172,10 @@ def explain(error: Exception, overrides: list[str], cfg: DictConfig | None = Non
     if isinstance(error, ConfigCompositionException) and (found := re.search(r"Could not override '([^']+)'", text)):
         key = found.group(1)
         given = next((o for o in overrides if o.lstrip("+~").split("=")[0].split("@")[0] == key), key)
-        return f"{given}: no such option{_nearest(key, [*_OPTIONS, *_groups()])}"
-    if isinstance(error, MissingMandatoryValue | InterpolationKeyError):
+        if key == "rate":
+            return f"{given}: this noise has no rate"
+        return f"{given}: no such option{_nearest(key, option_names())}"
+    if isinstance(error, MissingMandatoryValue | InterpolationResolutionError):
         return _unresolved(error, first, cfg)
     return first
 
@@ -180,15 +188,18 @@ def _unresolved(error: OmegaConfBaseException, first: str, cfg: DictConfig | Non
             f"{key}: this loss has no value for dataset={cfg.dataset.name} (its card has {', '.join(map(str, card))}); "
             f"give {key}=..."
         )
-    missing = re.search(r"[Mm]issing mandatory value:? ?(?:node )?'?([\w.]*)", str(error))
-    name = missing.group(1) if missing and missing.group(1) else key
-    if cfg is not None and "rate" in cfg and OmegaConf.is_missing(cfg, "rate") and name.endswith("rate"):
+    if cfg is not None and "rate" in cfg and OmegaConf.is_missing(cfg, "rate") and key.endswith("rate"):
         return "rate: this noise needs one, such as rate=0.4"
-    return f"{name}: needs a value, {name}=..." if missing else first
+    return f"{key}: needs a value, {key}=..." if "issing mandatory value" in first else first
 
 
 def _groups() -> list[str]:
     return sorted(path.name for path in CONFIGS.iterdir() if path.is_dir())
+
+
+def option_names() -> list[str]:
+    """Every global option and every group."""
+    return [*_OPTIONS, *_groups()]
 
 
 def options(group: str) -> list[str]:

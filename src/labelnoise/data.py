@@ -18,7 +18,7 @@ class Batch(NamedTuple):
         labels: (B,), noisy.
     """
 
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # the field's name; a tuple's own index() is not used
     images: Tensor
     labels: Tensor
 

@@ -1,7 +1,7 @@
 """The record of a run: what was run, what came out, and where. One compact JSON, `<results>/<run_id>.json`.
 
-Top-level keys: run_id, config, noise, metrics, history, environment. The first five repeat bit for bit on the same kind of
-processor with the same versions, precision and number of threads; whatever varies otherwise is in environment.
+Top-level keys: run_id, config, noise, metrics, history, environment. The first five repeat bit for bit on the same kind
+of processor with the same versions, precision and number of threads; whatever varies otherwise is in environment.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -84,11 +85,17 @@ def run_id(config: dict[str, Any]) -> str:
 
 
 def find(identifier: str, results: str | Path) -> Record | None:
-    """The record of that id in `results`, else among the committed ones; None where there is none."""
+    """The record of that id in `results`, else among the committed ones; None where there is none.
+
+    A file that is no whole record is reported on standard error and ignored.
+    """
     for folder in (Path(results), COMMITTED):
         path = folder / f"{identifier}.json"
         if path.is_file():
-            return load(path)
+            try:
+                return load(path)
+            except ValueError as error:
+                print(f"{error}; ignored", file=sys.stderr)
     return None
 
 
@@ -103,7 +110,7 @@ def load(path: Path) -> Record:
     except (json.JSONDecodeError, UnicodeDecodeError):
         record = None
     if not isinstance(record, dict) or tuple(record) != KEYS:
-        raise ValueError(f"{path} is not a whole record; delete it, or run with force=true to replace it")
+        raise ValueError(f"{path} is not a whole record")
     return record
 
 
@@ -148,7 +155,7 @@ def check_writable(results: str | Path) -> None:
 
 
 def environment() -> dict[str, Any]:
-    """Facts about this machine and this copy of the code: commit, versions, processor. No names, no paths."""
+    """This machine and this copy of the code: commit, versions, processor. No host's or user's name, no folder."""
     names = ("labelnoise", "torch", "torchvision", "numpy", "hydra-core", "timm")
     return {
         **_commit(),
@@ -160,7 +167,7 @@ def environment() -> dict[str, Any]:
 
 
 def _commit() -> dict[str, Any]:
-    """The commit of the checkout that this code is in; else LABELNOISE_COMMIT; else null. dirty: changes not committed."""
+    """The commit of this checkout and whether it has changes; else LABELNOISE_COMMIT and null."""
     if (REPOSITORY / "src" / "labelnoise").is_dir():
 
         def git(*words: str) -> str:

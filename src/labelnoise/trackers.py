@@ -12,7 +12,7 @@ Row = dict[str, float | None]
 
 
 class Tracker(NamedTuple):
-    """Attributes: log, called after each epoch (from 1) with the history's row; finish, called once with the metrics."""
+    """Attributes: log, called after each epoch (from 1) with its row of the history; finish, with the metrics."""
 
     log: Callable[[int, Row], None]
     finish: Callable[[dict[str, Any]], None]

@@ -29,7 +29,7 @@ class Progress(Protocol):
 
 
 class Trained(NamedTuple):
-    """Attributes: history, a column (epochs,) for each quantity; confusion (C, C), counts, rows true, of the last epoch."""
+    """Attributes: history, a column (epochs,) for each quantity; confusion (C, C), counts, rows true, at the end."""
 
     history: dict[str, list[float | None]]
     confusion: Tensor
@@ -53,7 +53,7 @@ def fit(
         test: with true labels.
         val: held-out part of the training set with its noisy labels, or None.
     Raises:
-        FloatingPointError: the loss is not finite; names epoch and step.
+        FloatingPointError: the loss is NaN or infinite; names epoch and step.
     """
     history: dict[str, list[float | None]] = {}
     confusion = torch.zeros(num_classes, num_classes, dtype=torch.long)
@@ -108,7 +108,7 @@ def train_epoch(
         progress.step()
     bad = int(first_bad)
     if bad >= 0:
-        raise FloatingPointError(f"the loss is not a finite number at epoch {epoch + 1}, step {bad + 1}")
+        raise FloatingPointError(f"the loss is NaN or infinite at epoch {epoch + 1}, step {bad + 1}")
     loss, seen, clean_seen, right, memorised, corrected, selected_seen, selected_clean = sums.tolist()
     row: dict[str, float | None] = {"train_loss": loss / seen}
     if "predicted" in outputs:

@@ -66,6 +66,6 @@ def obtain(name: str, data_dir: str, load: Callable[[], Loaded], damaged: Callab
             shutil.rmtree(data_dir, ignore_errors=True)
         state = f"{wrong[0]} is damaged (not the published file)" if wrong else f"not found in data_dir={data_dir}"
         raise FileNotFoundError(
-            f"dataset={name}: {state}, and downloading it failed ({reason}); put the published files there as torchvision "
-            "lays them out, or point data_dir= or LABELNOISE_DATA at a folder that has them"
+            f"dataset={name}: {state}, and downloading it failed ({reason}); put the published files there as "
+            "torchvision lays them out, or point data_dir= or LABELNOISE_DATA at a folder that has them"
         ) from error

@@ -110,7 +110,7 @@ class _ArraysOnly(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         allowed = {
-            "_reconstruct": np._core.multiarray._reconstruct,
+            "_reconstruct": np.empty(0).__reduce__()[0],
             "ndarray": np.ndarray,
             "dtype": np.dtype,
         }
@@ -120,7 +120,7 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def _superclasses(path: Path) -> Tensor:
-    """The superclass of each class, from the file's own coarse labels, which torchvision does not keep. Shapes: -> (100,)."""
+    """The superclass of each class (100,), from the file's own coarse labels, which torchvision does not keep."""
     with path.open("rb") as file:
         entry = _ArraysOnly(file, encoding="latin1").load()
     superclass = torch.full((100,), -1)

@@ -11,9 +11,9 @@ MEAN, STD = 0.3066, 0.3457
 
 
 def digits() -> Dataset:
-    """1,797 digits of 8x8 pixels, resized to 28x28: 1,437 to train and 360 to test, stratified and always the same split.
+    """1,797 digits of 8x8 pixels, resized to 28x28: 1,437 to train and 360 to test, stratified, always the same split.
 
-    Source: Alpaydin, Kaynak 1998, Optical Recognition of Handwritten Digits (UCI), the test part, as scikit-learn ships it.
+    Source: Alpaydin, Kaynak 1998, Optical Recognition of Handwritten Digits (UCI), test part, as in scikit-learn.
     """
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split

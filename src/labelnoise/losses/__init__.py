@@ -1,8 +1,8 @@
 """Every loss by its name: `from labelnoise.losses import agce`.
 
-A loss is a function `(logits (B, C), labels (B,)) -> (B,)` of per-sample values; the caller reduces. `Loss(agce, a=0.6,
-q=0.6)` is the same as an `nn.Module` for anyone's training loop. Names are looked up in the modules of this folder, so a
-new file needs no line here.
+A loss is a function `(logits (B, C), labels (B,)) -> (B,)` of per-sample values; the caller reduces.
+`Loss(agce, a=0.6, q=0.6)` is the same as an `nn.Module` for anyone's training loop. Names are looked up in the modules
+of this folder, so a new file needs no line here; it must not have the name of a loss.
 """
 
 import importlib

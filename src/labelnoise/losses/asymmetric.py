@@ -1,7 +1,7 @@
 """Asymmetric losses: robust wherever the true label is the most likely one (clean-label-dominant noise).
 
-Source: Zhou, Liu, Jiang, Gao, Ji 2021, arXiv:2106.03110, section 3.3. All three are decreasing in p_y; they are computed
-from log p_y and log(1 - p_y), so that value and gradient stay finite at saturated logits for every allowed parameter.
+Source: Zhou, Liu, Jiang, Gao, Ji 2021, arXiv:2106.03110, section 3.3. All three decrease in p_y. They are
+computed from log p_y and log(1 - p_y), so that value and gradient stay finite at saturated logits for all parameters.
 """
 
 from math import inf, log

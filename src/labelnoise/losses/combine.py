@@ -1,8 +1,11 @@
-"""The weighted sum of two losses, such as an active and a passive one (Ma et al. 2020, arXiv:2006.13554, equation 8)."""
+"""The weighted sum of two losses, such as an active and a passive one.
+
+Source: Ma, Huang, Wang, Romano, Erfani, Bailey 2020, arXiv:2006.13554, equation 8.
+"""
 
 import inspect
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from torch import Tensor
@@ -12,7 +15,7 @@ from labelnoise.losses.base import in_range
 LossFunction = Callable[..., Tensor]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _letters(loss: LossFunction) -> frozenset[str]:
     return frozenset(inspect.signature(loss).parameters) - {"logits", "labels"}
 

@@ -12,7 +12,7 @@ from labelnoise.losses.base import in_range, log_complement_of_label, log_prob_o
 LOG_ZERO = log(1e-4)  # the label's log 0 as released, -9.21; the papers' texts say -4
 
 
-def rce(logits: Tensor, labels: Tensor, A: float = LOG_ZERO) -> Tensor:  # noqa: N803 (the paper's letter)
+def rce(logits: Tensor, labels: Tensor, A: float = LOG_ZERO) -> Tensor:
     """Reverse cross-entropy, -sum_k p_k log [k = y] = -A (1 - p_y) with log 0 = A.
 
     Shapes: logits (B, C), labels (B,) -> (B,), in [0, -A].
@@ -27,7 +27,7 @@ def rce(logits: Tensor, labels: Tensor, A: float = LOG_ZERO) -> Tensor:  # noqa:
     return -A * log_complement_of_label(logits, labels).exp()
 
 
-def sce(logits: Tensor, labels: Tensor, alpha: float, beta: float, A: float = LOG_ZERO) -> Tensor:  # noqa: N803
+def sce(logits: Tensor, labels: Tensor, alpha: float, beta: float, A: float = LOG_ZERO) -> Tensor:
     """Symmetric cross-entropy, alpha CE + beta RCE.
 
     Shapes: logits (B, C), labels (B,) -> (B,).

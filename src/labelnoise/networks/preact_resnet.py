@@ -7,7 +7,7 @@ from labelnoise.networks.base import BatchNormReLU, Network
 
 
 class PreActBlock(nn.Module):
-    """Two 3x3 convolutions, each after batch normalisation and ReLU, around a shortcut that shares the first activation."""
+    """Two 3x3 convolutions, each after batch normalisation and ReLU; the shortcut shares the first activation."""
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class PreActBlock(nn.Module):
 
 
 def preact_resnet18(num_classes: int, channels: int, size: int) -> Network:
-    """Four stages of two blocks, widths 64 to 512, global average pooling. PyTorch's own first weights, as its users have."""
+    """Four stages of two blocks, widths 64 to 512, global average pooling; PyTorch's own first weights."""
     layers: list[nn.Module] = [nn.Conv2d(channels, 64, 3, padding=1, bias=False)]
     width = 64
     for stage, out in enumerate((64, 128, 256, 512)):

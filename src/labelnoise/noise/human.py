@@ -1,6 +1,7 @@
 """CIFAR-10N and CIFAR-100N: labels that people gave."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,20 +44,26 @@ def human(facts: Facts, seed: int, labels: str, data_dir: str) -> Tensor:
     path = Path(data_dir) / "cifar-n" / file
     if not path.is_file():
         raise FileNotFoundError(
-            f"noise=human: {path} is not there; get {file} from github.com/UCSC-REAL/cifar-10-100n (data/) and put it there"
+            f"noise=human: {path} is not there; get {file} from github.com/UCSC-REAL/cifar-10-100n, folder data"
         )
     table = _load(path)
-    if not np.array_equal(table.get("clean_label"), facts.train_labels.numpy()):
+    if not np.array_equal(table["clean_label"], facts.train_labels.numpy()):
         raise ValueError(f"noise=human: {path} is damaged: its clean labels are not {facts.name}'s")
     return torch.from_numpy(np.asarray(table[keys[labels]], dtype=np.int64))
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
     """The published dictionary of arrays, with nothing but numpy's array types allowed in it."""
-    allowed = [np.ndarray, np.dtype, type(np.dtype(np.int64)), np._core.multiarray._reconstruct]
-    aliases = [(np._core.multiarray._reconstruct, "numpy.core.multiarray._reconstruct")]
+    rebuild = np.empty(0).__reduce__()[0]
+    allowed: list[Any] = [
+        np.ndarray,
+        np.dtype,
+        type(np.dtype(np.int64)),
+        rebuild,
+        (rebuild, "numpy.core.multiarray._reconstruct"),
+    ]
     try:
-        with torch.serialization.safe_globals([*allowed, *aliases]):
+        with torch.serialization.safe_globals(allowed):
             return torch.load(path, weights_only=True)
     except Exception as error:
         raise ValueError(f"noise=human: {path} cannot be read ({str(error).splitlines()[0]})") from None

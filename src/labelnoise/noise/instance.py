@@ -13,7 +13,7 @@ SPREAD = 0.1  # standard deviation of the images' own rates
 
 
 def instance(facts: Facts, seed: int, rate: float) -> Tensor:
-    """Each image i of class y draws its label once: wrong with probability q_i, and then class k with softmax(x_i W_y)_k.
+    """Each image i of class y draws its label once: wrong with probability q_i, then class k with softmax(x_i W_y)_k.
 
     q_i follows a normal distribution of standard deviation 0.1 truncated to [0, 1], its location shifted so that the
     mean is `rate`. x_i are the pixels in [0, 1], W_y (pixels x classes) is standard normal, one for each class, and the

@@ -1,7 +1,7 @@
 """The labels of the code released with Zhou et al. 2021 (arXiv:2106.03110), bit for bit, its faults included.
 
-The same generators stand in the code of APL, SR and epsilon-softmax. With seed 123, the released value, the labels have
-the hashes that the tests hold. Published numbers of those papers are for these labels, not for correct asymmetric noise.
+The same generators stand in the code of APL, SR and epsilon-softmax. With seed 123, the released value, the labels
+have the hashes that the tests hold. Those papers' numbers are for these labels, not for correct asymmetric noise.
 """
 
 import numpy as np

@@ -1,0 +1,32 @@
+"""Cutting a training set into the part to train on, a held-out part and a trusted part."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def split(true_labels: Tensor, num_val: int, num_trusted: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Positions of the training, held-out and trusted images, each sorted; the trusted ones balanced over the classes.
+
+    Args:
+        true_labels: (N,).
+        num_val, num_trusted: images held out, images trusted; the rest is to train on.
+
+    Raises:
+        ValueError: nothing would be left to train on.
+    """
+    count = len(true_labels)
+    if num_val + num_trusted > count - 2:
+        raise ValueError(f"num_val={num_val} num_trusted={num_trusted}: leave no training images of {count}")
+    order = np.random.RandomState(seed).permutation(count)
+    # Round-robin over the classes: the r-th image of each class comes before any (r+1)-th.
+    labels = true_labels.numpy()[order]
+    rank = np.empty(count, dtype=np.int64)
+    for c in np.unique(labels):
+        rank[labels == c] = np.arange((labels == c).sum())
+    turn = order[np.argsort(rank, kind="stable")]
+    trusted = turn[:num_trusted]
+    rest = order[~np.isin(order, trusted)]
+    parts = (rest[num_val:], rest[:num_val], trusted)
+    train, val, trusted = (np.sort(part) for part in parts)
+    return torch.from_numpy(train), torch.from_numpy(val), torch.from_numpy(trusted)

@@ -1,0 +1,54 @@
+"""Where and how to compute: device, precision and threads, set before the first operation."""
+
+import os
+from typing import NamedTuple
+
+import torch
+
+from labelnoise.kernels import keep_pages
+
+
+class Place(NamedTuple):
+    """Attributes: device; precision of the networks' arithmetic; CPU threads."""
+
+    device: torch.device
+    precision: torch.dtype
+    threads: int
+
+    def facts(self) -> dict[str, str | int]:
+        """As a record's environment tells it."""
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
+        return {"device": name, "precision": str(self.precision).removeprefix("torch."), "threads": self.threads}
+
+
+def prepare(device: str, precision: str, threads: int | str) -> Place:
+    """Choose the device and the precision and set the number of threads.
+
+    Args:
+        device: auto (a GPU if there is one), cpu, cuda or cuda:N.
+        precision: auto (bfloat16 where the device is fast at it), float32 or bfloat16.
+        threads: of the CPU; auto is OMP_NUM_THREADS, or every core that this process may use.
+    Raises:
+        ValueError: the device is not there.
+    """
+    keep_pages()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = int(os.environ.get("OMP_NUM_THREADS") or cores) if threads == "auto" else int(threads)
+    torch.set_num_threads(count)
+    available = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    chosen = torch.device(("cuda" if available else "cpu") if device == "auto" else device)
+    if chosen.type == "cuda" and (chosen.index or 0) >= available:
+        raise ValueError(
+            f"device={device}: not there; this machine has {available} CUDA devices (device=cpu always works)"
+        )
+    if precision == "auto":
+        return Place(chosen, torch.bfloat16 if _fast_bfloat16(chosen) else torch.float32, count)
+    return Place(chosen, getattr(torch, precision), count)
+
+
+def _fast_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 beats float32 there: GPU tensor cores, AMX, or AVX-512 with bfloat16."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)

@@ -1,0 +1,67 @@
+"""What a run reports: what the noise came out as, and accuracies as fractions."""
+
+import hashlib
+from typing import Any
+
+import torch
+from torch import Tensor
+
+History = dict[str, list[float | None]]
+
+
+def noise_facts(true_labels: Tensor, noisy_labels: Tensor, num_classes: int, seed: int) -> dict[str, Any]:
+    """What the noise came out as.
+
+    Shapes: true_labels (N,), noisy_labels (N,).
+    Returns:
+        realised_rate: fraction of wrong labels. transition: counts (C, C), rows the true class, columns the noisy one.
+        label_hash: first 16 hex digits of the sha256 of the noisy labels as uint8. seed: as given.
+    """
+    counts = torch.bincount(true_labels * num_classes + noisy_labels, minlength=num_classes**2)
+    return {
+        "realised_rate": round(float((true_labels != noisy_labels).double().mean()), 6),
+        "transition": counts.view(num_classes, num_classes).tolist(),
+        "label_hash": hashlib.sha256(noisy_labels.to(torch.uint8).numpy().tobytes()).hexdigest()[:16],
+        "seed": seed,
+    }
+
+
+def noise_in_short(name: str, facts: dict[str, Any]) -> str:
+    """The noise's facts in one line."""
+    rows = facts["transition"]
+    shares = [1 - row[c] / max(sum(row), 1) for c, row in enumerate(rows)]
+    return (
+        f"{name}: {facts['realised_rate']:.2%} of {sum(map(sum, rows)):,} labels are wrong (by class {min(shares):.1%} "
+        f"to {max(shares):.1%}), label hash {facts['label_hash']}, seed {facts['seed']}"
+    )
+
+
+def summarise(history: History) -> dict[str, Any]:
+    """The metrics of a history, fractions. `oracle` lists those that were chosen by looking at the test set.
+
+    test_acc_last: after the last epoch. test_acc_best: the best epoch's. test_acc_last10: mean of the last ten
+    evaluations. test_acc_val: of the epoch with the best accuracy on the held-out noisy part, null without one.
+    """
+    test = history["test_acc"]
+    evaluated = [value for value in test if value is not None]
+    chosen = None
+    if "val_acc" in history:
+        val = [-1.0 if value is None else value for value in history["val_acc"]]
+        chosen = test[val.index(max(val))]
+    metrics = {
+        "test_acc_last": evaluated[-1],
+        "test_acc_best": max(evaluated),
+        "test_acc_last10": sum(evaluated[-10:]) / len(evaluated[-10:]),
+        "test_acc_val": chosen,
+    }
+    return {name: None if v is None else round(v, 6) for name, v in metrics.items()} | {"oracle": ["test_acc_best"]}
+
+
+def in_short(metrics: dict[str, Any]) -> str:
+    """The accuracies in one line."""
+    val = metrics["test_acc_val"]
+    chosen = "" if val is None else f", at the epoch chosen on held-out noisy labels {val:.2%}"
+    return (
+        f"test accuracy: last epoch {metrics['test_acc_last']:.2%}, last 10 on average {metrics['test_acc_last10']:.2%}"
+        f"{chosen}, best {metrics['test_acc_best']:.2%} (an oracle: chosen on the test set)"
+    )
