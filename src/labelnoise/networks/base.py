@@ -6,6 +6,8 @@ A network is made by a function `(num_classes, channels, size) -> Network` for i
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from labelnoise.kernels import batch_norm_relu
+
 
 class Network(nn.Module):
     """A body that gives features and a linear head that gives logits.
@@ -27,16 +29,46 @@ class Network(nn.Module):
 class BatchNormReLU(nn.BatchNorm2d):
     """Batch normalisation and ReLU, then 2x2 max-pooling if `pool`: what stands between two convolutions.
 
-    Shapes: (B, channels, H, W) -> the same, or (B, channels, H // 2, W // 2).
+    Given a residual, it is added before the ReLU. Training on the CPU runs in fused kernels, all else in plain torch.
+
+    Shapes: (B, channels, H, W), residual the same -> the same, or (B, channels, H // 2, W // 2).
+    Args:
+        eps, momentum, affine: as in `nn.BatchNorm2d`.
     """
 
-    def __init__(self, channels: int, pool: bool = False) -> None:
-        super().__init__(channels)
+    def __init__(
+        self,
+        channels: int,
+        pool: bool = False,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+    ) -> None:
+        super().__init__(channels, eps, momentum, affine)
         self.pool = pool
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(super().forward(x))
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        if self.training and self.affine and self.running_mean is not None and self.running_var is not None:
+            return batch_norm_relu(
+                x,
+                self.weight,
+                self.bias,
+                self.running_mean,
+                self.running_var,
+                self._count_batch(),
+                self.eps,
+                residual,
+                self.pool,
+            )
+        x = super().forward(x)
+        x = F.relu(x if residual is None else x + residual)
         return F.max_pool2d(x, 2) if self.pool else x
+
+    def _count_batch(self) -> float:
+        """This batch's share in the running statistics: `momentum`, or that of a plain average if it is None."""
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        return 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
 
 
 def kaiming_xavier_(network: nn.Module) -> None:

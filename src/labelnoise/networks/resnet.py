@@ -1,16 +1,48 @@
 """Residual networks for small images (He et al. 2015, arXiv:1512.03385): torchvision's with a 3x3 stem, unpooled."""
 
-from torch import nn
+from torch import Tensor, nn
 
-from labelnoise.networks.base import Network, kaiming_xavier_
+from labelnoise.networks.base import BatchNormReLU, Network, kaiming_xavier_
 
 
-def _resnet(name: str, num_classes: int, channels: int) -> Network:
-    from torchvision import models
+class BasicBlock(nn.Module):
+    """torchvision's block, modules named and made in the same order, the sum and each ReLU in the module before.
 
-    body = getattr(models, name)(num_classes=num_classes)
+    Takes what torchvision's ResNet gives a block; what these networks have no use for stays at its default.
+    """
+
+    expansion = 1
+
+    def __init__(
+        self,
+        inplanes: int,
+        planes: int,
+        stride: int = 1,
+        downsample: nn.Module | None = None,
+        groups: int = 1,
+        base_width: int = 64,
+        dilation: int = 1,
+        norm_layer: object = None,
+    ) -> None:
+        super().__init__()
+        assert (groups, base_width, dilation) == (1, 64, 1)
+        self.conv1 = nn.Conv2d(inplanes, planes, 3, stride, padding=1, bias=False)
+        self.bn1 = BatchNormReLU(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False)
+        self.bn2 = BatchNormReLU(planes)
+        self.downsample = downsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return self.bn2(self.conv2(self.bn1(self.conv1(x))), shortcut)
+
+
+def _resnet(layers: list[int], num_classes: int, channels: int) -> Network:
+    from torchvision.models import ResNet
+
+    body = ResNet(BasicBlock, layers, num_classes)
     body.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
-    body.maxpool = nn.Identity()
+    body.bn1, body.relu, body.maxpool = BatchNormReLU(64), nn.Identity(), nn.Identity()
     head, body.fc = body.fc, nn.Identity()
     network = Network(body, head)
     kaiming_xavier_(network)
@@ -19,9 +51,9 @@ def _resnet(name: str, num_classes: int, channels: int) -> Network:
 
 def resnet34(num_classes: int, channels: int, size: int) -> Network:
     """ResNet-34: CIFAR-100's network, 21,328,292 parameters there. First weights as released with zhou2021."""
-    return _resnet("resnet34", num_classes, channels)
+    return _resnet([3, 4, 6, 3], num_classes, channels)
 
 
 def resnet18(num_classes: int, channels: int, size: int) -> Network:
     """ResNet-18. First weights as released with zhou2021."""
-    return _resnet("resnet18", num_classes, channels)
+    return _resnet([2, 2, 2, 2], num_classes, channels)
