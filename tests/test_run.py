@@ -43,6 +43,7 @@ def test_record_is_complete(finished: tuple[dict, Path]) -> None:
     environment = record["environment"]
     assert environment["threads"] == 1
     assert environment["precision"] in ("float32", "bfloat16")
+    assert environment["fused_kernels"] is True
     assert {"commit", "dirty", "versions", "processor", "seconds", "device"} <= environment.keys()
 
 

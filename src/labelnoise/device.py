@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import torch
 
-from labelnoise.kernels import keep_pages
+from labelnoise.kernels import in_use, keep_pages
 
 
 class Place(NamedTuple):
@@ -15,10 +15,11 @@ class Place(NamedTuple):
     precision: torch.dtype
     threads: int
 
-    def facts(self) -> dict[str, str | int]:
-        """As a record's environment tells it."""
+    def facts(self) -> dict[str, str | int | bool]:
+        """As a record's environment tells it, after the run."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
-        return {"device": name, "precision": str(self.precision).removeprefix("torch."), "threads": self.threads}
+        precision = str(self.precision).removeprefix("torch.")
+        return {"device": name, "precision": precision, "threads": self.threads, "fused_kernels": in_use()}
 
 
 def prepare(device: str, precision: str, threads: int | str) -> Place:

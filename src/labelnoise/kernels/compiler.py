@@ -25,6 +25,11 @@ def passes() -> ModuleType | None:
         return None
 
 
+def in_use() -> bool:
+    """Whether this process has run the fused kernels; they and plain torch differ by roundings."""
+    return passes.cache_info().currsize > 0 and passes() is not None
+
+
 def use_torch_threads() -> None:
     """Let the kernels that the calling thread starts next use as many threads as torch does."""
     import numba
