@@ -5,8 +5,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 
 # What `make train` runs where ARGS does not say otherwise.
-JOB = $(if $(findstring dataset=,$(ARGS)),,dataset=digits) $(if $(findstring loss=,$(ARGS)),,loss=nce_agce) \
-  $(if $(findstring noise=,$(ARGS)),,noise=sym rate=0.4)
+JOB = $(if $(filter dataset=%,$(ARGS)),,dataset=digits) $(if $(filter loss=%,$(ARGS)),,loss=nce_agce) \
+  $(if $(filter noise=%,$(ARGS)),,noise=sym rate=0.4)
 
 .DEFAULT_GOAL := help
 .PHONY: help install train test test-slow bench check format

@@ -49,7 +49,7 @@ def ours(cfg: Any) -> dict[str, Any]:
         train_epoch(method, 0, truth, cfg.batch_size, Quiet())
 
     def evaluate() -> None:
-        confusion_matrix(method, test, dataset.num_classes)
+        confusion_matrix(method, test, dataset.num_classes, 0)
 
     facts = {**place.facts(), "train_images": len(truth), "test_images": len(dataset.test_labels)}
     return {"train": train, "evaluate": evaluate, "facts": facts, "shares": lambda: shares(method, cfg)}

@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from labelnoise.cli import guard
+from labelnoise.config import check
 from labelnoise.data import normalise
 from labelnoise.device import prepare
 from labelnoise.records import write_whole
@@ -35,9 +36,13 @@ def load(path: str) -> tuple[torch.nn.Module, dict[str, list]]:
             about = {name: json.loads(text) for name, text in file.metadata().items() if name != "run_id"}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
         channels, size = about["shape"][0], about["shape"][-1]
+        if not str(about["network"]["_target_"]).startswith("labelnoise.networks.") or any(
+            isinstance(value, dict | list) for value in about["network"].values()
+        ):
+            raise ValueError(f"its network is {about['network']}")  # a file must not choose what is called
         network = hydra.utils.instantiate(about["network"])(len(about["classes"]), channels, size)
         network.load_state_dict(weights)
-    except (OSError, SafetensorError, AttributeError, KeyError, RuntimeError) as error:
+    except (OSError, SafetensorError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"model={path}: not a network saved with save_model=true ({reason})") from None
     return network.eval(), about
@@ -50,6 +55,7 @@ def predict(arguments: list[str]) -> None:
     if "model" not in own:
         raise ValueError("model: needs a value, model=<results>/<run_id>.safetensors")
     cfg = compose([a for a in arguments if a.partition("=")[0] not in own])
+    check(cfg)
     network, about = load(own["model"])
     place = prepare(cfg.device, "float32", cfg.threads)
     dataset = hydra.utils.instantiate(cfg.dataset.load)()

@@ -1,6 +1,9 @@
 """What tests share: one thread, the command line in this process, real data where there is some."""
 
 import os
+import sys
+import urllib.error
+import urllib.request
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -35,6 +38,17 @@ def real(*names: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(bool(missing), reason=f"{missing} not in {DATA} (LABELNOISE_DATA)")
 
 
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is downloaded by a test, on a connected machine either."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise urllib.error.URLError("no network in tests")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    monkeypatch.setattr("urllib.request.urlretrieve", refuse)
+
+
 class Ended(NamedTuple):
     code: int
     out: str
@@ -54,7 +68,7 @@ def train(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
             if isinstance(end.code, str):
-                print(end.code, file=__import__("sys").stderr)
+                print(end.code, file=sys.stderr)
         captured = capsys.readouterr()
         return Ended(code, captured.out, captured.err)
 

@@ -56,6 +56,32 @@ MISTAKES = {
     "nothing left": (["num_val=1437"], ["num_val=1437 num_trusted=0: leave no training images of 1437"]),
     "tracker": (["tracker=wandb", "tracker.mode=loud"], ["tracker.mode=loud: must be offline, online or disabled"]),
     "diverged": (["optimizer.lr=1e9"], ["the loss is NaN or infinite at epoch 1, step "]),
+    "ruined by the last step": (
+        ["num_val=1420", "optimizer.lr=1e30", "clip_norm=null"],
+        ["NaN or infinite after epoch 1"],
+    ),
+    "regime": (["+regime.foo=1"], ["regime.foo=1: nothing reads this option"]),
+    "card": (["loss=agce", "+tuned.loss.default.zz=1"], ["tuned.loss.default.zz=1: nothing reads this option"]),
+    "infinite": (["clip_norm=inf"], ["clip_norm=inf: must be a number above 0, or null"]),
+    "infinite rate": (["optimizer.lr=inf"], ["optimizer.lr=inf: must be a finite number"]),
+    "removed": (["~loss"], ["loss: needs a value"]),
+    "removed number": (["~epochs"], ["epochs: needs a value"]),
+    "not a component": (["loss=nce_agce", "loss.first=abc"], ["loss.first=abc: must be a component"]),
+    "not a list": (["schedule=multistep", "schedule.milestones=3"], ["schedule.milestones=3: must be a list"]),
+    "not text": (["network=timm", "network.model=5"], ["network.model=5: must be text"]),
+    "null": (["optimizer.lr=null"], ["optimizer.lr=None: must be a number"]),
+    "list": (["optimizer.lr=[1]"], ["optimizer.lr=[1]: must be a number"]),
+    "what run supplies": (["+noise.seed=3"], ["noise.seed=3: no such option"]),
+    "target": (["loss._target_=foo.bar"], ["loss._target_=foo.bar: no such function"]),
+    "overflow": (["loss=agce", "loss.q=2000"], ["loss: a parameter is too large"]),
+    "negative rate": (["optimizer.lr=-1"], ["optimizer: Invalid learning rate"]),
+    "false name": (["dataset.name=foo"], ["dataset.name=foo: is given by the data set, digits"]),
+    "flag": (["--resume"], ["--resume: no such flag"]),
+    "several values": (["loss=ce,gce"], ["loss=ce,gce: several values need -m"]),
+    "interpolation": (["epochs=${nowhere}"], ["nowhere"]),
+    "loop": (["seed=${seed_noise}"], ["seed"]),
+    "environment": (["data_dir=${oc.env:NO_SUCH_VARIABLE}"], ["NO_SUCH_VARIABLE"]),
+    "noise.rate and rate": (["noise=sym", "noise.rate=0.2", "rate=0.2"], ["rate=0.2: noise.rate is given instead"]),
     "label file": (["noise=file", "noise.path=nowhere.npy"], ["noise.path=nowhere.npy: cannot be read"]),
 }
 
@@ -149,7 +175,7 @@ def test_damaged_data(train, tmp_path: Path, name: str, file: str, how: str) -> 
     for path in (DATA / Path(file).parent).iterdir():
         (tmp_path / Path(file).parent).mkdir(parents=True, exist_ok=True)
         if path.is_file():
-            (tmp_path / Path(file).parent / path.name).symlink_to(path)
+            shutil.copy(path, tmp_path / Path(file).parent / path.name)
     target = tmp_path / file
     content = bytearray(target.read_bytes())
     target.unlink()

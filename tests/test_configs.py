@@ -108,6 +108,7 @@ CARDS = {
     "nce_mae": [{"alpha": 1, "beta": 100}, {"alpha": 1, "beta": 1}, {"alpha": 10, "beta": 0.1}],
     "nce_rce": [{"alpha": 1, "beta": 100}, {"alpha": 1, "beta": 1}, {"alpha": 10, "beta": 0.1}],
     "nfl_rce": [{"alpha": 1, "beta": 100}, {"alpha": 1, "beta": 1}, {"alpha": 10, "beta": 0.1}],
+    "nfl_mae": [{"alpha": 1, "beta": 10}, {"alpha": 1, "beta": 1}, {"alpha": 10, "beta": 1}],
     "nce_agce": [
         {"alpha": 0, "beta": 1, "a": 4, "q": 0.2},
         {"alpha": 1, "beta": 4, "a": 6, "q": 1.5},
@@ -140,6 +141,15 @@ def test_sums_with_nfl_take_the_values_with_nce(name: str) -> None:
     for dataset in ("mnist", "cifar10", "cifar100"):
         nce, nfl = (compose([f"dataset={dataset}", f"loss={first}_{name}"]).loss for first in ("nce", "nfl"))
         assert all(nfl[key] == nce[key] for key in nce if key in ("alpha", "beta", "a", "q"))
+        assert nfl.gamma == 0.5
+
+
+@pytest.mark.parametrize("name", [n for n in every("loss") if n.startswith("nfl_")])
+def test_sums_with_nfl_follow_the_protocol(name: str) -> None:
+    """gamma 0.5, and no gradient through the weight under protocol=zhou2021 alone."""
+    for protocol in ("none", "zhou2021"):
+        loss = compose([f"loss={name}", f"protocol={protocol}"]).loss
+        assert (loss.gamma, loss.first.detach) == (0.5, protocol == "zhou2021")
 
 
 def test_bare_command_is_plain_training_on_cifar10() -> None:

@@ -99,6 +99,6 @@ def test_a_loss_in_two_files(tmp_path: Path) -> None:
     done = python("train.py", f"loss={loss}", *short)
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "runs").glob("*.json"))) == 1
-    done = python("pytest", "tests/test_losses.py", "tests/test_configs.py", "tests/test_structure.py", "-k", loss)
+    done = python("pytest", "tests/test_losses.py", "tests/test_configs.py", "-k", loss)
     assert done.returncode == 0, done.stdout
     assert int(re.search(r"(\d+) passed", done.stdout).group(1)) >= 8, "the new loss is tested without a line of test"

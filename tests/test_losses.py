@@ -201,6 +201,15 @@ def test_detach_changes_the_gradient_and_not_the_value(name: str) -> None:
     assert compose([f"loss={name}"]).loss.detach is False
 
 
+def test_detached_nfl_is_the_formula_with_fixed_weights() -> None:
+    logits, labels = logits_and_labels(10, 2.0)
+    p = logits.softmax(1)
+    focal = -((1 - p) ** 0.5).detach() * p.log()
+    (expected,) = torch.autograd.grad((focal.gather(1, labels[:, None])[:, 0] / focal.sum(1)).sum(), logits)
+    (got,) = torch.autograd.grad(losses.nfl(logits, labels, gamma=0.5, detach=True).sum(), logits)
+    torch.testing.assert_close(got, expected)
+
+
 def test_detached_focal_is_weighted_cross_entropy() -> None:
     logits, labels = logits_and_labels(10, 2.0)
     p = logits.softmax(1)

@@ -113,6 +113,13 @@ def test_metrics_follow_the_history(finished: tuple[dict, Path]) -> None:
     assert metrics["test_acc_last10"] == pytest.approx(sum(test) / 2, abs=1e-4)
 
 
+def test_the_default_row_is_told(train, tmp_path: Path) -> None:
+    common = ["epochs=1", "threads=1", "num_val=1300", f"results={tmp_path}"]
+    line = "loss: no values are published for digits; its card's default row is used (a=0.6, q=0.6)"
+    assert line in train("dataset=digits", "loss=agce", *common).out
+    assert "default row" not in train("dataset=digits", "loss=ce", *common).out
+
+
 def test_eval_every_spares_evaluations_but_not_the_last(tmp_path: Path) -> None:
     record = run(compose([*SHORT, "epochs=5", "eval_every=2", f"results={tmp_path}"]), quiet=True)
     assert [v is not None for v in record["history"]["test_acc"]] == [False, True, False, True, True]
@@ -185,7 +192,10 @@ def test_multirun_gives_every_job_a_record_and_survives_a_failure(train, tmp_pat
     reasons = [line for line in ended.err.splitlines() if line.startswith("error: job")]
     assert len(reasons) == 2
     assert all("NaN or infinite at epoch 1, step" in line and "optimizer.lr=1" in line for line in reasons)
-    assert "Traceback" not in ended.err
+    assert len(ended.err.strip().splitlines()) == 2, "one line a failure"
+    ended = train(*common, "loss=ce,gce", "-m", "force=true")  # the flag may stand anywhere
+    assert ended.code == 0
+    assert ended.out.count("written after") == 2
 
 
 def test_saved_network_predicts_the_same(finished, capsys, tmp_path: Path) -> None:
@@ -206,11 +216,19 @@ def test_saved_network_predicts_the_same(finished, capsys, tmp_path: Path) -> No
 
 @real("cifar10")
 def test_real_cifar10_trains(tmp_path: Path) -> None:
-    """A hundred batches of the real thing are enough to be far better than chance."""
-    short = ["network=cnn4", "epochs=1", "num_val=37000", "optimizer.lr=0.05", "threads=1", f"results={tmp_path}"]
+    """Sixty batches of the real thing are enough to be far better than chance."""
+    short = [
+        "network=cnn4",
+        "epochs=1",
+        "num_val=42000",
+        "eval_every=9",
+        "optimizer.lr=0.05",
+        "threads=1",
+        f"results={tmp_path}",
+    ]
     record = run(compose(["noise=asym", "rate=0.4", "loss=agce", *short]), quiet=True)
     assert record["noise"]["realised_rate"] == pytest.approx(0.2)
-    assert record["metrics"]["test_acc_last"] > 0.3
+    assert record["metrics"]["test_acc_last"] > 0.25
 
 
 @real("cifar10")

@@ -19,7 +19,11 @@ def crop_flip_rotate(images: Tensor, generator: torch.Generator, padding: int, f
         padding: pixels, >= 0.
         flip: whether to flip at all.
         degrees: angles are uniform in [-degrees, degrees]; 0: no rotation.
+    Raises:
+        ValueError: padding below 0.
     """
+    if padding < 0:
+        raise ValueError(f"dataset.augment.padding={padding}: must be a whole number, at least 0")
     batch, device = len(images), images.device
     top, left = torch.randint(0, 2 * padding + 1, (2, batch), generator=generator, device=device)
     flipped = torch.rand(batch, generator=generator, device=device) < (0.5 if flip else 0.0)

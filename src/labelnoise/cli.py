@@ -9,14 +9,19 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from labelnoise.config import CONFIGS, explain, option_names
 from labelnoise.run import run
 
-# What a user can cause; anything else is a fault of ours and keeps its traceback.
-MISTAKES = (HydraException, OmegaConfBaseException, ValueError, OSError, FloatingPointError)
+# Hydra's own flags; those that take a value may have it after them.
+FLAGS = {
+    *("--help", "-h", "--hydra-help", "--version", "--run", "-r", "--multirun", "-m", "--resolve", "--info"),
+    *("--shell-completion", "-sc", "--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"),
+    *("--config-dir", "-cd", "--experimental-rerun"),
+}
+_failed: list[int] = []  # numbers of the jobs of a multirun that failed in this process
 
 
 class JobFailed(Exception):  # noqa: N818 (it is a state, not an error of its own)
@@ -26,28 +31,37 @@ class JobFailed(Exception):  # noqa: N818 (it is a state, not an error of its ow
 def main() -> None:
     """Run the command line; exit with 1 and one line on standard error where an option is wrong."""
     train = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")(_job)
+    arguments = sys.argv[1:]
 
     def action() -> None:
-        refuse_dashes(sys.argv[1:])
+        check_flags(arguments)
+        # Hydra wants its flags before the options
+        sys.argv[1:] = sorted(arguments, key=lambda a: a not in ("-m", "--multirun"))
+        _failed.clear()
         train()
+        if _failed:
+            sys.exit(1)
 
-    guard(action, sys.argv[1:])
+    guard(action, arguments)
 
 
-def refuse_dashes(arguments: list[str]) -> None:
+def check_flags(arguments: list[str]) -> None:
     """Say how options are written to whoever writes --loss=agce or --epochs 5.
 
     Raises:
-        ValueError: an argument is an option of ours with dashes before it.
+        ValueError: an argument with dashes that is no flag of Hydra's.
     """
     for argument in arguments:
-        name, _, value = argument.lstrip("-").partition("=")
-        if argument.startswith("-") and name.split(".")[0] in option_names():
-            raise ValueError(f"{argument}: options have no dashes; write {name}={value or '...'}")
+        flag, _, value = argument.partition("=")
+        if flag.startswith("-") and flag not in FLAGS:
+            name = flag.lstrip("-")
+            if name.split(".")[0] in option_names():
+                raise ValueError(f"{argument}: options have no dashes; write {name}={value or '...'}")
+            raise ValueError(f"{argument}: no such flag; options are written name=value, and --help lists them")
 
 
 def guard(action: Callable[[], Any], overrides: list[str]) -> None:
-    """Do it; a user's mistake ends the program with one line, not a traceback (LABELNOISE_TRACEBACK=1 shows that)."""
+    """Do it; an error ends the program with one line and exit code 1 (LABELNOISE_TRACEBACK=1 shows the traceback)."""
     asked = os.environ.get("HYDRA_FULL_ERROR", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its exceptions on instead of printing its own long answer
     try:
@@ -56,7 +70,7 @@ def guard(action: Callable[[], Any], overrides: list[str]) -> None:
         sys.exit("interrupted; nothing was written")
     except JobFailed:
         sys.exit(1)
-    except MISTAKES as error:
+    except Exception as error:
         if os.environ.get("LABELNOISE_TRACEBACK"):
             raise
         sys.exit(f"error: {one_line(error, overrides)}")
@@ -65,18 +79,21 @@ def guard(action: Callable[[], Any], overrides: list[str]) -> None:
 
 
 def one_line(error: Exception, overrides: list[str]) -> str:
-    """The mistake in one line."""
+    """The error in one line; what no user should be able to cause names its kind and how to see where it was raised."""
     if isinstance(error, InstantiationException) and isinstance(error.__cause__, Exception):
         error = error.__cause__
     if isinstance(error, HydraException | OmegaConfBaseException):
         return explain(error, overrides)
-    return " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(str(error).split())
+    if isinstance(error, ValueError | OSError | FloatingPointError) and text:
+        return text
+    return f"{type(error).__name__}: {text[:300]} (LABELNOISE_TRACEBACK=1 shows where)"
 
 
 def _job(cfg: DictConfig) -> None:
     """One run. In a multirun a job that fails says why and lets the others go on."""
     job = HydraConfig.get()
-    overrides = list(job.overrides.task)
+    overrides: Any = OmegaConf.to_container(job.overrides.task, resolve=False)  # as typed, ${...} included
     if job.mode == RunMode.RUN:
         # Here and not in main(): Hydra adds a line of its own to every exception that leaves a job.
         guard(lambda: run(cfg), overrides)
@@ -84,10 +101,11 @@ def _job(cfg: DictConfig) -> None:
     print(f"--- job {job.job.num}: {' '.join(overrides)}", flush=True)
     try:
         run(cfg)
-    except MISTAKES as error:
-        print(
-            f"error: job {job.job.num} ({' '.join(overrides)}): {one_line(error, overrides)}",
-            file=sys.stderr,
-            flush=True,
-        )
-        raise JobFailed from None
+    except Exception as error:
+        if os.environ.get("LABELNOISE_TRACEBACK"):
+            raise
+        line = one_line(error, overrides)
+        print(f"error: job {job.job.num} ({' '.join(overrides)}): {line}", file=sys.stderr, flush=True)
+        if not HydraConfig.get().launcher._target_.endswith("BasicLauncher"):
+            raise JobFailed from None  # another launcher's process ends here: its exit code must say so
+        _failed.append(job.job.num)

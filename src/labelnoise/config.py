@@ -3,13 +3,13 @@
 import difflib
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import hydra
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
 from labelnoise.records import EFFECTIVE, INCIDENTAL
@@ -19,6 +19,18 @@ CONFIGS = _installed if _installed.is_dir() else Path(__file__).resolve().parent
 
 # Keys that exist to be interpolated; they may be left unread, but nothing may be added below them.
 DATASET = ("name", "load", "augment")  # what `run` reads of the dataset group
+REGIME = ("epochs", "batch_size", "lr", "weight_decay")
+# What `run` itself gives to a component when it calls it.
+SUPPLIED = {
+    "loss": ("logits",),
+    "noise": ("facts", "seed"),
+    "network": ("num_classes", "channels", "size"),
+    "optimizer": ("params",),
+    "schedule": ("epoch", "epochs"),
+    "method": ("make_learner", "loss", "train"),
+    "tracker": ("run_id", "config", "results"),
+    "dataset": ("images", "generator"),
+}
 HELPERS = ("tuned", "tuned_row", "regime", "seed", "focal_detach")
 
 
@@ -56,7 +68,7 @@ def check(cfg: DictConfig) -> None:
 def _whole(low: int, high: int = 2**32 - 1) -> tuple[Callable[[Any], bool], str]:
     return (
         lambda v: isinstance(v, int) and not isinstance(v, bool) and low <= v <= high,
-        f"a whole number, at least {low}",
+        f"a whole number, at least {low}" + (f" and at most {high}" if high < 10**6 else " and below 2^32"),
     )
 
 
@@ -71,10 +83,16 @@ _OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "epochs": _whole(1),
     "batch_size": _whole(2),
     "eval_every": _whole(1),
-    "clip_norm": (lambda v: v is None or _number(lambda n: n > 0, "")[0](v), "a number above 0, or null"),
+    "clip_norm": (
+        lambda v: v is None or _number(lambda n: 0 < n < float("inf"), "")[0](v),
+        "a number above 0, or null",
+    ),
     "precision": (lambda v: v in ("auto", "float32", "bfloat16"), "auto, float32 or bfloat16"),
-    "device": (lambda v: re.fullmatch(r"auto|cpu|cuda(:\d+)?", str(v)) is not None, "auto, cpu, cuda or cuda:N"),
-    "threads": (lambda v: v == "auto" or _whole(1)[0](v), "auto or a whole number from 1"),
+    "device": (
+        lambda v: re.fullmatch(r"auto|cpu|cuda(:(0|[1-9]\d?))?", str(v)) is not None,
+        "auto, cpu, cuda or cuda:N",
+    ),
+    "threads": (lambda v: v == "auto" or _whole(1, 4096)[0](v), "auto or a whole number from 1 to 4096"),
     "data_dir": (lambda v: isinstance(v, str) and v != "", "a folder"),
     "results": (lambda v: isinstance(v, str) and v != "", "a folder"),
     **dict.fromkeys(("force", "save_model", "focal_detach"), _SWITCH),
@@ -82,6 +100,9 @@ _OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def _check_options(cfg: DictConfig) -> None:
+    for key in EFFECTIVE + INCIDENTAL:
+        if key not in cfg:
+            raise ValueError(f"{key}: needs a value, {key}=...")
     for name, (good, allowed) in _OPTIONS.items():
         if name in cfg and not good(cfg[name]):
             raise ValueError(f"{name}={cfg[name]}: must be {allowed}")
@@ -93,11 +114,23 @@ def _check_all_read(cfg: DictConfig) -> None:
     for key in cfg:
         if key in EFFECTIVE + INCIDENTAL + HELPERS or key in interpolated or OmegaConf.is_missing(cfg, key):
             continue
-        reason = "this noise has no rate" if key == "rate" else f"nothing reads this option{_nearest(key, _OPTIONS)}"
+        fixed = "noise" in cfg and "rate" in cfg.noise
+        absent = "noise.rate is given instead" if fixed else "this noise has no rate"
+        reason = absent if key == "rate" else f"nothing reads this option{_nearest(key, _OPTIONS)}"
         raise ValueError(f"{key!s}={cfg[key]}: {reason}")
-    for key in cfg.dataset:
-        if key not in DATASET:
-            raise ValueError(f"dataset.{key!s}={cfg.dataset[key]}: nothing reads this option")
+    _check_keys("dataset", cfg.dataset, DATASET)
+    _check_keys("regime", cfg.regime, REGIME)
+    _check_keys("tuned", cfg.get("tuned", {}), ("loss",))
+    for row, letters in cfg.get("tuned", {}).get("loss", {}).items():
+        _check_keys(f"tuned.loss.{row}", letters, tuple(map(str, cfg.loss)))
+    if not isinstance(cfg.tuned_row, str):
+        raise ValueError(f"tuned_row={cfg.tuned_row}: must be the name of a row of the loss's card")
+
+
+def _check_keys(where: str, node: Any, known: tuple[str, ...]) -> None:
+    for key in node:
+        if key not in known:
+            raise ValueError(f"{where}.{key!s}={node[key]}: nothing reads this option")
 
 
 def _targets(node: Any, where: str = "") -> Iterator[tuple[str, DictConfig]]:
@@ -115,18 +148,24 @@ def _targets(node: Any, where: str = "") -> Iterator[tuple[str, DictConfig]]:
 
 def _check_arguments(where: str, node: DictConfig) -> None:
     """The keys of a node are parameters of what it names, and numbers where those are numbers."""
-    target = hydra.utils.get_object(node["_target_"])
+    try:
+        target = hydra.utils.get_object(node["_target_"])
+    except Exception as error:
+        raise ValueError(f"{where}._target_={node['_target_']}: no such function ({type(error).__name__})") from None
     parameters = inspect.signature(target).parameters
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     hints = _hints(target)
     for key in node:
-        if str(key).startswith("_"):
+        if key in ("_target_", "_partial_"):
             continue
         value = node[key]  # raises where it is missing or cannot be resolved
-        if key not in parameters and not takes_any:
+        if (
+            (key not in parameters and not takes_any)
+            or key in SUPPLIED[where.split(".")[0]]
+            or str(key).startswith("_")
+        ):
             raise ValueError(f"{where}.{key!s}={value}: no such option{_nearest(key, parameters)}")
-        if isinstance(value, bool | str) and key in hints and not _accepts(hints[str(key)], value):
-            kind = "true or false" if bool in _types(hints[str(key)]) else "a number"
+        if key in hints and (kind := _wrong_kind(_types(hints[str(key)]), value)):
             raise ValueError(f"{where}.{key!s}={value}: must be {kind}")
 
 
@@ -144,10 +183,23 @@ def _types(hint: Any) -> set[Any]:
     return {get_origin(hint) or hint}
 
 
-def _accepts(hint: Any, value: bool | str) -> bool:
-    types = _types(hint)
-    numbers_only = bool(types & {int, float, bool}) and not types & {str, Any, object}
-    return not numbers_only or (isinstance(value, bool) and bool in types)
+def _wrong_kind(types: set[Any], value: Any) -> str:
+    """What a parameter of these types must be, if `value` is not; else nothing."""
+    if Any in types or (value is None and type(None) in types):
+        return ""
+    if isinstance(value, bool) and bool in types:
+        return ""
+    if isinstance(value, int | float) and not isinstance(value, bool) and types & {int, float}:
+        return ""
+    kinds: list[tuple[set[Any], Any, str]] = [
+        ({str}, str, "text"),
+        ({list, tuple, Sequence}, ListConfig, "a list, such as [1,2]"),
+        ({Callable}, DictConfig, "a component with a _target_"),
+        ({bool}, (), "true or false"),
+        ({int, float}, (), "a number"),
+    ]
+    known = [(accepted, kind) for wanted, accepted, kind in kinds if types & wanted]
+    return "" if not known or any(isinstance(value, accepted) for accepted, _ in known) else known[-1][1]
 
 
 def _nearest(name: Any, known: Any) -> str:
@@ -167,6 +219,8 @@ def explain(error: Exception, overrides: list[str], cfg: DictConfig | None = Non
     ):
         group, option = found.groups()
         return f"{group}={option}: no such option; one of {', '.join(options(group))}"
+    if found := re.search(r"Ambiguous value for argument '(.+)'", first):
+        return f"{found.group(1)}: several values need -m, python train.py -m {found.group(1)}"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: not of the form option=value"
     if isinstance(error, ConfigCompositionException) and (found := re.search(r"Could not override '([^']+)'", text)):
@@ -190,7 +244,7 @@ def _unresolved(error: OmegaConfBaseException, first: str, cfg: DictConfig | Non
         )
     if cfg is not None and OmegaConf.is_missing(cfg, "rate") and key.endswith("rate"):
         return "rate: this noise needs one, such as rate=0.4"
-    return f"{key}: needs a value, {key}=..." if "issing mandatory value" in first else first
+    return f"{key}: needs a value, {key}=..." if "issing mandatory value" in first else f"{key}: {first}"
 
 
 def _groups() -> list[str]:

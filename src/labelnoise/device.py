@@ -28,13 +28,13 @@ def prepare(device: str, precision: str, threads: int | str) -> Place:
     Args:
         device: auto (a GPU if there is one), cpu, cuda or cuda:N.
         precision: auto (bfloat16 where the device is fast at it), float32 or bfloat16.
-        threads: of the CPU; auto is OMP_NUM_THREADS, or every core that this process may use.
+        threads: of the CPU; auto is every core that this process may use.
     Raises:
         ValueError: the device is not there.
     """
     keep_pages()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    count = int(os.environ.get("OMP_NUM_THREADS") or cores) if threads == "auto" else int(threads)
+    count = cores if threads == "auto" else int(threads)
     torch.set_num_threads(count)
     available = torch.cuda.device_count() if torch.cuda.is_available() else 0
     chosen = torch.device(("cuda" if available else "cpu") if device == "auto" else device)

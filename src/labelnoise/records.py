@@ -6,6 +6,7 @@ of processor with the same versions, precision and number of threads; whatever v
 
 import hashlib
 import json
+import math
 import os
 import platform
 import subprocess
@@ -63,6 +64,8 @@ def effective(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _by_content(value: Any, where: str) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{where}={value}: must be a finite number")
     if not isinstance(value, dict):
         return value
     kept = {}
@@ -79,9 +82,21 @@ def _by_content(value: Any, where: str) -> Any:
 
 
 def run_id(config: dict[str, Any]) -> str:
-    """First 12 hex digits of the sha256 of the effective configuration as sorted JSON, without neutral values."""
-    told = {key: value for key, value in config.items() if key not in NEUTRAL or value != NEUTRAL[key]}
+    """First 12 hex digits of the sha256 of the effective configuration as sorted JSON, without neutral values.
+
+    A number counts by its value: 1 and 1.0 are the same.
+    """
+    told = {key: _number(value) for key, value in config.items() if key not in NEUTRAL or value != NEUTRAL[key]}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _number(value: Any) -> Any:
+    """1.0 as 1, so that loss.alpha=1 and loss.alpha=1.0 are one configuration."""
+    if isinstance(value, dict):
+        return {key: _number(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_number(inner) for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def find(identifier: str, results: str | Path) -> Record | None:
@@ -109,7 +124,7 @@ def load(path: Path) -> Record:
         record = json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError):
         record = None
-    if not isinstance(record, dict) or tuple(record) != KEYS:
+    if not isinstance(record, dict) or tuple(record) != KEYS or record["run_id"] != path.stem:
         raise ValueError(f"{path} is not a whole record")
     return record
 
@@ -149,7 +164,9 @@ def check_writable(results: str | Path) -> None:
         ValueError: names the folder and the reason.
     """
     try:
-        write_whole(Path(results) / ".writable", b" " * 65536).unlink()
+        Path(results).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=results) as file:
+            file.write(b" " * 65536)
     except OSError as error:
         raise ValueError(f"results={results}: cannot be written ({error.strerror})") from None
 

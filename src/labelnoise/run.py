@@ -58,6 +58,8 @@ def inject(cfg: DictConfig) -> "tuple[Dataset, Tensor]":
         ValueError, OSError: as the data set's and the noise's own function say.
     """
     dataset = hydra.utils.instantiate(cfg.dataset.load)()
+    if dataset.name != cfg.dataset.name:
+        raise ValueError(f"dataset.name={cfg.dataset.name}: is given by the data set, {dataset.name}")
     return dataset, hydra.utils.instantiate(cfg.noise)(dataset, cfg.seed_noise)
 
 
@@ -102,7 +104,11 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
     }
     if cfg.save_model:
         _save(method, record, dataset, _model_path(cfg, identifier))
-    path = records.write(record, cfg.results)
+    try:
+        path = records.write(record, cfg.results)
+    except OSError:
+        _model_path(cfg, identifier).unlink(missing_ok=True)  # a network without its record would look finished
+        raise
     say(f"{in_short(metrics)}\n{path} written after {duration(time.monotonic() - started)}")
     return record
 
@@ -135,6 +141,8 @@ def _loss(cfg: DictConfig, say: Any) -> Any:
         loss(torch.zeros(2, 10), torch.tensor([0, 1]))
     except ValueError as error:
         raise ValueError(f"loss.{error}") from None
+    except OverflowError:
+        raise ValueError("loss: a parameter is too large, its value overflows") from None
     used = [key for key, value in raw.items() if isinstance(value, str) and "${tuned_row}" in value]
     if cfg.tuned_row == "default" and used:
         values = ", ".join(f"{key!s}={cfg.loss[key]:g}" for key in used)
@@ -216,7 +224,10 @@ def _learner_factory(cfg: DictConfig, dataset: "Dataset", place: "Place") -> Any
             network = make_network(dataset.num_classes, channels, size)
         made += 1
         network = network.to(place.device, memory_format=torch.channels_last)
-        return Learner(network, make_optimizer, schedule, cfg.epochs, cfg.clip_norm, place.precision)
+        try:
+            return Learner(network, make_optimizer, schedule, cfg.epochs, cfg.clip_norm, place.precision)
+        except ValueError as error:  # torch's own message does not say whose option it is
+            raise ValueError(f"optimizer: {error}") from None
 
     return make_learner
 

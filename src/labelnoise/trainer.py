@@ -1,6 +1,5 @@
 """The one training loop and the evaluation. It alone knows the true labels, so it computes the diagnostics."""
 
-from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 import torch
@@ -61,10 +60,10 @@ def fit(
         row = train_epoch(method, epoch, true_labels, batch_size, progress)
         row |= {"test_acc": None} | ({"val_acc": None} if val is not None else {})
         if (epoch + 1) % eval_every == 0 or epoch + 1 == epochs:
-            confusion = confusion_matrix(method, test, num_classes)
+            confusion = confusion_matrix(method, test, num_classes, epoch)
             row["test_acc"] = accuracy(confusion)
             if val is not None:
-                row["val_acc"] = accuracy(confusion_matrix(method, val, num_classes))
+                row["val_acc"] = accuracy(confusion_matrix(method, val, num_classes, epoch))
         for name, value in row.items():
             history.setdefault(name, []).append(value)
         progress.epoch(row)
@@ -121,19 +120,22 @@ def train_epoch(
 
 
 @torch.no_grad()
-def predictions(method: Method, data: Labelled) -> Iterator[tuple[Tensor, Tensor]]:
-    """Labels and predicted classes, batch by batch, in evaluation mode."""
+def confusion_matrix(method: Method, data: Labelled, num_classes: int, epoch: int) -> Tensor:
+    """How often each class (rows) is predicted as each other (columns). Shapes: -> (C, C), counts, on the CPU.
+
+    Raises:
+        FloatingPointError: an output is not finite: the last update ruined the network.
+    """
     method.eval()
+    counts = torch.zeros(num_classes**2, dtype=torch.long, device=data.labels.device)
+    finite = torch.ones((), dtype=torch.bool, device=data.labels.device)
     for images, labels in zip(data.images.split(EVAL_BATCH), data.labels.split(EVAL_BATCH), strict=True):
         inputs = normalise(images, data.mean, data.std).contiguous(memory_format=torch.channels_last)
-        yield labels, method.predict(inputs).argmax(dim=1)
-
-
-def confusion_matrix(method: Method, data: Labelled, num_classes: int) -> Tensor:
-    """How often each class (rows) is predicted as each other (columns). Shapes: -> (C, C), counts, on the CPU."""
-    counts = torch.zeros(num_classes * num_classes, dtype=torch.long, device=data.labels.device)
-    for labels, predicted in predictions(method, data):
-        counts += torch.bincount(labels * num_classes + predicted, minlength=num_classes * num_classes)
+        logits = method.predict(inputs)
+        finite &= logits.isfinite().all()
+        counts += torch.bincount(labels * num_classes + logits.argmax(dim=1), minlength=num_classes**2)
+    if not finite:
+        raise FloatingPointError(f"the network's outputs are NaN or infinite after epoch {epoch + 1}")
     return counts.view(num_classes, num_classes).cpu()
 
 

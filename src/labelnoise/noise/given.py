@@ -33,7 +33,7 @@ def from_file(facts: Facts, seed: int, path: str) -> Tensor:
         raise ValueError(f"noise.path={path}: must end in one of {', '.join(_READERS)}") from None
     except FileNotFoundError:
         raise ValueError(f"noise.path={path}: no such file") from None
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, RecursionError, csv.Error) as error:
         raise ValueError(f"noise.path={path}: cannot be read as labels ({error})") from None
     if labels.shape != (wanted,):
         raise ValueError(f"noise.path={path}: has shape {labels.shape}, must be ({wanted},), a label for each image")
@@ -46,7 +46,7 @@ def from_file(facts: Facts, seed: int, path: str) -> Tensor:
 
 
 def _read_csv(path: Path) -> list[int]:
-    rows = [row for row in csv.reader(path.read_text().splitlines()) if row]
+    rows = [row for row in csv.reader(path.read_text(encoding="utf-8-sig").splitlines()) if row]
     if rows and not rows[0][-1].strip().lstrip("-").isdigit():
         rows = rows[1:]
     return [int(row[-1]) for row in rows]

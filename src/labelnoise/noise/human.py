@@ -47,12 +47,17 @@ def human(facts: Facts, seed: int, labels: str, data_dir: str) -> Tensor:
             f"noise=human: {path} is not there; get {file} from github.com/UCSC-REAL/cifar-10-100n, folder data"
         )
     table = _load(path)
-    if not np.array_equal(table["clean_label"], facts.train_labels.numpy()):
-        raise ValueError(f"noise=human: {path} is damaged: its clean labels are not {facts.name}'s")
-    return torch.from_numpy(np.asarray(table[keys[labels]], dtype=np.int64))
+    try:
+        true, noisy = (np.asarray(table[key]).astype(np.int64) for key in ("clean_label", keys[labels]))
+    except (KeyError, TypeError, IndexError, ValueError) as error:
+        raise ValueError(f"noise=human: {path} is damaged ({error})") from None
+    in_range = noisy.shape == true.shape and ((noisy >= 0) & (noisy < facts.num_classes)).all()
+    if not np.array_equal(true, facts.train_labels.numpy()) or not in_range:
+        raise ValueError(f"noise=human: {path} is damaged: its labels are not those of {facts.name}'s images")
+    return torch.from_numpy(noisy)
 
 
-def _load(path: Path) -> dict[str, np.ndarray]:
+def _load(path: Path) -> Any:
     """The published dictionary of arrays, with nothing but numpy's array types allowed in it."""
     rebuild = np.empty(0).__reduce__()[0]
     allowed: list[Any] = [
