@@ -9,7 +9,7 @@ JOB = $(if $(filter dataset=%,$(ARGS)),,dataset=digits) $(if $(filter loss=%,$(A
   $(if $(filter noise=%,$(ARGS)),,noise=sym rate=0.4)
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-slow bench check format
+.PHONY: help install train test test-slow test-lowest bench check format
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -34,6 +34,15 @@ test: install  ## the tests, under 3 minutes, no downloads
 
 test-slow: install  ## the tests that take minutes
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+
+test-lowest:  ## the tests with the lowest version that pyproject.toml allows of every package
+	@rm -rf .venv-lowest && $(PYTHON) -m venv .venv-lowest
+	@$(PYTHON) -c 'import re, tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	  names = p["dependencies"] + sum(p["optional-dependencies"].values(), []); \
+	  print(*sorted({re.split("[,;]", n)[0].replace(">=", "==") for n in names if ">=" in n and "mypy" not in n}), sep="\n")' \
+	  > .venv-lowest/constraints.txt
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-lowest/constraints.txt -e '.[dev]'
+	@OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest
 
 bench: install  ## training speed beside the published code's; make bench ARGS="network=cnn4 dataset=mnist"
 	@$(BIN)/python scripts/bench.py $(ARGS)
