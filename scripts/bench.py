@@ -38,7 +38,7 @@ def ours(cfg: Any) -> dict[str, Any]:
     from labelnoise.run import assemble
     from labelnoise.trainer import confusion_matrix, train_epoch
 
-    place = prepare(cfg.device, cfg.precision, cfg.threads)
+    place = prepare(cfg.device, cfg.precision, cfg.threads, cfg.deterministic)
     dataset, labels = data(cfg)
     method, truth, _, test = assemble(cfg, dataset, labels, hydra.utils.instantiate(cfg.loss), place)
     test = test._replace(images=test.images[:EVALUATED], labels=test.labels[:EVALUATED])

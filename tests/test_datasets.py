@@ -27,8 +27,9 @@ def test_shapes_and_facts(name: str) -> None:
     assert data.name == name
     assert data.num_classes == len(set(data.classes)) == classes
     assert data.train_labels.unique().tolist() == data.test_labels.unique().tolist() == list(range(classes))
-    # The published mean and deviation are those of the pixels, to what every tenth image tells of them.
-    pixels = data.train_images[:: 10 if train > 10_000 else 1].float() / 255
+    # The published mean and deviation are those of the pixels, to what every seventh image tells of them
+    # (not every tenth: MNIST's digits come round in tens).
+    pixels = data.train_images[:: 7 if train > 10_000 else 1].float() / 255
     torch.testing.assert_close(pixels.mean((0, 2, 3)), torch.tensor(data.mean), atol=5e-3, rtol=0)
     torch.testing.assert_close(pixels.std((0, 2, 3)), torch.tensor(data.std), atol=1.5e-2, rtol=0)
 

@@ -95,7 +95,7 @@ _OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "threads": (lambda v: v == "auto" or _whole(1, 4096)[0](v), "auto or a whole number from 1 to 4096"),
     "data_dir": (lambda v: isinstance(v, str) and v != "", "a folder"),
     "results": (lambda v: isinstance(v, str) and v != "", "a folder"),
-    **dict.fromkeys(("force", "save_model", "focal_detach"), _SWITCH),
+    **dict.fromkeys(("force", "save_model", "focal_detach", "compile", "deterministic"), _SWITCH),
 }
 
 

@@ -1,6 +1,7 @@
 """Where and how to compute: device, precision and threads, set before the first operation."""
 
 import os
+import warnings
 from typing import NamedTuple
 
 import torch
@@ -22,12 +23,13 @@ class Place(NamedTuple):
         return {"device": name, "precision": precision, "threads": self.threads, "fused_kernels": in_use()}
 
 
-def prepare(device: str, precision: str, threads: int | str) -> Place:
+def prepare(device: str, precision: str, threads: int | str, deterministic: bool = False) -> Place:
     """Choose the device and the precision and set the number of threads.
 
     Args:
         device: auto (a GPU if there is one), cpu, cuda or cuda:N.
         precision: auto (bfloat16 where the device is fast at it), float32 or bfloat16.
+        deterministic: choose algorithms on a GPU that repeat bit for bit; else its fastest, TF32 among them.
         threads: of the CPU; auto is every core that this process may use.
     Raises:
         ValueError: the device is not there.
@@ -42,9 +44,25 @@ def prepare(device: str, precision: str, threads: int | str) -> Place:
         raise ValueError(
             f"device={device}: not there; this machine has {available} CUDA devices (device=cpu always works)"
         )
+    if chosen.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to be deterministic
+        torch.use_deterministic_algorithms(deterministic)
+        torch.backends.cudnn.benchmark = not deterministic
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
     if precision == "auto":
         return Place(chosen, torch.bfloat16 if _fast_bfloat16(chosen) else torch.float32, count)
     return Place(chosen, getattr(torch, precision), count)
+
+
+def compiler_works() -> bool:
+    """Whether torch.compile works here; one warning that says why where it does not."""
+    try:
+        torch.compile(lambda x: x + 1)(torch.zeros(2))
+    except Exception as error:  # no C++ compiler, no Triton, an unsupported Python: each raises its own
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        warnings.warn(f"compile=true: no compiler works here, running eagerly ({reason})", RuntimeWarning, stacklevel=2)
+        return False
+    return True
 
 
 def _fast_bfloat16(device: torch.device) -> bool:

@@ -18,6 +18,7 @@ class Learner(nn.Module):
         schedule: `(epoch, epochs)` -> factor on the optimizer's learning rate.
         epochs: length of the run.
         clip_norm: largest global L2 norm of the gradient, or None.
+        compile: run the network through torch.compile.
         precision: of the network's arithmetic, float32 or bfloat16 (by autocast; weights stay float32).
     """
 
@@ -29,9 +30,11 @@ class Learner(nn.Module):
         epochs: int,
         clip_norm: float | None,
         precision: torch.dtype,
+        compile: bool = False,
     ) -> None:
         super().__init__()
         self.network = network
+        self._run = torch.compile(network) if compile else network.__call__  # shares the network's weights
         self.optimizer = make_optimizer(network.parameters())
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._schedule, self._epochs, self._clip_norm, self._precision = schedule, epochs, clip_norm, precision
@@ -39,7 +42,7 @@ class Learner(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits. Shapes: (B, channels, H, W) -> (B, C), in the run's precision."""
         with torch.autocast(images.device.type, self._precision, enabled=self._precision != torch.float32):
-            return self.network(images)
+            return self._run(images)
 
     def begin_epoch(self, epoch: int) -> None:
         """Set the learning rate of this epoch (from 0) and go to training mode."""

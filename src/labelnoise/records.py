@@ -35,6 +35,8 @@ EFFECTIVE = (
     "batch_size",
     "clip_norm",
     "precision",
+    "compile",
+    "deterministic",
     "eval_every",
     "num_val",
     "num_trusted",
@@ -46,7 +48,13 @@ EFFECTIVE = (
 INCIDENTAL = ("device", "threads", "data_dir", "results", "force", "save_model", "tracker")
 
 # A key at its neutral value is left out of the id, so that a key added later changes no id made before.
-NEUTRAL: dict[str, Any] = {"eval_every": 1, "num_val": 0, "num_trusted": 0}
+NEUTRAL: dict[str, Any] = {
+    "eval_every": 1,
+    "num_val": 0,
+    "num_trusted": 0,
+    "compile": False,
+    "deterministic": False,
+}
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMMITTED = REPOSITORY / "results" / "runs"

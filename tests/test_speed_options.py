@@ -1,0 +1,86 @@
+"""Options that make runs faster: several at once, compiled networks; and that they do not change results."""
+
+import shutil
+from pathlib import Path
+
+import hydra
+import pytest
+import torch
+
+from labelnoise import device, records
+from labelnoise.learner import Learner
+from labelnoise.networks.cnn import cnn4
+from labelnoise.run import compose, run, run_many
+
+SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "num_val=1300"]
+
+
+def test_packed_runs_equal_the_same_runs_alone(tmp_path: Path) -> None:
+    chosen = [[*SHORT, f"seed={seed}", f"loss={loss}"] for seed, loss in ((1, "agce"), (2, "ce"), (3, "nlnl"))]
+    packed = run_many([compose([*o, f"results={tmp_path / 'packed'}"]) for o in chosen], at_once=2)
+    for overrides, record in zip(chosen, packed, strict=True):
+        alone = run(compose([*overrides, f"results={tmp_path / 'alone'}", "threads=1"]), quiet=True)
+        assert all(alone[key] == record[key] for key in records.KEYS[:-1])
+        assert record["environment"]["threads"] == 1
+
+
+def test_a_packed_run_that_fails_lets_the_others_finish(tmp_path: Path) -> None:
+    cfgs = [
+        compose([*SHORT, f"seed={s}", f"results={tmp_path}", f"optimizer.lr={lr}"]) for s, lr in ((1, 1e9), (2, 0.01))
+    ]
+    with pytest.raises(ExceptionGroup, match="1 of 2 runs failed") as failed:
+        run_many(cfgs, at_once=2)
+    assert "NaN or infinite at epoch 1" in str(failed.value.exceptions[0])
+    assert len(list(tmp_path.glob("*.json"))) == 1
+
+
+def test_at_once_must_be_positive() -> None:
+    with pytest.raises(ValueError, match="at_once=0"):
+        run_many([], at_once=0)
+
+
+def test_no_compiler_is_said_and_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no C++ compiler found")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    cfg = compose([*SHORT, "compile=true", "threads=1", f"results={tmp_path}"])
+    with pytest.warns(RuntimeWarning, match="compile=true: no compiler works here, running eagerly"):
+        record = run(cfg, quiet=True)
+    assert record["environment"]["compiled"] is False
+    assert record["config"]["compile"] is True
+
+
+def test_options_that_change_results_are_part_of_the_id() -> None:
+    plain, compiled, fixed = (
+        records.run_id(records.effective(compose(o))) for o in ([], ["compile=true"], ["deterministic=true"])
+    )
+    assert len({plain, compiled, fixed}) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
+def test_compiled_steps_agree_with_eager_ones() -> None:
+    """In float32: first gradients within 1e-4 and the loss within 1e-3 (relative) over 20 steps."""
+    assert device.compiler_works()
+    cfg = compose(["dataset=digits"])
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(20, 32, 1, 28, 28, generator=generator).to(torch.float32)
+    labels = torch.randint(0, 10, (20, 32), generator=generator)
+    losses, gradients = [], []
+    for compile in (False, True):
+        torch.manual_seed(0)
+        network = cnn4(10, 1, 28).to(memory_format=torch.channels_last)
+        make, schedule = hydra.utils.instantiate(cfg.optimizer), hydra.utils.instantiate(cfg.schedule)
+        learner = Learner(network, make, schedule, 20, 5.0, torch.float32, compile)
+        learner.begin_epoch(0)
+        seen = []
+        for step in range(20):
+            loss = torch.nn.functional.cross_entropy(learner(images[step]), labels[step])
+            learner.update(loss)
+            seen.append(loss.item())
+            if step == 0:
+                gradients.append(torch.cat([p.grad.flatten() for p in network.parameters()]))
+        losses.append(seen)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    torch.testing.assert_close(gradients[1], gradients[0], atol=1e-4, rtol=0)
