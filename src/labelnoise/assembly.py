@@ -1,5 +1,6 @@
 """From a configuration to objects: the only place where components are put together and Hydra makes them."""
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import hydra
@@ -22,10 +23,16 @@ def inject(cfg: DictConfig) -> "tuple[Dataset, Tensor]":
     Raises:
         ValueError, OSError: as the data set's and the noise's own function say.
     """
-    dataset = hydra.utils.instantiate(cfg.dataset.load)()
+    dataset = _load(OmegaConf.to_yaml(cfg.dataset.load, resolve=True))
     if dataset.name != cfg.dataset.name:
         raise ValueError(f"dataset.name={cfg.dataset.name}: is given by the data set, {dataset.name}")
     return dataset, hydra.utils.instantiate(cfg.noise)(dataset, cfg.seed_noise)
+
+
+@lru_cache(maxsize=1)
+def _load(component: str) -> "Dataset":
+    """The data set that a component (as YAML) loads; the next job on the same one need not read it again."""
+    return hydra.utils.instantiate(OmegaConf.create(component))()
 
 
 def make_loss(cfg: DictConfig, say: Any) -> Any:

@@ -1,0 +1,76 @@
+"""The scripts: what they print, and that their figures are those of the runs behind them."""
+
+import json
+import math
+import runpy
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY
+
+from labelnoise.run import compose, run
+
+SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "num_val=1300", "threads=1"]
+
+
+def script(name: str) -> dict:
+    return runpy.run_path(str(REPOSITORY / "scripts" / f"{name}.py"))
+
+
+def test_baseline_is_cross_entropy_under_the_same_noise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    overrides = [*SHORT, f"results={tmp_path}"]
+    script("baseline")["baseline"]([*overrides, "loss=nce_agce"])
+    said = capsys.readouterr().out
+    ce = run(compose([*overrides, "loss=ce"]), quiet=True)
+    assert said.startswith("plain cross-entropy under the same noise")
+    assert f"last epoch {ce['metrics']['test_acc_last']:.2%}" in said
+    assert len(list(tmp_path.glob("*.json"))) == 1, "the comparison was not run under the same configuration"
+
+
+def test_parity_pairs_the_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    overrides = [*SHORT, f"results={tmp_path}"]
+    script("parity")["parity"]([*overrides, "seeds=2"])
+    lines = capsys.readouterr().out.splitlines()
+    for seed in (1, 2):
+        narrow, wide = (
+            100 * run(compose([*overrides, f"seed={seed}", f"precision={p}"]), quiet=True)["metrics"]["test_acc_last"]
+            for p in ("bfloat16", "float32")
+        )
+        assert (
+            lines[seed - 1]
+            == f"seed {seed}: bfloat16 {narrow:.2f}  float32 {wide:.2f}  difference {narrow - wide:+.2f}"
+        )
+    assert "(95% t interval, 2 pairs)" in lines[2]
+    with pytest.raises(ValueError, match="seeds=none: must be a whole number"):
+        script("parity")["parity"]([*overrides, "seeds=none"])
+
+
+def test_parity_interval_is_students() -> None:
+    """Against a table of t: 2.776 for four degrees of freedom; differences 1 to 5 have deviation sqrt(2.5)."""
+    mean, half = script("parity")["interval"]([1.0, 2.0, 3.0, 4.0, 5.0])
+    assert mean == 3
+    assert half == pytest.approx(2.776 * math.sqrt(2.5) / math.sqrt(5), rel=1e-3)
+    assert script("parity")["interval"]([1.0]) == (1.0, math.inf)
+
+
+@pytest.mark.slow
+def test_bench_prints_its_table_and_one_json_line(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    command = [sys.executable, str(REPOSITORY / "scripts" / "bench.py"), "dataset=digits", "batch_size=32", "threads=1"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    line = json.loads(done.stdout.splitlines()[-1])
+    assert line["network"] == "cnn4"
+    assert line["ratio"] == pytest.approx(line["images_per_second"] / line["reference_images_per_second"], rel=0.01)
+    assert line["packed_ratio"] > 0
+    for word in (
+        "training, images/s",
+        "evaluation, images/s",
+        "peak memory",
+        "data",
+        "forward",
+        "backward",
+        "optimizer",
+    ):
+        assert word in done.stdout
