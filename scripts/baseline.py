@@ -3,9 +3,7 @@
 python scripts/baseline.py dataset=digits noise=sym rate=0.4
 """
 
-import sys
-
-from labelnoise.cli import guard
+from labelnoise.cli import script
 from labelnoise.run import compose, run
 
 
@@ -20,4 +18,4 @@ def baseline(overrides: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    guard(lambda: baseline(sys.argv[1:]), sys.argv[1:])
+    script(baseline, __doc__)

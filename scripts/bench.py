@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from labelnoise.cli import guard
+from labelnoise.cli import script
 from labelnoise.config import check
 from labelnoise.run import compose
 
@@ -273,4 +273,4 @@ def bench(overrides: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    guard(lambda: bench(sys.argv[1:]), sys.argv[1:])
+    script(bench, __doc__)

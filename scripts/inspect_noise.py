@@ -14,7 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from labelnoise.cli import guard
+from labelnoise.cli import script
 from labelnoise.config import check
 from labelnoise.metrics import noise_facts
 from labelnoise.records import write_whole
@@ -72,4 +72,4 @@ def inspect_noise(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    guard(lambda: inspect_noise(sys.argv[1:]), sys.argv[1:])
+    script(inspect_noise, __doc__)

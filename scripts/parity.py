@@ -8,11 +8,10 @@ Finished runs are found again, so an interrupted comparison goes on where it was
 
 import math
 import statistics
-import sys
 
 from scipy.stats import t
 
-from labelnoise.cli import guard
+from labelnoise.cli import script
 from labelnoise.run import compose, run
 
 
@@ -45,4 +44,4 @@ def parity(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    guard(lambda: parity(sys.argv[1:]), sys.argv[1:])
+    script(parity, __doc__)

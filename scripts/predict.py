@@ -8,14 +8,13 @@ out= writes one line an image: its true class, the predicted one and that one's 
 import csv
 import io
 import json
-import sys
 from pathlib import Path
 
 import hydra
 import torch
 from safetensors import SafetensorError, safe_open
 
-from labelnoise.cli import guard
+from labelnoise.cli import script
 from labelnoise.config import check
 from labelnoise.data import normalise
 from labelnoise.device import prepare
@@ -83,4 +82,4 @@ def predict(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    guard(lambda: predict(sys.argv[1:]), sys.argv[1:])
+    script(predict, __doc__)

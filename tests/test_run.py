@@ -13,6 +13,7 @@ from labelnoise import records
 from labelnoise.data import TrainSet
 from labelnoise.datasets.split import split
 from labelnoise.methods.erm import ERM
+from labelnoise.metrics import summarise
 from labelnoise.progress import Quiet
 from labelnoise.run import compose, inject, run
 from labelnoise.trainer import train_epoch
@@ -86,6 +87,14 @@ def test_a_finished_run_is_not_run_again(finished: tuple[dict, Path], train, mon
     assert run(compose([*SHORT, f"results={results}", "num_val=100", "force=true"])) == {"trained": "again"}
 
 
+def test_a_network_of_an_earlier_run_is_not_kept(tmp_path: Path) -> None:
+    common = [*SHORT, "epochs=1", "num_val=1300", f"results={tmp_path}"]
+    run(compose([*common, "save_model=true"]), quiet=True)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 1
+    run(compose([*common, "force=true"]), quiet=True)
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
 def test_committed_records_are_found_after_ones_own(finished, tmp_path: Path, monkeypatch) -> None:
     record, results = finished
     monkeypatch.setattr(records, "COMMITTED", results)
@@ -101,6 +110,27 @@ def test_a_broken_record_is_reported_and_run_again(finished, tmp_path: Path, tra
     assert ended.code == 0
     assert "is not a whole record; ignored" in ended.err
     assert json.loads(broken.read_text())["history"] == record["history"]
+
+
+def test_a_loss_that_draws_repeats_too(tmp_path: Path) -> None:
+    """Negative learning draws from torch's default generator, which the run seeds."""
+    histories = []
+    for before in (1, 2):
+        torch.manual_seed(before)
+        cfg = compose([*SHORT, "loss=nlnl", "num_val=1300", "force=true", f"results={tmp_path}"])
+        histories.append(run(cfg, quiet=True)["history"])
+    assert histories[0] == histories[1]
+
+
+def test_summary_of_a_long_history() -> None:
+    """Twelve epochs, one of them not evaluated: the last ten evaluations are the epochs from 0.2 on."""
+    test = [0.9, 0.2, 0.3, None, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3, 0.4]
+    val = [0.1, 0.2, 0.9, None, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3, 0.9]
+    metrics = summarise({"test_acc": test, "val_acc": val})
+    assert metrics["test_acc_last"] == 0.4
+    assert metrics["test_acc_best"] == 0.9
+    assert metrics["test_acc_last10"] == pytest.approx((0.2 + 8 * 0.3 + 0.4) / 10)
+    assert metrics["test_acc_val"] == 0.3, "the first epoch with the best accuracy on the held-out part"
 
 
 def test_metrics_follow_the_history(finished: tuple[dict, Path]) -> None:
@@ -135,14 +165,14 @@ def test_robust_loss_resists_what_cross_entropy_memorises(tmp_path: Path) -> Non
 
 
 class Scripted(ERM):
-    """A method whose predictions are known: the given label for even images, the true label for odd ones."""
+    """A method whose predictions are known: the given label, but the true one for every fifth image."""
 
     def __init__(self, train: TrainSet, truth: torch.Tensor) -> None:
         torch.nn.Module.__init__(self)
         self.train_set, self.truth = train, truth
 
     def step(self, batch):
-        predicted = torch.where(batch.index % 2 == 0, batch.labels, self.truth[batch.index])
+        predicted = torch.where(batch.index % 5 > 0, batch.labels, self.truth[batch.index])
         return {"loss": batch.index.float().mean(), "predicted": predicted, "selected": batch.index < 10}
 
 
@@ -154,8 +184,8 @@ def test_diagnostics_count_what_they_say() -> None:
     row = train_epoch(Scripted(train, truth), 0, truth, 7, Quiet())
     assert row["train_loss"] == pytest.approx(49.5), "the mean over images, whatever the batches"
     assert row["acc_clean"] == 1
-    assert row["acc_wrong_given"] == 0.5
-    assert row["acc_wrong_true"] == 0.5
+    assert row["acc_wrong_given"] == 0.8
+    assert row["acc_wrong_true"] == pytest.approx(0.2)
     assert row["label_precision"] == 0.6, "images 0, 1, 4, 5, 8, 9 of the ten selected"
 
 

@@ -17,6 +17,15 @@ def script(name: str) -> dict:
     return runpy.run_path(str(REPOSITORY / "scripts" / f"{name}.py"))
 
 
+@pytest.mark.parametrize(
+    "name", sorted(p.stem for p in (REPOSITORY / "scripts").glob("*.py") if "reference" not in p.stem)
+)
+def test_every_script_explains_itself(name: str, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", [f"{name}.py", "--help"])
+    runpy.run_path(str(REPOSITORY / "scripts" / f"{name}.py"), run_name="__main__")
+    assert f"python scripts/{name}.py" in capsys.readouterr().out
+
+
 def test_baseline_is_cross_entropy_under_the_same_noise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     overrides = [*SHORT, f"results={tmp_path}"]
     script("baseline")["baseline"]([*overrides, "loss=nce_agce"])

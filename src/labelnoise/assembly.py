@@ -55,6 +55,20 @@ def make_loss(cfg: DictConfig, say: Any) -> Any:
     return loss
 
 
+def check_optimizer(cfg: DictConfig) -> None:
+    """Make the optimizer once for nothing, so that a value out of range is refused before any data is read.
+
+    Raises:
+        ValueError: as the optimizer says, whose own message does not tell that it is its.
+    """
+    import torch
+
+    try:
+        hydra.utils.instantiate(cfg.optimizer)([torch.nn.Parameter(torch.zeros(1))])
+    except ValueError as error:
+        raise ValueError(f"optimizer: {error}") from None
+
+
 def assemble(
     cfg: DictConfig,
     dataset: "Dataset",
@@ -132,9 +146,6 @@ def _learner_factory(cfg: DictConfig, dataset: "Dataset", place: "Place", compil
             network = make_network(dataset.num_classes, channels, size)
         made += 1
         network = network.to(place.device, memory_format=torch.channels_last)
-        try:
-            return Learner(network, make_optimizer, schedule, cfg.epochs, cfg.clip_norm, place.precision, compiled)
-        except ValueError as error:  # torch's own message does not say whose option it is
-            raise ValueError(f"optimizer: {error}") from None
+        return Learner(network, make_optimizer, schedule, cfg.epochs, cfg.clip_norm, place.precision, compiled)
 
     return make_learner

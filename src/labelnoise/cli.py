@@ -78,6 +78,15 @@ def guard(action: Callable[[], Any], overrides: list[str]) -> None:
         os.environ["HYDRA_FULL_ERROR"] = asked
 
 
+def script(action: Callable[[list[str]], Any], doc: str | None) -> None:
+    """Run a script of scripts/ on the command line's arguments; --help prints what its file says it is."""
+    arguments = sys.argv[1:]
+    if {"-h", "--help"} & set(arguments):
+        print((doc or "").strip())
+        return
+    guard(lambda: action(arguments), arguments)
+
+
 def one_line(error: Exception, overrides: list[str]) -> str:
     """The error in one line; what no user should be able to cause names its kind and how to see where it was raised."""
     if isinstance(error, InstantiationException) and isinstance(error.__cause__, Exception):

@@ -190,7 +190,7 @@ def _wrong_kind(types: set[Any], value: Any) -> str:
     if isinstance(value, bool) and bool in types:
         return ""
     if isinstance(value, int | float) and not isinstance(value, bool) and types & {int, float}:
-        return ""
+        return "" if float in types or isinstance(value, int) else "a whole number"
     kinds: list[tuple[set[Any], Any, str]] = [
         ({str}, str, "text"),
         ({list, tuple, Sequence}, ListConfig, "a list, such as [1,2]"),
@@ -227,8 +227,9 @@ def explain(error: Exception, overrides: list[str], cfg: DictConfig | None = Non
         key = found.group(1)
         given = next((o for o in overrides if o.lstrip("+~").split("=")[0].split("@")[0] == key), key)
         if key == "rate":
-            return f"{given}: this noise has no rate"
-        return f"{given}: no such option{_nearest(key, option_names())}"
+            noise = next((o for o in reversed(overrides) if o.startswith("noise=")), "noise=clean")
+            return f"{given}: {noise} has no rate; choose a noise that has one, such as noise=sym"
+        return f"{given}: no such option{'' if '.' in key else _nearest(key, option_names())}"
     if isinstance(error, MissingMandatoryValue | InterpolationResolutionError):
         return _unresolved(error, first, cfg)
     return first

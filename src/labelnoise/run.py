@@ -12,7 +12,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from labelnoise import records
-from labelnoise.assembly import assemble, inject, make_loss
+from labelnoise.assembly import assemble, check_optimizer, inject, make_loss
 from labelnoise.config import check, compose
 from labelnoise.progress import Quiet, duration, show
 
@@ -83,6 +83,7 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
     say = (lambda *_: None) if quiet else print
     place = prepare(cfg.device, cfg.precision, cfg.threads, cfg.deterministic)
     loss = make_loss(cfg, say)
+    check_optimizer(cfg)
     compiled = cfg.compile and compiler_works()
     records.check_writable(cfg.results)
     dataset, noisy_labels = inject(cfg)
@@ -116,11 +117,15 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
     }
     if cfg.save_model:
         _save(method, record, dataset, _model_path(cfg, identifier))
+    else:  # a network of an earlier run is not this record's
+        _model_path(cfg, identifier).unlink(missing_ok=True)
     try:
         path = records.write(record, cfg.results)
     except OSError:
         _model_path(cfg, identifier).unlink(missing_ok=True)  # a network without its record would look finished
         raise
+    if cfg.save_model:
+        say(f"{_model_path(cfg, identifier)} written")
     say(f"{in_short(metrics)}\n{path} written after {duration(time.monotonic() - started)}")
     return record
 

@@ -1,0 +1,85 @@
+"""One gradient step and what surrounds it: clipping, schedules, precision, the input's normalisation."""
+
+import math
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+from torchvision.transforms import functional as pil
+
+from labelnoise import schedules
+from labelnoise.data import TrainSet, normalise
+from labelnoise.learner import Learner
+
+IMAGES = torch.linspace(-1, 1, 8).view(2, 4, 1, 1)
+
+
+def learner(
+    clip_norm: float | None = None, precision: torch.dtype = torch.float32, schedule=schedules.constant
+) -> Learner:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    return Learner(network, partial(torch.optim.SGD, lr=1.0), schedule, 10, clip_norm, precision)
+
+
+def step_length(clip_norm: float | None, scale: float) -> float:
+    """How far one step of SGD at rate 1 goes: the norm of the gradient after clipping."""
+    made = learner(clip_norm)
+    made.begin_epoch(0)
+    before = nn.utils.parameters_to_vector(made.network.parameters()).detach().clone()
+    made.update(scale * made(IMAGES).square().sum())
+    return float((nn.utils.parameters_to_vector(made.network.parameters()).detach() - before).norm())
+
+
+def test_clipping_bounds_the_global_norm() -> None:
+    free = step_length(None, 100.0)
+    assert free > 5
+    assert step_length(5.0, 100.0) == pytest.approx(5.0, rel=1e-3)
+    assert step_length(5.0, 1e-3) == pytest.approx(free * 1e-5, rel=1e-3), "a small gradient is left as it is"
+
+
+def test_gradients_do_not_add_up_over_steps() -> None:
+    made = learner()
+    for _ in range(2):
+        made.begin_epoch(0)
+        made.update(0 * made(IMAGES).sum())
+    assert all(float(p.grad.abs().sum()) == 0 for p in made.network.parameters())
+
+
+def test_the_rate_follows_the_schedule_from_its_first_value() -> None:
+    made = learner(schedule=schedules.cosine)
+    rates = []
+    for epoch in (0, 5, 9, 0):
+        made.begin_epoch(epoch)
+        rates.append(made.optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([1.0, 0.5, (1 + math.cos(0.9 * math.pi)) / 2, 1.0])
+
+
+def test_schedules() -> None:
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(torch.optim.SGD([torch.zeros(1)], lr=1.0), T_max=120)
+    steps = torch.optim.lr_scheduler.MultiStepLR(torch.optim.SGD([torch.zeros(1)], lr=1.0), [60, 80], 0.1)
+    for epoch in range(120):
+        assert schedules.cosine(epoch, 120) == pytest.approx(cosine.get_last_lr()[0], abs=1e-9)
+        assert schedules.multistep(epoch, 120, [60, 80], 0.1) == pytest.approx(steps.get_last_lr()[0])
+        assert schedules.constant(epoch, 120) == 1
+        for scheduler in (cosine, steps):
+            scheduler.optimizer.step()
+            scheduler.step()
+
+
+def test_precision_is_the_outputs() -> None:
+    assert learner(precision=torch.bfloat16)(IMAGES).dtype == torch.bfloat16
+    assert learner()(IMAGES).dtype == torch.float32
+    assert all(p.dtype == torch.float32 for p in learner(precision=torch.bfloat16).parameters())
+
+
+def test_inputs_are_normalised_as_torchvision_does() -> None:
+    images = torch.randint(0, 256, (5, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    mean, std = (0.49, 0.48, 0.44), (0.24, 0.25, 0.26)
+    expected = pil.normalize(images.float() / 255, mean, std)
+    columns = [torch.tensor(v)[:, None, None] for v in (mean, std)]
+    torch.testing.assert_close(normalise(images, *columns), expected)
+    train = TrainSet(images, torch.arange(5), 5, mean, std, None, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(train.plain(torch.tensor([4, 0])), expected[[4, 0]])
+    torch.testing.assert_close(train.view(torch.tensor([4, 0])), expected[[4, 0]])
