@@ -34,7 +34,8 @@ class Learner(nn.Module):
     ) -> None:
         super().__init__()
         self.network = network
-        self._run = torch.compile(network) if compile else network.__call__  # shares the network's weights
+        # A function, not torch.compile(network): that is a module, whose weights the state would hold twice.
+        self._run = torch.compile(network.forward) if compile else network.__call__
         self.optimizer = make_optimizer(network.parameters())
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._schedule, self._epochs, self._clip_norm, self._precision = schedule, epochs, clip_norm, precision
