@@ -30,7 +30,7 @@ train: install  ## train on digits in seconds; make train ARGS="dataset=cifar10 
 	@$(if $(ARGS),,$(BIN)/python scripts/baseline.py $(JOB) results=runs/first force=true)
 
 test: install  ## the tests, under 3 minutes, no downloads
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 test-slow: install  ## the tests that take minutes
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
