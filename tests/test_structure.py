@@ -35,6 +35,7 @@ ALLOWED = {
     "assembly": {"data", "datasets", "device", "learner", "methods", "trainer"},
     "config": {"records"},
     "records": set(),
+    "claims": set(),
     "metrics": set(),
     "device": {"kernels"},
     "trainer": {"data", "methods.base"},

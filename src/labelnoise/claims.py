@@ -1,0 +1,235 @@
+"""Claims: one living owner for a piece of work in a folder that several processes and machines share.
+
+A claim is a small JSON file that names its owner: host, boot, namespace (of process numbers), pid, started. On its own
+machine an owner is dead as soon as its process is, and a dead owner's claim is taken over at once. From another machine
+only the file's modification time is seen, which a living owner renews: one left alone for two minutes, by the file
+server's clock, is dead. This machine's clock does not count: it may be wrong or be set back.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+BEAT = 20.0  # seconds between two renewals
+STALE = 120.0  # seconds without one after which an owner elsewhere counts as dead
+
+_seen: dict[str, tuple[int, float]] = {}  # claim -> its time when last looked at, and since when it has stood there
+
+
+class Claimed(Exception):  # noqa: N818 (it is a state, not an error)
+    """A living owner holds the claim; the text says who and where, in one line."""
+
+
+@contextlib.contextmanager
+def hold(path: Path, what: str) -> Iterator[None]:
+    """Hold the claim `path` while the block runs, and remove it afterwards if it is still ours.
+
+    Args:
+        path: the claim's file; its folder is made.
+        what: the work it stands for, for the message.
+    Raises:
+        Claimed: a living owner has it, this process among them.
+        OSError: the folder cannot be written.
+    """
+    path = path.absolute()  # the block may change the folder
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = json.dumps(_myself()).encode()
+    _take(path, what, content)
+    stop = threading.Event()
+    heart = threading.Thread(target=_beat, args=(path, content, stop), daemon=True, name=f"claim {path.stem}")
+    heart.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        with contextlib.suppress(OSError), _locked(path.parent):
+            if _read(path) == content:
+                path.unlink()
+
+
+def living(path: Path) -> bool:
+    """Whether a living owner holds the claim `path`."""
+    if not path.exists():
+        return False
+    try:
+        with tempfile.TemporaryFile(dir=path.parent) as fresh:
+            now = os.fstat(fresh.fileno()).st_mtime_ns
+    except OSError:  # a folder that only others write
+        now = time.time_ns()
+    return _living(path.absolute(), now) is not None
+
+
+# ---------------------------------------------------------------------------------------------------------- taking
+
+
+def _take(path: Path, what: str, content: bytes) -> None:
+    with _locked(path.parent) as now:
+        owner = _living(path, now)
+        if owner is not None:
+            who = f"process {owner['pid']} on {owner['host']}" if owner else "another process"
+            raise Claimed(f"{what}: is being run by {who} ({path})")
+        path.unlink(missing_ok=True)
+        # Exclusive: where a file system has no locks, two may still come here at once when there was no claim.
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        except FileExistsError:
+            raise Claimed(f"{what}: is being run by another process ({path})") from None
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[int]:
+    """Alone among all who take or leave claims in the folder; gives the file server's time in nanoseconds.
+
+    The lock file goes away with its last user; so whoever gets the lock looks whether the file still stands there.
+    """
+    path = folder / ".claims.lock"
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            except OSError as error:
+                if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+                    raise
+            if not _same_file(handle, path):
+                continue
+            os.utime(handle)
+            try:
+                yield os.fstat(handle).st_mtime_ns
+            finally:
+                path.unlink(missing_ok=True)
+            return
+        finally:
+            os.close(handle)
+
+
+def _same_file(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _beat(path: Path, content: bytes, stop: threading.Event) -> None:
+    """Renew the claim until told to stop, or until it is another's."""
+    while not stop.wait(BEAT):
+        try:
+            if path.read_bytes() != content:
+                return
+            os.utime(path)  # no time given: the file server writes its own
+        except FileNotFoundError:
+            return
+        except OSError:
+            continue  # a file server that is away for a while
+
+
+# --------------------------------------------------------------------------------------------------------- judging
+
+
+def _living(path: Path, now: int) -> dict[str, Any] | None:
+    """Who holds the claim, ({} where the file does not say); None where nobody does or its owner is dead."""
+    try:
+        written = path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+    content = _read(path)
+    if content is None:
+        return None
+    owner = _owner(content)
+    here = _myself()
+    if owner and all(owner[key] == here[key] for key in ("host", "boot", "namespace")):
+        if not _process_lives(owner["pid"], owner["started"]):
+            return None
+        if owner["started"] is not None:
+            return owner  # without a start time a later process may have the number, so the heartbeat counts too
+    return None if _left_alone(str(path), written, now) else owner
+
+
+def _left_alone(path: str, written: int, now: int) -> bool:
+    """Whether the claim was not renewed for two minutes: by the file server's clock, or before our eyes.
+
+    The second is for a server's clock that was set back: the time of such a claim lies in the future.
+    """
+    if now - written > STALE * 1e9:
+        return True
+    before, since = _seen.get(path, (None, 0.0))
+    if before != written:
+        _seen[path] = (written, time.monotonic())
+        return False
+    return time.monotonic() - since > STALE
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _owner(content: bytes) -> dict[str, Any]:
+    """What a claim's file says; {} where it was cut short, by a crash or a full disk."""
+    try:
+        owner = json.loads(content)
+    except ValueError:
+        return {}
+    return owner if isinstance(owner, dict) and owner.keys() == _myself().keys() else {}
+
+
+def _myself() -> dict[str, Any]:
+    pid = os.getpid()
+    return {
+        "host": os.uname().nodename,
+        "boot": _boot(),
+        "namespace": _namespace(),
+        "pid": pid,
+        "started": _started(pid),
+    }
+
+
+def _boot() -> str | None:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return None
+
+
+def _namespace() -> str | None:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return None
+
+
+def _started(pid: int) -> int | None:
+    """When a process was started, in ticks since the machine was; None where /proc does not say. A zombie: -1."""
+    try:
+        # the name in brackets may hold anything, so count from the last bracket: state is field 3, start time 22
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return -1 if fields[0] in "ZX" else int(fields[19])
+
+
+def _process_lives(pid: int, started: int | None) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # another user's
+    seen = _started(pid)
+    return seen == started if None not in (seen, started) else seen != -1
