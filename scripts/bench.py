@@ -36,29 +36,28 @@ def ours(cfg: Any) -> dict[str, Any]:
     from labelnoise.device import prepare
     from labelnoise.progress import Quiet
     from labelnoise.run import assemble
-    from labelnoise.trainer import confusion_matrix, train_epoch
+    from labelnoise.trainer import Position, confusion_matrix, train_epoch
 
     place = prepare(cfg.device, cfg.precision, cfg.threads, cfg.deterministic)
     dataset, labels = data(cfg)
     method, truth, _, test = assemble(cfg, dataset, labels, hydra.utils.instantiate(cfg.loss), place)
     test = test._replace(images=test.images[:EVALUATED], labels=test.labels[:EVALUATED])
-    whole_epoch = method.batches
 
     def train(steps: int) -> None:
-        method.batches = lambda size: itertools.islice(endless(whole_epoch, size), steps)  # type: ignore[method-assign]
-        train_epoch(method, 0, truth, cfg.batch_size, Quiet())
+        order = list(itertools.islice(endless(method, cfg.batch_size), steps))
+        train_epoch(method, truth, cfg.batch_size, Quiet(), Position(order=order))
 
     def evaluate() -> None:
-        confusion_matrix(method, test, dataset.num_classes, 0)
+        confusion_matrix(method, test, Position())
 
     facts = {**place.facts(), "train_images": len(truth), "test_images": len(dataset.test_labels)}
     return {"train": train, "evaluate": evaluate, "facts": facts, "shares": lambda: shares(method, cfg)}
 
 
-def endless(epoch: Any, size: int) -> Any:
-    """The batches of one epoch after another."""
+def endless(method: Any, size: int) -> Any:
+    """The indices of one epoch after another."""
     while True:
-        yield from epoch(size)
+        yield from method.order(size)
 
 
 def shares(method: Any, cfg: Any) -> dict[str, float]:
@@ -67,7 +66,7 @@ def shares(method: Any, cfg: Any) -> dict[str, float]:
 
     learner, spent, steps = method.learner, dict.fromkeys(("data", "forward", "backward", "optimizer"), 0.0), 6
     wait = torch.cuda.synchronize if torch.cuda.is_available() else (lambda: None)
-    batches = endless(method.train_set.batches, cfg.batch_size)
+    indices = endless(method, cfg.batch_size)
     for step in range(steps):
         marks = [time.perf_counter()]
 
@@ -75,7 +74,7 @@ def shares(method: Any, cfg: Any) -> dict[str, float]:
             wait()
             marks.append(time.perf_counter())
 
-        batch = next(batches)
+        batch = method.batch(next(indices))
         mark()
         loss = method.loss(learner(batch.images), batch.labels).mean()
         mark()

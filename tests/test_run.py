@@ -16,7 +16,7 @@ from labelnoise.methods.erm import ERM
 from labelnoise.metrics import summarise
 from labelnoise.progress import Quiet
 from labelnoise.run import compose, inject, run
-from labelnoise.trainer import train_epoch
+from labelnoise.trainer import Position, train_epoch
 
 SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "loss=nce_agce", "epochs=2", "threads=1"]
 
@@ -181,7 +181,7 @@ def test_diagnostics_count_what_they_say() -> None:
     given = torch.where(torch.arange(100) % 4 < 2, truth, (truth + 1) % 5)  # half of the even and odd ones are wrong
     images = torch.zeros(100, 1, 4, 4, dtype=torch.uint8)
     train = TrainSet(images, given, 5, (0.5,), (0.5,), None, torch.Generator().manual_seed(0))
-    row = train_epoch(Scripted(train, truth), 0, truth, 7, Quiet())
+    row = train_epoch(Scripted(train, truth), truth, 7, Quiet(), Position())
     assert row["train_loss"] == pytest.approx(49.5), "the mean over images, whatever the batches"
     assert row["acc_clean"] == 1
     assert row["acc_wrong_given"] == 0.8
@@ -194,7 +194,7 @@ def test_batches_are_every_image_once() -> None:
     images = labels.to(torch.uint8)[:, None, None, None].expand(21, 1, 2, 2)
     train = TrainSet(images, labels, 21, (0.0,), (1.0,), None, torch.Generator().manual_seed(0))
     sizes, seen = [], []
-    for batch in train.batches(5):
+    for batch in map(train.batch, train.order(5)):
         sizes.append(len(batch.index))
         seen += batch.index.tolist()
         assert torch.equal(batch.labels, batch.index)
@@ -202,7 +202,7 @@ def test_batches_are_every_image_once() -> None:
         assert batch.images.is_contiguous(memory_format=torch.channels_last)
     assert sizes == [5, 5, 5, 6], "a single image left over joins the batch before it"
     assert sorted(seen) == list(range(21)) != seen
-    assert [len(b.index) for b in train.batches(2, among=torch.tensor([3, 4, 5, 6]))] == [2, 2]
+    assert [len(index) for index in train.order(2, among=torch.tensor([3, 4, 5, 6]))] == [2, 2]
 
 
 def test_split_is_disjoint_complete_and_balanced(digits) -> None:

@@ -1,6 +1,6 @@
 """What a method may see of the training data: batches and the training set, on the device. No true labels here."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -70,8 +70,8 @@ class TrainSet:
         """The images as they are. Shapes: (B,) -> (B, channels, H, W) float32, normalised."""
         return self._normalised(self._images[index])
 
-    def batches(self, size: int, among: Tensor | None = None) -> Iterator[Batch]:
-        """Every image once, in a fresh random order; the last batch is what is left.
+    def order(self, size: int, among: Tensor | None = None) -> list[Tensor]:
+        """Every image once, in a fresh random order: the index (B,) of each batch; the last holds what is left.
 
         Args:
             size: images a batch, >= 2. A single image left over joins the batch before it, because batch normalisation
@@ -80,12 +80,15 @@ class TrainSet:
         """
         device = self.labels.device
         among = torch.arange(len(self), device=device) if among is None else among
-        order = among[torch.randperm(len(among), generator=self.generator, device=device)]
-        parts = list(order.split(size))
+        drawn = among[torch.randperm(len(among), generator=self.generator, device=device)]
+        parts = list(drawn.split(size))
         if len(parts) > 1 and len(parts[-1]) == 1:
             parts[-2:] = [torch.cat(parts[-2:])]
-        for index in parts:
-            yield Batch(index, self.view(index), self.labels[index])
+        return parts
+
+    def batch(self, index: Tensor) -> Batch:
+        """The images at `index` (B,), freshly augmented, with their labels."""
+        return Batch(index, self.view(index), self.labels[index])
 
     def _normalised(self, images: Tensor) -> Tensor:
         images = normalise(images, self._mean, self._std)

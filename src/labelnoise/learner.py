@@ -1,6 +1,7 @@
 """A network with its optimizer: everything that one gradient step needs."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,9 @@ class Learner(nn.Module):
         # A function, not torch.compile(network): that is a module, whose weights the state would hold twice.
         self._run = torch.compile(network.forward) if compile else network.__call__
         self.optimizer = make_optimizer(network.parameters())
+        for group in self.optimizer.param_groups:
+            if "capturable" in group:  # Adam counts its steps on the device then, as a CUDA graph needs
+                group["capturable"] = next(network.parameters()).is_cuda
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._schedule, self._epochs, self._clip_norm, self._precision = schedule, epochs, clip_norm, precision
 
@@ -58,3 +62,10 @@ class Learner(nn.Module):
         if self._clip_norm is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self._clip_norm)
         self.optimizer.step()
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """The optimizer's state, so that a method's `state_dict()` is all of it."""
+        return self.optimizer.state_dict()
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        self.optimizer.load_state_dict(state)

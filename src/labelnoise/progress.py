@@ -23,8 +23,8 @@ class Quiet:
 class Lines(Quiet):
     """One line an epoch, for logs; at most one every two seconds, and the last."""
 
-    def __init__(self, epochs: int) -> None:
-        self._epochs, self._done, self._started, self._shown = epochs, 0, time.monotonic(), 0.0
+    def __init__(self, epochs: int, done: int) -> None:
+        self._epochs, self._done, self._before, self._started, self._shown = epochs, done, done, time.monotonic(), 0.0
 
     def epoch(self, row: Row) -> None:
         self._done += 1
@@ -32,17 +32,17 @@ class Lines(Quiet):
         if now - self._shown < 2 and self._done < self._epochs:
             return
         self._shown = now
-        left = (now - self._started) / self._done * (self._epochs - self._done)
+        left = (now - self._started) / (self._done - self._before) * (self._epochs - self._done)
         print(f"epoch {self._done}/{self._epochs}  {summary(row)}  {duration(left)} left", flush=True)
 
 
 class Bar(Quiet):
     """A rich progress bar over all steps, with the last epoch's loss and accuracy and the time left."""
 
-    def __init__(self, epochs: int, steps: int) -> None:
+    def __init__(self, epochs: int, steps: int, done: int) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self._epochs, self._done = epochs, 0
+        self._epochs, self._done = epochs, done
         self._bar = Progress(
             TextColumn("epoch {task.fields[done]}/{task.fields[epochs]}"),
             BarColumn(),
@@ -50,7 +50,9 @@ class Bar(Quiet):
             TimeRemainingColumn(),
             refresh_per_second=4,
         )
-        self._task = self._bar.add_task("train", total=epochs * steps, done=0, epochs=epochs, summary="")
+        self._task = self._bar.add_task(
+            "train", total=epochs * steps, completed=done * steps, done=done, epochs=epochs, summary=""
+        )
 
     def __enter__(self) -> "Bar":
         self._bar.start()
@@ -67,11 +69,11 @@ class Bar(Quiet):
         self._bar.update(self._task, done=self._done, summary=summary(row))
 
 
-def show(epochs: int, steps: int, quiet: bool) -> Quiet:
-    """The display that suits the output."""
+def show(epochs: int, steps: int, quiet: bool, done: int = 0) -> Quiet:
+    """The display that suits the output, of a run that has `done` epochs behind it."""
     if quiet:
         return Quiet()
-    return Bar(epochs, steps) if sys.stdout.isatty() else Lines(epochs)
+    return Bar(epochs, steps, done) if sys.stdout.isatty() else Lines(epochs, done)
 
 
 def summary(row: Row) -> str:

@@ -4,6 +4,7 @@ Top-level keys: run_id, config, noise, metrics, history, environment. The first 
 of processor with the same versions, precision and number of threads; whatever varies otherwise is in environment.
 """
 
+import contextlib
 import hashlib
 import json
 import math
@@ -67,7 +68,8 @@ def effective(cfg: DictConfig) -> dict[str, Any]:
         omegaconf.errors.OmegaConfBaseException: a value is missing.
         ValueError: a file that a `path` names cannot be read.
     """
-    chosen = {key: OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)[key] for key in EFFECTIVE}  # type: ignore[index, call-overload]
+    whole: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    chosen = {key: whole[key] for key in EFFECTIVE}
     return {key: _by_content(value, key) for key, value in chosen.items()}
 
 
@@ -137,26 +139,35 @@ def load(path: Path) -> Record:
     return record
 
 
-def write(record: Record, results: str | Path) -> Path:
+def write(record: Record, results: str | Path, replace: bool = True) -> Path:
     """Write `<results>/<run_id>.json` in one piece: beside it first, then renamed.
 
+    Args:
+        replace: else a whole record that is there already is kept, this one dropped, and standard error says so.
     Raises:
         OSError: the folder cannot be written, or the disk is full; nothing is left behind.
     """
+    path = Path(results) / f"{record['run_id']}.json"
+    if not replace and path.is_file():
+        with contextlib.suppress(ValueError):
+            load(path)
+            print(f"{path} was finished by another process meanwhile; it is kept and this one dropped", file=sys.stderr)
+            return path
     lines = (f"{json.dumps(key)}: {json.dumps(record[key], separators=(',', ':'), allow_nan=False)}" for key in KEYS)
-    return write_whole(Path(results) / f"{record['run_id']}.json", ("{" + ",\n".join(lines) + "}\n").encode())
+    return write_whole(path, ("{" + ",\n".join(lines) + "}\n").encode())
 
 
-def write_whole(path: Path, content: bytes) -> Path:
-    """Write a file so that it is there whole or not at all."""
+def write_whole(path: Path, content: bytes, sync: bool = True) -> Path:
+    """Write a file so that it is there whole or not at all; after a power cut too, if `sync`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".", suffix=".part")
     part = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         part.chmod(0o644)
         part.replace(path)
     except BaseException:

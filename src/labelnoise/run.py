@@ -1,4 +1,4 @@
-"""One configuration to one record: check -> assemble -> fit -> write; and several at once."""
+"""One configuration to one record: check -> claim -> assemble -> fit -> write; and several at once."""
 
 import json
 import multiprocessing
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from labelnoise import records
+from labelnoise import checkpoints, records
 from labelnoise.assembly import assemble, check_optimizer, inject, make_loss
+from labelnoise.claims import hold
 from labelnoise.config import check, compose
 from labelnoise.progress import Quiet, duration, show
 
@@ -27,10 +28,14 @@ __all__ = ["assemble", "compose", "inject", "run", "run_many"]
 def run(cfg: DictConfig, quiet: bool = False) -> records.Record:
     """Train one configuration and write its record, or return the record that it has already.
 
+    What was stopped goes on from its checkpoint.
+
     Args:
         cfg: from `compose`.
         quiet: print nothing.
     Raises:
+        Claimed: another living process trains it into the same results folder.
+        Stopped: the process was told to end, and a checkpoint was written.
         ValueError: an option is wrong.
         OSError: data or results cannot be read or written.
         FloatingPointError: the loss is not a finite number any more.
@@ -38,14 +43,24 @@ def run(cfg: DictConfig, quiet: bool = False) -> records.Record:
     check(cfg)
     config = records.effective(cfg)
     identifier = records.run_id(config)
-    known = None if cfg.force else records.find(identifier, cfg.results)
-    if known and (not cfg.save_model or _model_path(cfg, identifier).is_file()):
-        if not quiet:
-            from labelnoise.metrics import in_short
-
-            print(f"run {identifier} is done already (force=true runs it again)\n{in_short(known['metrics'])}")
+    if known := _known(cfg, identifier, quiet):
         return known
-    return _train(cfg, config, identifier, quiet)
+    records.check_writable(cfg.results)
+    with hold(Path(cfg.results) / f"{identifier}.claim", f"run {identifier}"):
+        # another process may have finished it between the look and the claim
+        return _known(cfg, identifier, quiet) or _train(cfg, config, identifier, quiet)
+
+
+def _known(cfg: DictConfig, identifier: str, quiet: bool) -> records.Record | None:
+    """The record that makes a run unnecessary."""
+    known = None if cfg.force else records.find(identifier, cfg.results)
+    if known is None or (cfg.save_model and not _model_path(cfg, identifier).is_file()):
+        return None
+    if not quiet:
+        from labelnoise.metrics import in_short
+
+        print(f"run {identifier} is done already (force=true runs it again)\n{in_short(known['metrics'])}")
+    return known
 
 
 def run_many(cfgs: list[DictConfig], at_once: int) -> list[records.Record]:
@@ -76,7 +91,7 @@ def run_many(cfgs: list[DictConfig], at_once: int) -> list[records.Record]:
 def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool) -> records.Record:
     from labelnoise.device import compiler_works, prepare
     from labelnoise.metrics import in_short, noise_facts, noise_in_short, summarise
-    from labelnoise.trainer import fit
+    from labelnoise.trainer import Position, fit
 
     started = time.monotonic()
     environment = records.environment()  # now: the checkout may move on while it trains
@@ -85,34 +100,45 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
     loss = make_loss(cfg, say)
     check_optimizer(cfg)
     compiled = cfg.compile and compiler_works()
-    records.check_writable(cfg.results)
     dataset, noisy_labels = inject(cfg)
     facts = noise_facts(dataset.train_labels, noisy_labels, dataset.num_classes, cfg.seed_noise)
     say(noise_in_short(dataset.name, facts))
+    checkpoint = Path(cfg.results) / f"{identifier}.checkpoint"
+    state = checkpoints.load(checkpoint, identifier)
     method, true_labels, val, test = assemble(cfg, dataset, noisy_labels, loss, place, compiled)
+    position, earlier = Position(), []
+    if state:
+        try:
+            position, earlier = checkpoints.restore(state, method), state["pieces"]
+            say(f"goes on after epoch {position.epoch}, step {position.step}")
+        except Exception as error:
+            checkpoints.refuse(checkpoint, f"it does not fit this run ({type(error).__name__})")
+            method, true_labels, val, test = assemble(cfg, dataset, noisy_labels, loss, place, compiled)
+    pieces = [*earlier, {"commit": environment["commit"], **place.facts()}]
     steps = -(-len(true_labels) // cfg.batch_size)
     training = time.monotonic()
-    with show(cfg.epochs, steps, quiet) as progress:
-        told = _Tracked(progress, hydra.utils.instantiate(cfg.tracker)(identifier, config, cfg.results))
-        with told:
-            trained = fit(
-                method, true_labels, test, val, dataset.num_classes, cfg.epochs, cfg.batch_size, cfg.eval_every, told
-            )
-            told.metrics = summarise(trained.history)
-    metrics = {**told.metrics, "confusion": trained.confusion.tolist()}
+    with checkpoints.Signals() as signals, show(cfg.epochs, steps, quiet, position.epoch) as progress:
+        keep = checkpoints.Keeper(checkpoint, identifier, method, pieces, signals)
+        tracker = hydra.utils.instantiate(cfg.tracker)(identifier, config, cfg.results)
+        with _Tracked(progress, tracker, position.epoch) as told:
+            fit(method, true_labels, test, val, cfg.epochs, cfg.batch_size, cfg.eval_every, told, position, keep)
+            told.metrics = summarise(position.history)
+    metrics = {**told.metrics, "confusion": position.confusion.tolist()}
+    before = sum(piece["seconds"] for piece in earlier)
     record = {
         "run_id": identifier,
         "config": config,
         "noise": facts,
         "metrics": metrics,
-        "history": {name: _rounded(column) for name, column in trained.history.items()},
+        "history": {name: _rounded(column) for name, column in position.history.items()},
         "environment": {
             **environment,
             **place.facts(),
             "compiled": compiled,
-            "seconds": round(time.monotonic() - started, 1),
-            "seconds_training": round(time.monotonic() - training, 1),
+            "seconds": round(time.monotonic() - started + before, 1),
+            "seconds_training": round(time.monotonic() - training + before, 1),
             "finished": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            **({"earlier_pieces": earlier} if earlier else {}),
         },
     }
     if cfg.save_model:
@@ -120,10 +146,11 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
     else:  # a network of an earlier run is not this record's
         _model_path(cfg, identifier).unlink(missing_ok=True)
     try:
-        path = records.write(record, cfg.results)
+        path = records.write(record, cfg.results, replace=cfg.force)
     except OSError:
         _model_path(cfg, identifier).unlink(missing_ok=True)  # a network without its record would look finished
         raise
+    checkpoint.unlink(missing_ok=True)
     if cfg.save_model:
         say(f"{_model_path(cfg, identifier)} written")
     say(f"{in_short(metrics)}\n{path} written after {duration(time.monotonic() - started)}")
@@ -133,10 +160,13 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
 class _Tracked(Quiet):
     """Tells the display and the tracker of each epoch; the tracker is finished whatever happens."""
 
-    def __init__(self, progress: Quiet, tracker: "Tracker") -> None:
-        self._progress, self._tracker, self._epoch = progress, tracker, 0
+    def __init__(self, progress: Quiet, tracker: "Tracker", done: int) -> None:
+        self._progress, self._tracker, self._epoch = progress, tracker, done
         self.metrics: dict[str, Any] = {}
         self.step = progress.step  # type: ignore[method-assign]
+
+    def __enter__(self) -> "_Tracked":
+        return self
 
     def __exit__(self, *_: object) -> None:
         self._tracker.finish(self.metrics)

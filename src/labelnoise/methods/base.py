@@ -1,7 +1,7 @@
 """The interface of a method: how it sees the training set and what the trainer asks of it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
@@ -12,7 +12,8 @@ LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 
 class Method(nn.Module, ABC):
-    """A way to train with noisy labels. What it remembers of each image is a buffer (N, ...).
+    """A way to train with noisy labels. What it remembers of each image is a buffer (N, ...): `state_dict()` is all of
+    its state, so that a run that was stopped goes on exactly.
 
     Args:
         make_learner: makes a network with its optimizer; the only source of either.
@@ -30,9 +31,13 @@ class Method(nn.Module, ABC):
             if isinstance(learner, Learner):
                 learner.begin_epoch(epoch)
 
-    def batches(self, size: int) -> Iterator[Batch]:
-        """The batches of one epoch."""
-        return self.train_set.batches(size)
+    def order(self, size: int) -> list[Tensor]:
+        """The index (B,) of each batch of one epoch, drawn before its first step."""
+        return self.train_set.order(size)
+
+    def batch(self, index: Tensor) -> Batch:
+        """What `step` is given for an index: a part of the step, so that a GPU runs both as one."""
+        return self.train_set.batch(index)
 
     @abstractmethod
     def step(self, batch: Batch) -> dict[str, Tensor]:

@@ -1,0 +1,182 @@
+"""Checkpoints: a run that is stopped goes on exactly where it was, in the middle of an epoch too.
+
+`<results>/<run_id>.checkpoint` holds the method (networks, optimizers, buffers), the generators and the position of the
+training, written after every epoch, every two minutes, and when the run is told to stop; it goes when the record is
+written. It is read with `weights_only=True`: tensors, numbers, text, lists and dicts, no code.
+"""
+
+import io
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from labelnoise.records import write_whole
+
+if TYPE_CHECKING:
+    from labelnoise.methods.base import Method
+    from labelnoise.trainer import Position
+
+EVERY = 120.0  # seconds
+STOPPED = 75  # exit code of a run that can go on: EX_TEMPFAIL of sysexits.h
+KEYS = {"run_id", "pieces", "method", "generators", "position"}
+SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2")
+
+Handler = Callable[[int, FrameType | None], Any]
+
+
+class Stopped(SystemExit):
+    """The run was told to stop and saved a checkpoint; the process ends with exit code 75."""
+
+    def __init__(self) -> None:
+        super().__init__(STOPPED)
+
+
+class Signals:
+    """While entered, a signal that would end the process is noted instead, until the step under way is finished.
+
+    SIGUSR1 and SIGUSR2 are noted only where a program has a handler of its own for them (submitit's requeues the job
+    and raises SystemExit): that one runs then, after the checkpoint. What is ignored stays ignored. A second SIGINT
+    ends at once. Outside the main thread nothing is noted.
+
+    Attributes:
+        noted: number of the signal, or None.
+    """
+
+    def __init__(self) -> None:
+        self.noted: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Signals":
+        for name in SIGNALS:
+            number = getattr(signal, name, None)
+            handler = None if number is None else signal.getsignal(number)
+            own = callable(handler) and handler is not signal.default_int_handler
+            if number is None or handler == signal.SIG_IGN or (name.startswith("SIGUSR") and not own):
+                continue
+            try:
+                signal.signal(number, self._note)
+            except ValueError:  # not the main thread
+                return self
+            self._before[number] = handler
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.noted == number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.noted = number
+
+    def leave(self) -> None:
+        """End as the noted signal wants it; returns only where another program's handler does.
+
+        Raises:
+            Stopped: or what that handler raises.
+        """
+        number, self.noted = self.noted, None
+        assert number is not None
+        if signal.Signals(number).name.startswith("SIGUSR"):
+            self._before[number](number, None)
+        else:
+            raise Stopped
+
+
+class Keeper:
+    """What a training calls after every step: saves when an epoch or two minutes have passed, stops when it must.
+
+    Args:
+        path: of the checkpoint.
+        identifier: the run's id.
+        method: what is trained.
+        pieces: facts of each process that has worked on the run, this one last.
+        signals: entered.
+    """
+
+    def __init__(
+        self, path: Path, identifier: str, method: "Method", pieces: list[dict[str, Any]], signals: Signals
+    ) -> None:
+        self.path, self._identifier, self._method, self._pieces = path, identifier, method, pieces
+        self._signals, self._started = signals, time.monotonic()
+        self._saved, self._epoch = self._started, 0
+
+    def __call__(self, position: "Position") -> None:
+        told = self._signals.noted is not None
+        if told or position.epoch != self._epoch or time.monotonic() - self._saved > EVERY:
+            self.save(position)
+        if told:
+            of = f", step {position.step} of {len(position.order)}" if position.order else ""
+            print(f"stopped after epoch {position.epoch}{of}; the same command goes on from there", file=sys.stderr)
+            self._signals.leave()
+
+    def save(self, position: "Position") -> None:
+        """Write the checkpoint beside the old one, then in its place."""
+        import torch
+
+        self._pieces[-1]["seconds"] = round(time.monotonic() - self._started, 1)
+        state = {
+            "run_id": self._identifier,
+            "pieces": self._pieces,
+            "method": self._method.state_dict(),
+            "generators": {"data": self._method.train_set.generator.get_state(), **_default_generators()},
+            "position": position.state(),
+        }
+        content = io.BytesIO()
+        torch.save(state, content)
+        write_whole(self.path, content.getvalue(), sync=False)  # one lost to a power cut is refused, not trusted
+        self._saved, self._epoch = time.monotonic(), position.epoch
+
+
+def load(path: Path, identifier: str) -> dict[str, Any] | None:
+    """The checkpoint, or None where there is none; one that is cut short or another run's is refused, saying so."""
+    import torch
+
+    if not path.is_file():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        good = isinstance(state, dict) and set(state) == KEYS and state["run_id"] == identifier
+        reason = "it belongs to another run or version"
+    except Exception as error:  # what a broken file raises depends on where it is broken
+        good, reason = False, f"it cannot be read ({type(error).__name__})"
+    if not good:
+        refuse(path, reason)
+        return None
+    return state
+
+
+def restore(state: dict[str, Any], method: "Method") -> "Position":
+    """Put a checkpoint's state into the method and the generators; returns the position to go on from.
+
+    Raises:
+        Exception: the state is not this method's.
+    """
+    import torch
+
+    from labelnoise.trainer import Position
+
+    position = Position.of(state["position"], method.train_set.labels.device)
+    method.load_state_dict(state["method"])
+    generators = state["generators"]
+    method.train_set.generator.set_state(generators["data"])
+    torch.set_rng_state(generators["torch"])
+    if "cuda" in generators and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(generators["cuda"])
+    return position
+
+
+def refuse(path: Path, reason: str) -> None:
+    """Say why a checkpoint is not used."""
+    print(f"{path} is not used: {reason}; the run starts again", file=sys.stderr)
+
+
+def _default_generators() -> dict[str, Any]:
+    import torch
+
+    cuda = {"cuda": torch.cuda.get_rng_state_all()} if torch.cuda.is_initialized() else {}
+    return {"torch": torch.get_rng_state(), **cuda}

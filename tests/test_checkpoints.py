@@ -1,0 +1,206 @@
+"""Checkpoints: what is stopped at any step goes on to the record that the uninterrupted run writes, bit for bit."""
+
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import REPOSITORY
+
+from labelnoise import checkpoints, records
+from labelnoise.progress import Quiet
+from labelnoise.run import compose, run
+
+# Everything that has a state: a loss that draws, augmentation, Adam's moments, a held-out part.
+TURN = "{_target_: labelnoise.augment.crop_flip_rotate, _partial_: true, padding: 1, flip: true, degrees: 9.0}"
+JOB = ["dataset=digits", "noise=sym", "rate=0.4", "loss=nlnl", "optimizer=adam", "num_val=900", "threads=1"]
+JOB += [f"dataset.augment={TURN}"]
+STEPS = 17  # of an epoch: 537 images, 32 a batch
+
+
+def job(results: Path, *more: str) -> list[str]:
+    return [*JOB, "epochs=3", f"results={results}", *more]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> records.Record:
+    return run(compose(job(tmp_path_factory.mktemp("whole"))), quiet=True)
+
+
+def stop_at(step: int, monkeypatch: pytest.MonkeyPatch, number: int = signal.SIGTERM) -> None:
+    """Send this process a signal in the middle of the n-th step of the next run, counted over epochs."""
+    taken = 0
+
+    class Interrupted(Quiet):
+        def step(self) -> None:
+            nonlocal taken
+            taken += 1
+            if taken == step:
+                os.kill(os.getpid(), number)
+
+    monkeypatch.setattr("labelnoise.run.show", lambda *_: Interrupted())
+
+
+def same(a: records.Record, b: records.Record) -> bool:
+    return all(a[key] == b[key] for key in records.KEYS if key != "environment")
+
+
+@pytest.mark.parametrize("step", sorted(random.Random(3).sample(range(1, 3 * STEPS), 5)))
+def test_going_on_gives_the_uninterrupted_record(whole, step: int, tmp_path: Path, monkeypatch, capsys) -> None:
+    stop_at(step, monkeypatch)
+    with pytest.raises(checkpoints.Stopped) as ended:
+        run(compose(job(tmp_path)), quiet=True)
+    assert ended.value.code == 75
+    assert f"step {(step - 1) % STEPS + 1} of {STEPS}" in capsys.readouterr().err
+    left = [path.suffix for path in tmp_path.iterdir()]
+    assert left == [".checkpoint"], "no record, no claim, nothing half-written"
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    monkeypatch.undo()
+    torch.manual_seed(99)  # what was drawn before must not matter
+    record = run(compose(job(tmp_path)), quiet=True)
+    assert same(record, whole)
+    (piece,) = record["environment"]["earlier_pieces"]
+    assert piece["threads"] == 1
+    assert record["environment"]["seconds"] > piece["seconds"] > 0
+    assert [path.suffix for path in tmp_path.iterdir()] == [".json"], "a checkpoint goes when the record is written"
+
+
+def test_stopped_twice_and_in_the_evaluation(whole, tmp_path: Path, monkeypatch) -> None:
+    stop_at(STEPS, monkeypatch)
+    monkeypatch.setattr("labelnoise.trainer.EVAL_BATCH", 100)
+    evaluated = checkpoints.Keeper.__call__
+
+    def late(self, position) -> None:  # the signal comes with the last step; act on it in the evaluation
+        if position.step == STEPS and self._signals.noted and not hasattr(self, "waited"):
+            self.waited = True
+            return
+        evaluated(self, position)
+
+    monkeypatch.setattr(checkpoints.Keeper, "__call__", late)
+    for step in (STEPS, 5):
+        with pytest.raises(checkpoints.Stopped):
+            run(compose(job(tmp_path)), quiet=True)
+        monkeypatch.setattr(checkpoints.Keeper, "__call__", evaluated)
+        stop_at(step, monkeypatch)
+    monkeypatch.undo()
+    record = run(compose(job(tmp_path)), quiet=True)
+    assert same(record, whole)
+    assert len(record["environment"]["earlier_pieces"]) == 2
+
+
+def test_another_programs_handler_runs_after_the_checkpoint(whole, tmp_path: Path, monkeypatch) -> None:
+    """As submitit's on SIGUSR2: it requeues the job and raises SystemExit, wherever the program is."""
+    found = []
+
+    def requeue(number: int, frame: object) -> None:
+        found.extend(path.suffix for path in tmp_path.glob("*.checkpoint"))
+        sys.exit(-1)
+
+    before = signal.signal(signal.SIGUSR2, requeue)
+    try:
+        stop_at(7, monkeypatch, signal.SIGUSR2)
+        with pytest.raises(SystemExit) as ended:
+            run(compose(job(tmp_path)), quiet=True)
+        assert (ended.value.code, found) == (-1, [".checkpoint"])
+        assert signal.getsignal(signal.SIGUSR2) is requeue
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    monkeypatch.undo()
+    assert same(run(compose(job(tmp_path)), quiet=True), whole)
+
+
+def test_a_checkpoint_is_written_every_epoch_and_every_two_minutes(tmp_path: Path, monkeypatch) -> None:
+    saved, save = [], checkpoints.Keeper.save
+    monkeypatch.setattr(
+        checkpoints.Keeper, "save", lambda self, at: (saved.append((at.epoch, at.step)), save(self, at))[1]
+    )
+    run(compose(job(tmp_path)), quiet=True)
+    assert saved == [(1, 0), (2, 0), (3, 0)]
+    saved.clear()
+    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    run(compose(job(tmp_path, "force=true", "epochs=1")), quiet=True)
+    assert saved[:STEPS] == [(0, step) for step in range(1, STEPS + 1)]
+
+
+def spoil(path: Path, how: str) -> None:
+    content = path.read_bytes()
+    state = torch.load(path, weights_only=True)
+    if how == "cut short":
+        path.write_bytes(content[: len(content) // 2])
+    elif how == "another run's":
+        torch.save({**state, "run_id": "0" * 12}, path)
+    elif how == "another network's":
+        torch.save({**state, "method": {}}, path)
+    else:
+        torch.save({**state, "pieces": [Bomb()]}, path)
+
+
+class Bomb:
+    """What a pickle can do to whoever reads it."""
+
+    def __reduce__(self):
+        return os.mkdir, ("exploded",)
+
+
+@pytest.mark.parametrize("how", ["cut short", "another run's", "another network's", "a program"])
+def test_a_spoilt_checkpoint_is_refused(whole, how: str, tmp_path: Path, monkeypatch, capsys) -> None:
+    stop_at(20, monkeypatch)
+    with pytest.raises(checkpoints.Stopped):
+        run(compose(job(tmp_path)), quiet=True)
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    (checkpoint,) = tmp_path.glob("*.checkpoint")
+    spoil(checkpoint, how)
+    record = run(compose(job(tmp_path)), quiet=True)
+    said = capsys.readouterr().err
+    assert said.count(f"{checkpoint} is not used: it") == 1
+    assert "the run starts again" in said
+    assert same(record, whole)
+    assert "earlier_pieces" not in record["environment"]
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_saving_is_atomic(tmp_path: Path, monkeypatch) -> None:
+    """A disk that fills up leaves the last checkpoint as it was."""
+    stop_at(20, monkeypatch)
+    with pytest.raises(checkpoints.Stopped):
+        run(compose(job(tmp_path)), quiet=True)
+    (checkpoint,) = tmp_path.glob("*.checkpoint")
+    before = checkpoint.read_bytes()
+    stop_at(3, monkeypatch)
+    monkeypatch.setattr(
+        "os.fdopen", lambda handle, mode: (os.close(handle), (_ for _ in ()).throw(OSError(28, "full")))[1]
+    )
+    with pytest.raises(OSError, match="full"):
+        run(compose(job(tmp_path)), quiet=True)
+    monkeypatch.undo()
+    assert checkpoint.read_bytes() == before
+    assert torch.load(io.BytesIO(before), weights_only=True)["position"]["epoch"] == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_line_stops_and_goes_on(number: int, tmp_path: Path) -> None:
+    """`train.py` told to stop: exit code 75, one line, no traceback; the same command finishes it."""
+    command = [sys.executable, "train.py", *JOB, "epochs=40", f"results={tmp_path}"]
+    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("*.checkpoint")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert "Traceback" not in said
+    assert "; the same command goes on from there" in said.splitlines()[-1]
+    assert [path.suffix for path in tmp_path.iterdir()] == [".checkpoint"]
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0
+    assert "goes on after epoch" in ended.stdout
+    (path,) = tmp_path.iterdir()
+    assert len(json.loads(path.read_text())["environment"]["earlier_pieces"]) == 1
