@@ -1,6 +1,5 @@
 """Checkpoints: what is stopped at any step goes on to the record that the uninterrupted run writes, bit for bit."""
 
-import io
 import json
 import os
 import random
@@ -167,22 +166,29 @@ def test_a_spoilt_checkpoint_is_refused(whole, how: str, tmp_path: Path, monkeyp
     assert not (tmp_path / "exploded").exists()
 
 
-def test_saving_is_atomic(tmp_path: Path, monkeypatch) -> None:
-    """A disk that fills up leaves the last checkpoint as it was."""
+def test_a_full_disk_keeps_the_last_checkpoint_and_the_run(whole, tmp_path: Path, monkeypatch, capsys) -> None:
     stop_at(20, monkeypatch)
     with pytest.raises(checkpoints.Stopped):
         run(compose(job(tmp_path)), quiet=True)
     (checkpoint,) = tmp_path.glob("*.checkpoint")
     before = checkpoint.read_bytes()
+    capsys.readouterr()
+
+    def full(path: Path, content: bytes, sync: bool = True) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints, "write_whole", full)
     stop_at(3, monkeypatch)
-    monkeypatch.setattr(
-        "os.fdopen", lambda handle, mode: (os.close(handle), (_ for _ in ()).throw(OSError(28, "full")))[1]
-    )
-    with pytest.raises(OSError, match="full"):
+    with pytest.raises(checkpoints.Stopped):
         run(compose(job(tmp_path)), quiet=True)
-    monkeypatch.undo()
     assert checkpoint.read_bytes() == before
-    assert torch.load(io.BytesIO(before), weights_only=True)["position"]["epoch"] == 1
+    said = capsys.readouterr().err
+    assert "cannot be written (No space left on device); the run goes on without" in said
+    assert "starts again or goes on from an earlier checkpoint" in said
+    stop_at(10**6, monkeypatch)
+    assert same(run(compose(job(tmp_path)), quiet=True), whole)
+    assert capsys.readouterr().err.count("cannot be written") == 1
+    assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

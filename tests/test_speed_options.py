@@ -85,3 +85,20 @@ def test_compiled_steps_agree_with_eager_ones() -> None:
         losses.append(seen)
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
     torch.testing.assert_close(gradients[1], gradients[0], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("reserved", "said"),
+    [(3.5, "over 4.0 of 140.0 GiB; at most 35 such runs"), (100, "over 100.5 of 140.0 GiB; give it the whole GPU")],
+)
+def test_full_gpu_memory_says_how_many_runs_fit(reserved: float, said: str, train, tmp_path: Path, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 MiB")
+
+    monkeypatch.setattr("labelnoise.trainer.fit", full)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: int(reserved * 2**30))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 140 * 2**30))
+    ended = train(*SHORT, "threads=1", f"results={tmp_path}")
+    assert ended.code == 1
+    assert f"error: the GPU's memory is full: this run needs {said}" in ended.err
+    assert not list(tmp_path.iterdir())

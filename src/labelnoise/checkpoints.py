@@ -103,16 +103,30 @@ class Keeper:
     ) -> None:
         self.path, self._identifier, self._method, self._pieces = path, identifier, method, pieces
         self._signals, self._started = signals, time.monotonic()
-        self._saved, self._epoch = self._started, 0
+        self._saved, self._epoch, self._refused = self._started, 0, False
 
     def __call__(self, position: "Position") -> None:
         told = self._signals.noted is not None
+        written = True
         if told or position.epoch != self._epoch or time.monotonic() - self._saved > EVERY:
-            self.save(position)
+            written = self._try_to_save(position)
         if told:
             of = f", step {position.step} of {len(position.order)}" if position.order else ""
-            print(f"stopped after epoch {position.epoch}{of}; the same command goes on from there", file=sys.stderr)
+            then = "goes on from there" if written else "starts again or goes on from an earlier checkpoint"
+            print(f"stopped after epoch {position.epoch}{of}; the same command {then}", file=sys.stderr)
             self._signals.leave()
+
+    def _try_to_save(self, position: "Position") -> bool:
+        """Save; a disk that has no room for a checkpoint is no reason to end a run whose record may still fit."""
+        try:
+            self.save(position)
+        except OSError as error:
+            self._saved, self._epoch = time.monotonic(), position.epoch
+            if not self._refused:
+                print(f"{self.path} cannot be written ({error.strerror}); the run goes on without", file=sys.stderr)
+            self._refused = True
+            return False
+        return True
 
     def save(self, position: "Position") -> None:
         """Write the checkpoint beside the old one, then in its place."""

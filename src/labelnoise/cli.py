@@ -12,6 +12,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from labelnoise.claims import Claimed
 from labelnoise.config import CONFIGS, explain, option_names
 from labelnoise.run import run
 
@@ -94,7 +95,7 @@ def one_line(error: Exception, overrides: list[str]) -> str:
     if isinstance(error, HydraException | OmegaConfBaseException):
         return explain(error, overrides)
     text = " ".join(str(error).split())
-    if isinstance(error, ValueError | OSError | FloatingPointError) and text:
+    if isinstance(error, ValueError | OSError | FloatingPointError | MemoryError | Claimed) and text:
         return text
     return f"{type(error).__name__}: {text[:300]} (LABELNOISE_TRACEBACK=1 shows where)"
 

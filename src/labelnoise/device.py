@@ -54,6 +54,16 @@ def prepare(device: str, precision: str, threads: int | str, deterministic: bool
     return Place(chosen, getattr(torch, precision), count)
 
 
+def memory_full(device: torch.device) -> str:
+    """What to say when a GPU's memory did not suffice: how many runs like this one fit beside each other."""
+    gib, context = 2**30, 2**29  # a process's own share, before its first tensor: about half a GiB
+    need = torch.cuda.max_memory_reserved(device) + context
+    total = torch.cuda.mem_get_info(device)[1]
+    fit = total // need
+    advice = f"at most {fit} such runs fit side by side" if fit > 1 else "give it the whole GPU or a smaller batch_size"
+    return f"the GPU's memory is full: this run needs over {need / gib:.1f} of {total / gib:.1f} GiB; {advice}"
+
+
 def compiler_works() -> bool:
     """Whether torch.compile works here; one warning that says why where it does not."""
     try:

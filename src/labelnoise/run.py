@@ -38,6 +38,7 @@ def run(cfg: DictConfig, quiet: bool = False) -> records.Record:
         Stopped: the process was told to end, and a checkpoint was written.
         ValueError: an option is wrong.
         OSError: data or results cannot be read or written.
+        MemoryError: a GPU's memory does not suffice; the text says how many such runs fit.
         FloatingPointError: the loss is not a finite number any more.
     """
     check(cfg)
@@ -89,7 +90,9 @@ def run_many(cfgs: list[DictConfig], at_once: int) -> list[records.Record]:
 
 
 def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool) -> records.Record:
-    from labelnoise.device import compiler_works, prepare
+    import torch
+
+    from labelnoise.device import compiler_works, memory_full, prepare
     from labelnoise.metrics import in_short, noise_facts, noise_in_short, summarise
     from labelnoise.trainer import Position, fit
 
@@ -121,7 +124,10 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
         keep = checkpoints.Keeper(checkpoint, identifier, method, pieces, signals)
         tracker = hydra.utils.instantiate(cfg.tracker)(identifier, config, cfg.results)
         with _Tracked(progress, tracker, position.epoch) as told:
-            fit(method, true_labels, test, val, cfg.epochs, cfg.batch_size, cfg.eval_every, told, position, keep)
+            try:
+                fit(method, true_labels, test, val, cfg.epochs, cfg.batch_size, cfg.eval_every, told, position, keep)
+            except torch.OutOfMemoryError:
+                raise MemoryError(memory_full(place.device)) from None
             told.metrics = summarise(position.history)
     metrics = {**told.metrics, "confusion": position.confusion.tolist()}
     before = sum(piece["seconds"] for piece in earlier)
