@@ -56,6 +56,8 @@ def check(cfg: DictConfig) -> None:
     Raises:
         ValueError: names the key, its value and what is allowed.
     """
+    if "table" in cfg:
+        raise ValueError("table=...: a table is many runs and needs -m, python train.py -m table=...")
     try:
         _check_options(cfg)
         _check_all_read(cfg)

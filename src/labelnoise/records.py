@@ -69,8 +69,7 @@ def effective(cfg: DictConfig) -> dict[str, Any]:
         ValueError: a file that a `path` names cannot be read.
     """
     whole: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    chosen = {key: whole[key] for key in EFFECTIVE}
-    return {key: _by_content(value, key) for key, value in chosen.items()}
+    return {key: _by_content(whole[key], key) for key in EFFECTIVE}
 
 
 def _by_content(value: Any, where: str) -> Any:
@@ -92,12 +91,22 @@ def _by_content(value: Any, where: str) -> Any:
 
 
 def run_id(config: dict[str, Any]) -> str:
-    """First 12 hex digits of the sha256 of the effective configuration as sorted JSON, without neutral values.
+    """First 12 hex digits of the sha256 of the effective configuration's `identity`."""
+    return hashed(identity(config))
+
+
+def identity(config: dict[str, Any]) -> str:
+    """What of an effective configuration names its run: sorted JSON, without neutral values.
 
     A number counts by its value: 1 and 1.0 are the same.
     """
     told = {key: _number(value) for key, value in config.items() if key not in NEUTRAL or value != NEUTRAL[key]}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+    return json.dumps(told, sort_keys=True)
+
+
+def hashed(text: str) -> str:
+    """The id of the run that has this `identity`."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _number(value: Any) -> Any:
