@@ -1,5 +1,6 @@
 """Claims: one living owner, a dead one's claim taken over, on one machine and from another, whatever the clocks say."""
 
+import fcntl
 import json
 import multiprocessing
 import os
@@ -201,6 +202,31 @@ def test_of_many_at_once_one_wins(claim: Path, dead: bool) -> None:
             racer.join()
         assert won.value == 1
         assert list(claim.parent.iterdir()) == []
+
+
+def test_the_lock_that_counts_is_the_one_that_stands_there(claim: Path) -> None:
+    """Whoever waited for a lock file that is gone since waits again, for the one that came after it."""
+    claim.parent.mkdir()
+    lock = claim.parent / ".claims.lock"
+    first, second = lock.open("w"), None
+    fcntl.flock(first, fcntl.LOCK_EX)
+    held = threading.Event()
+
+    def waiter() -> None:
+        with hold(claim, "work"):
+            held.set()
+
+    thread = threading.Thread(target=waiter)
+    thread.start()
+    time.sleep(0.2)
+    lock.unlink()
+    second = lock.open("w")
+    fcntl.flock(second, fcntl.LOCK_EX)
+    first.close()
+    assert not held.wait(0.3), "took a claim while another had the lock"
+    second.close()
+    assert held.wait(5)
+    thread.join()
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
