@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import hydra
+from hydra.core.utils import setup_globals
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
@@ -45,6 +46,14 @@ def compose(overrides: list[str]) -> DictConfig:
             return hydra.compose("train", overrides=list(overrides))
         except (HydraException, OmegaConfBaseException) as error:
             raise ValueError(explain(error, list(overrides))) from None
+
+
+def from_yaml(text: str) -> DictConfig:
+    """The configuration that `OmegaConf.to_yaml` wrote, as composed: another process runs it."""
+    setup_globals()  # ${now:...}, which compose() registers in this process or not
+    cfg: Any = OmegaConf.create(text)
+    OmegaConf.set_struct(cfg, True)
+    return cfg
 
 
 # --------------------------------------------------------------------------------------------------------- checking

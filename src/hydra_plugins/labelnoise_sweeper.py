@@ -1,0 +1,81 @@
+"""Hydra's `hydra/sweeper=labelnoise`: values between commas as Hydra's own sweeper takes them, or a table's cells."""
+
+# No `from __future__ import annotations`: Hydra runs this file outside sys.modules, where @dataclass would look.
+# Every start of train.py imports this file, --help included, so what is heavy is imported when used.
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+
+@dataclass
+class SweeperConf:
+    """Attributes: max_batch_size, jobs that the launcher gets at a time, null for all; params, further sweeps."""
+
+    _target_: str = "hydra_plugins.labelnoise_sweeper.LabelnoiseSweeper"
+    max_batch_size: int | None = None
+    params: dict[str, str] | None = None
+
+
+class LabelnoiseSweeper(BasicSweeper):
+    """Makes the jobs, hands them to whichever launcher was chosen, and sees that the end is told."""
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run all.
+
+        Raises:
+            ValueError: the table or an override is wrong; nothing was run.
+            SystemExit: something failed or is missing, with exit code 1; or the launcher was stopped.
+        """
+        from labelnoise.sweep import cells
+
+        assert self.config is not None
+        assert self.hydra_context is not None
+        assert self.launcher is not None
+        parser = OverridesParser.create(self.hydra_context.config_loader)
+        parsed = parser.parse_overrides([*self._parse_config(), *arguments])
+        results = str(self.config.results)
+        identifiers: list[str | None] = []
+        if cells.asked_for(arguments):
+            several = [str(override.input_line) for override in parsed if override.is_sweep_override()]
+            again = bool(self.config.force or self.config.save_model)
+            wanted = cells.missing(arguments, several, results, again)
+            jobs, identifiers = [list(cell.overrides) for cell in wanted], [cell.run_id for cell in wanted]
+        else:
+            jobs = self.split_arguments(parsed, None)[0]
+            self.validate_batch_is_legal(cells.each_value_once(jobs))
+        tells_the_end = getattr(self.launcher, "tells_the_end", False)
+        size = self.max_batch_size or len(jobs) or 1
+        returns: list[Sequence[JobReturn]] = []
+        try:
+            for start in range(0, len(jobs), size):
+                returns.append(self.launcher.launch(jobs[start : start + size], initial_job_idx=start))
+        finally:
+            # Also where the launcher raised, as submitit does for a job that died.
+            all_there = tells_the_end or cells.tell_by_records(
+                identifiers or [self._identifier(job) for job in jobs], jobs, results
+            )
+        if not all_there or any(one.status == JobStatus.FAILED for batch in returns for one in batch):
+            sys.exit(1)
+        return returns
+
+    def _identifier(self, overrides: list[str]) -> str | None:
+        """The id of a job's record; None where it has none, because an option is wrong."""
+        from labelnoise.sweep.cells import identifier
+
+        assert self.config is not None
+        assert self.hydra_context is not None
+        try:
+            return identifier(self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides)))
+        except (OmegaConfBaseException, HydraException, ValueError):
+            return None
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="labelnoise", node=SweeperConf, provider="labelnoise")

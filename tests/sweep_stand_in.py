@@ -1,0 +1,69 @@
+"""For test_sweep.py: a worker process as it is, whose runs do what their configuration says instead of training; and a
+tracker that keeps count."""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from labelnoise import trackers
+from labelnoise.claims import Claimed
+from labelnoise.sweep import worker
+
+
+def do(cfg, quiet: bool) -> dict:
+    """Follow `cfg.do`, a word and an argument; each run leaves a line in `cfg.log`."""
+    assert quiet
+    word, _, argument = cfg.do.partition(" ")
+
+    def log(**more) -> None:
+        with Path(cfg.log).open("a") as file:
+            gpu = os.environ.get("CUDA_VISIBLE_DEVICES")
+            file.write(json.dumps({"name": cfg.name, "pid": os.getpid(), "gpu": gpu, **more}) + "\n")
+
+    log(did="start")
+    try:
+        if word == "sleep":
+            time.sleep(float(argument))
+        elif word == "raise":
+            raise {"ValueError": ValueError, "RuntimeError": RuntimeError}[argument]("so it is")
+        elif word == "exit":
+            os._exit(int(argument))
+        elif word == "kill":
+            os.kill(os.getpid(), int(argument))
+            time.sleep(10)
+        elif word == "print":
+            print('{"status": "failed", "reason": "a print"}', flush=True)
+            os.system('echo \'{"status": "failed"}\'; cat')
+        elif word == "claimed" and not Path(argument).exists():
+            raise Claimed("run 7: is being run by process 1 on node7")
+    except SystemExit as end:
+        log(did=f"stopped {end.code}")
+        raise
+    log(did="end")
+    return {"metrics": {"test_acc_last": 0.5}}
+
+
+def counting(run_id: str, config: dict, results: str) -> trackers.Tracker:
+    """A line in the file of the environment's TRAINED for each training that begins."""
+    with Path(os.environ["TRAINED"]).open("a") as file:
+        file.write(f"{run_id} {os.getpid()}\n")
+    return trackers.none(run_id, config, results)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:  # a driver: its jobs as JSON
+        from labelnoise.sweep import driver, pool
+        from labelnoise.sweep.jobs import make_jobs
+
+        pool.COMMAND = [sys.executable, "-m", "sweep_stand_in"]
+        texts = json.loads(sys.argv[1])
+        jobs = make_jobs([[f"job={i}"] for i in range(len(texts))], 0)
+        ended = driver.drive(jobs, lambda job: texts[job.number], [None, None], lambda: None)
+        print([o.status for o in ended.outcomes])
+        sys.exit(75 if ended.stopped else 0)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    worker.run = do
+    worker.main()

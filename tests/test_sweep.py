@@ -1,0 +1,305 @@
+"""The local launcher: places, one job after another in each, and what becomes of jobs, workers and driver that fail."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY
+
+from labelnoise.sweep import driver, pool
+from labelnoise.sweep.cells import each_value_once
+from labelnoise.sweep.driver import Ended, drive
+from labelnoise.sweep.jobs import Job, Outcome, line, make_jobs, summary
+from labelnoise.sweep.local import check_options
+from labelnoise.sweep.pool import slots, visible_gpus
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "log"
+
+
+@pytest.fixture
+def sweep(monkeypatch: pytest.MonkeyPatch, log: Path) -> Callable[..., Ended]:
+    """Drive jobs that do what they are called after, in real worker processes that train nothing."""
+    monkeypatch.setattr(pool, "COMMAND", [sys.executable, "-m", "sweep_stand_in"])
+    monkeypatch.setattr(driver, "POLL", 0.3)
+
+    def run(*things: str, places: tuple[str | None, ...] = (None, None), check=lambda: None) -> Ended:
+        jobs = make_jobs([[f"do={thing}"] for thing in things], 0)
+        return drive(jobs, lambda job: text(job.number, job.overrides[0][3:], log), list(places), check)
+
+    return run
+
+
+def text(name: int, thing: str, log: Path) -> str:
+    return json.dumps({"name": name, "do": thing, "log": str(log)})
+
+
+def logged(log: Path) -> list[dict]:
+    return [json.loads(entry) for entry in log.read_text().splitlines()] if log.exists() else []
+
+
+def statuses(ended: Ended) -> list[str]:
+    return [outcome.status for outcome in ended.outcomes]
+
+
+def wait_until(true: Callable[[], object], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+# ----------------------------------------------------------------------------------------------------------- jobs
+
+
+def test_a_worker_takes_one_job_after_another(sweep, log: Path, capsys) -> None:
+    ended = sweep("sleep 0.4", "sleep 0.4", "sleep 0", "sleep 0", "sleep 0")
+    assert statuses(ended) == ["done"] * 5
+    assert not ended.stopped
+    assert ended.error is None
+    entries = logged(log)
+    assert len({entry["pid"] for entry in entries}) == 2
+    running = most = 0
+    for entry in entries:
+        running += 1 if entry["did"] == "start" else -1
+        most = max(most, running)
+    assert most == 2, "jobs at once"
+    lines = capsys.readouterr().out.splitlines()
+    assert [entry.split("]")[0] for entry in lines] == [f"[{i}/5" for i in range(1, 6)]
+    assert all("test 50.00%" in entry for entry in lines)
+    assert "left" in lines[0]
+    assert "left" not in lines[-1]
+    assert all(gone(entry["pid"]) for entry in entries)
+
+
+@pytest.mark.parametrize(
+    ("thing", "reason", "processes"),
+    [
+        ("raise ValueError", "so it is", 1),
+        ("raise RuntimeError", "RuntimeError: so it is (LABELNOISE_TRACEBACK=1 shows where)", 2),
+        ("exit 3", "its process ended with exit code 3", 2),
+        ("exit 0", "its process ended with exit code 0", 2),
+        ("kill 9", "its process was ended by SIGKILL (out of memory?)", 2),
+        ("kill 11", "its process was ended by SIGSEGV", 2),
+        ("kill 15", "its process ended with exit code 75", 2),
+    ],
+)
+def test_a_job_that_fails_loses_only_itself(sweep, log: Path, capsys, thing: str, reason: str, processes: int) -> None:
+    """A process that may be spoiled takes no further job."""
+    ended = sweep("sleep 0", thing, "sleep 0", places=(None,))
+    assert statuses(ended) == ["done", "failed", "done"]
+    assert ended.outcomes[1].reason == reason
+    assert len({entry["pid"] for entry in logged(log)}) == processes
+    assert capsys.readouterr().err.splitlines()[-1:] == [f"error: job 1 (do={thing}): {reason}"]
+
+
+def test_prints_of_a_job_are_no_answers(sweep, capfd) -> None:
+    assert statuses(sweep("print", "sleep 0", places=(None,))) == ["done", "done"]
+    captured = capfd.readouterr()
+    assert captured.err.count('"status"') == 2, "a job's prints go to standard error"
+    assert '"status"' not in captured.out
+
+
+def test_a_job_that_cannot_be_composed_fails_alone(log: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(pool, "COMMAND", [sys.executable, "-m", "sweep_stand_in"])
+
+    def compose(job: Job) -> str:
+        if job.number == 0:
+            raise ValueError("loss=agcee: no such option")
+        return text(job.number, "sleep 0", log)
+
+    ended = drive(make_jobs([["loss=agcee"], ["loss=ce"]], 0), compose, [None], lambda: None)
+    assert statuses(ended) == ["failed", "done"]
+    assert "error: job 0 (loss=agcee): loss=agcee: no such option" in capsys.readouterr().err
+
+
+def test_what_others_are_at_is_tried_again(sweep, log: Path, tmp_path: Path, capsys) -> None:
+    finished = tmp_path / "finished"
+    timer = threading.Timer(1.5, finished.touch)
+    timer.start()
+    ended = sweep(f"claimed {finished}", "sleep 0", places=(None,))
+    assert statuses(ended) == ["done", "done"]
+    entries = [(entry["name"], entry["did"]) for entry in logged(log)]
+    assert entries[:3] == [(0, "start"), (1, "start"), (1, "end")], "the other job had to wait"
+    assert 2 < entries.count((0, "start")) < 9
+    out = capsys.readouterr().out
+    assert out.count("waiting for 1 that other processes are at (run 7: is being run by process 1 on node7)") == 1
+
+
+def test_each_place_is_a_gpu(sweep, log: Path) -> None:
+    sweep("sleep 0.5", "sleep 0.5", "sleep 0.5", places=("0", "GPU-1", "0"))
+    assert sorted(entry["gpu"] for entry in logged(log) if entry["did"] == "start") == ["0", "0", "GPU-1"]
+
+
+def test_workers_that_do_not_start(sweep, monkeypatch) -> None:
+    monkeypatch.setattr(pool, "COMMAND", [sys.executable, "-c", "raise SystemExit(4)"])
+    ended = sweep("sleep 0", "sleep 0")
+    assert statuses(ended) == ["missing", "missing"]
+    assert str(ended.error) == "workers do not start: its process ended with exit code 4"
+
+
+def test_results_that_cannot_be_written_any_more(sweep, log: Path, capsys) -> None:
+    """One error; what runs may end; nothing more is begun."""
+    answers = iter([None, "results=r: cannot be written (No space left on device)"])
+
+    def check() -> None:
+        if reason := next(answers):
+            raise ValueError(reason)
+
+    ended = sweep("raise ValueError", "sleep 0", "sleep 0", places=(None,), check=check)
+    assert statuses(ended) == ["missing"] * 3
+    assert str(ended.error) == "results=r: cannot be written (No space left on device)"
+    assert len(logged(log)) == 1
+    assert capsys.readouterr().err == ""
+
+
+# --------------------------------------------------------------------------------------------------------- the end
+
+
+def test_a_stopped_driver_lets_its_jobs_save(sweep, log: Path) -> None:
+    def stop() -> None:
+        wait_until(lambda: len(logged(log)) == 2)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    threading.Thread(target=stop).start()
+    started = time.monotonic()
+    ended = sweep("sleep 60", "sleep 60", "sleep 0")
+    assert time.monotonic() - started < 20
+    assert ended.stopped
+    assert statuses(ended) == ["missing"] * 3
+    assert [entry["did"] for entry in logged(log)] == ["start", "start", "stopped 75", "stopped 75"]
+    assert all(gone(entry["pid"]) for entry in logged(log))
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_second_signal_ends_at_once(sweep, log: Path) -> None:
+    def stop() -> None:
+        wait_until(lambda: logged(log))
+        os.kill(logged(log)[0]["pid"], signal.SIGSTOP)  # so it does not answer to the first
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=stop).start()
+    started = time.monotonic()
+    assert sweep("sleep 60", places=(None,)).stopped
+    assert time.monotonic() - started < 15
+    assert gone(logged(log)[0]["pid"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
+def test_nothing_is_left_of_a_dead_driver(log: Path, tmp_path: Path, number: signal.Signals) -> None:
+    """Two workers, so that one would keep the other's pipe open if it had inherited it; and one job was stopped."""
+    jobs = json.dumps([text(i, "sleep 60", log) for i in range(3)])
+    process = subprocess.Popen([sys.executable, str(REPOSITORY / "tests" / "sweep_stand_in.py"), jobs], cwd=tmp_path)
+    try:
+        wait_until(lambda: len(logged(log)) == 2)
+        process.send_signal(number)
+        assert process.wait(20) == -number
+        wait_until(lambda: all(gone(entry["pid"]) for entry in logged(log)))
+        assert [entry["did"] for entry in logged(log)] == ["start", "start", "stopped 75", "stopped 75"]
+    finally:
+        process.kill()
+        for entry in logged(log):
+            if not gone(entry["pid"]):
+                os.kill(entry["pid"], signal.SIGKILL)
+
+
+def test_ctrl_c_reaches_the_driver_alone(log: Path, tmp_path: Path) -> None:
+    """A terminal signals a whole group; the workers are in others and hear of it from the driver, once."""
+    jobs = json.dumps([text(i, "sleep 60", log) for i in range(3)])
+    command = [sys.executable, str(REPOSITORY / "tests" / "sweep_stand_in.py"), jobs]
+    process = subprocess.Popen(command, cwd=tmp_path, start_new_session=True, stdout=subprocess.PIPE, text=True)
+    wait_until(lambda: len(logged(log)) == 2)
+    assert all(os.getpgid(entry["pid"]) == entry["pid"] for entry in logged(log))
+    os.killpg(process.pid, signal.SIGINT)
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 75
+    assert out == "['missing', 'missing', 'missing']\n"
+    assert [entry["did"] for entry in logged(log)] == ["start", "start", "stopped 75", "stopped 75"]
+
+
+# ---------------------------------------------------------------------------------------------------------- pieces
+
+
+def test_jobs_are_named_by_what_tells_them_apart() -> None:
+    jobs = make_jobs([["dataset=digits", "loss=ce", "seed=1"], ["dataset=digits", "loss=gce", "seed=1"]], 4)
+    assert [(job.number, job.name) for job in jobs] == [(4, "loss=ce"), (5, "loss=gce")]
+    assert make_jobs([["loss=ce"]], 0)[0].name == "loss=ce"
+
+
+def test_the_end_tells_reason_and_command() -> None:
+    jobs = make_jobs([["loss=ce"], ["schedule.milestones=[1,2]"], ["loss=gce"]], 0)
+    told = summary([Outcome(jobs[0], "done"), Outcome(jobs[1], "failed", "so it is"), Outcome(jobs[2], "missing")])
+    assert told.splitlines() == [
+        "done 1, failed 1, missing 1",
+        "failed: schedule.milestones=[1,2]: so it is",
+        "  python train.py 'schedule.milestones=[1,2]'",
+    ]
+
+
+def test_a_line_a_job() -> None:
+    job = Job(3, ("loss=ce",), "loss=ce")
+    told = line(Outcome(job, "done", "", 0.94722, 5.04), 7, 459, 600)
+    assert told == "[  7/459] loss=ce  test 94.72%  5.0 s  10 min left"
+
+
+def test_places(monkeypatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(pool.shutil, "which", lambda _: None)
+    assert slots("auto", 1, "auto") == [None] * 3
+    assert slots(5, 1, "cpu") == [None] * 5
+    with pytest.raises(ValueError, match="device=cuda:0: not there; this machine has 0"):
+        slots("auto", 1, "cuda:0")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    assert slots("auto", 1, "auto") == ["2", "5"]
+    assert slots("auto", 2, "cuda") == ["2", "5", "2", "5"]
+    assert slots(3, 2, "auto") == ["2", "5", "2"]
+    assert slots(9, 1, "auto") == ["2", "5"], "never more than jobs_per_gpu on a GPU"
+    assert slots("auto", 2, "cuda:1") == ["5", "5"]
+    assert slots("auto", 2, "cpu") == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("value", "gpus"),
+    [("", []), ("-1", []), ("0,-1,1", ["0"]), ("NoDevFiles", []), ("GPU-ab, 3", ["GPU-ab", "3"]), ("MIG-1", ["MIG-1"])],
+)
+def test_gpus_of_the_environment(value: str, gpus: list[str]) -> None:
+    assert visible_gpus({"CUDA_VISIBLE_DEVICES": value}) == gpus
+
+
+def test_gpus_of_nvidia_smi() -> None:
+    listed = "GPU 0: NVIDIA A (UUID: GPU-1a)\nGPU 1: NVIDIA A (UUID: GPU-2b)\n  MIG 1g Device 0: (UUID: MIG-3c)\n"
+    listed += "  MIG 1g Device 1: (UUID: MIG-4d)\nGPU 2: NVIDIA A (UUID: GPU-5e)\n"
+    assert pool._named_by_nvidia_smi(listed) == ["GPU-1a", "MIG-3c", "MIG-4d", "GPU-5e"]
+
+
+@pytest.mark.parametrize(("n_jobs", "jobs_per_gpu"), [(0, 1), ("many", 1), (1.5, 1), (True, 1), (1, 0), (1, "auto")])
+def test_options_out_of_range(n_jobs, jobs_per_gpu) -> None:
+    with pytest.raises(ValueError, match=r"^hydra\.launcher\.(n_jobs|jobs_per_gpu)=.*: must be .*, at least 1$"):
+        check_options(n_jobs, jobs_per_gpu)
+
+
+def test_every_override_is_composed_before_any_job_runs() -> None:
+    jobs = [[f"loss={a}", f"seed={b}", "epochs=1"] for a in "xyz" for b in range(4)]
+    chosen = each_value_once(jobs)
+    assert {o for job in chosen for o in job} == {o for job in jobs for o in job}
+    assert len(chosen) == 6
