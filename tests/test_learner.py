@@ -47,6 +47,20 @@ def test_gradients_do_not_add_up_over_steps() -> None:
     assert all(float(p.grad.abs().sum()) == 0 for p in made.network.parameters())
 
 
+def test_an_update_is_torchs_own_step_bit_for_bit() -> None:
+    made, theirs = (learner(clip_norm=5.0) for _ in range(2))
+    for optimizer in (made.optimizer, theirs.optimizer):
+        optimizer.param_groups[0].update(lr=0.1, momentum=0.9, weight_decay=1e-3)
+    for step in range(4):
+        made.update(made(IMAGES * (step + 1)).square().sum())
+        theirs.optimizer.zero_grad()
+        theirs(IMAGES * (step + 1)).square().sum().backward()
+        nn.utils.clip_grad_norm_(theirs.network.parameters(), 5.0)
+        theirs.optimizer.step()
+    for mine, other in zip(made.network.parameters(), theirs.network.parameters(), strict=True):
+        assert torch.equal(mine, other)
+
+
 def test_the_rate_follows_the_schedule_from_its_first_value() -> None:
     made = learner(schedule=schedules.cosine)
     rates = []

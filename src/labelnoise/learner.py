@@ -37,10 +37,11 @@ class Learner(nn.Module):
         self.network = network
         # A function, not torch.compile(network): that is a module, whose weights the state would hold twice.
         self._run = torch.compile(network.forward) if compile else network.__call__
-        self.optimizer = make_optimizer(network.parameters())
+        self._weights = list(network.parameters())
+        self.optimizer = make_optimizer(self._weights)
         for group in self.optimizer.param_groups:
             if "capturable" in group:  # Adam counts its steps on the device then, as a CUDA graph needs
-                group["capturable"] = next(network.parameters()).is_cuda
+                group["capturable"] = self._weights[0].is_cuda
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._schedule, self._epochs, self._clip_norm, self._precision = schedule, epochs, clip_norm, precision
 
@@ -57,10 +58,11 @@ class Learner(nn.Module):
 
     def update(self, loss: Tensor) -> None:
         """One optimizer step down the gradient of `loss` (0-d)."""
-        self.optimizer.zero_grad(set_to_none=True)
+        for weight in self._weights:  # what the optimizer's zero_grad does, without its hooks
+            weight.grad = None
         loss.backward()
         if self._clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self._clip_norm)
+            nn.utils.clip_grad_norm_(self._weights, self._clip_norm)
         self.optimizer.step()
 
     def get_extra_state(self) -> dict[str, Any]:
