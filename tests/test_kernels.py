@@ -1,6 +1,7 @@
 """The fused CPU step against plain torch: values, gradients, running statistics, and where it must step aside."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -244,6 +245,61 @@ def test_without_numba_it_is_plain_and_says_so_once(monkeypatch: pytest.MonkeyPa
         compiler.passes.cache_clear()
 
 
+@pytest.mark.parametrize("pool", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [*SHAPES, (1, 64, 32, 32)], ids=str)
+def test_evaluation_is_torchs_bit_for_bit(
+    shape: tuple[int, ...], dtype: torch.dtype, pool: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert compiler.passes() is not None
+    made = module(shape[1], "pool" if pool else "relu")
+    x = images(*shape, dtype=dtype) * 3
+    trained(made, x, None)  # running statistics that are not round numbers
+    made.eval()
+    calls = []
+    ready = batch_norm._ready
+    monkeypatch.setattr(batch_norm, "_ready", lambda: calls.append(1) or ready())
+    with torch.no_grad():
+        fused = made(x)
+    assert calls
+    assert fused.is_contiguous(memory_format=torch.channels_last)
+    monkeypatch.setattr(batch_norm, "_fusible", lambda *_: False)
+    with torch.no_grad():
+        plain = made(x)
+    assert fused.dtype == plain.dtype == dtype
+    assert torch.equal(fused, plain)
+
+
+def test_evaluation_keeps_nan_gradients_and_the_statistics() -> None:
+    assert compiler.passes() is not None
+    made, x = module(16, "pool").eval(), images(4, 16, 4, 4)
+    before = {name: value.clone() for name, value in made.state_dict().items()}
+    out = made(x.requires_grad_())
+    out.sum().backward()
+    assert x.grad is not None
+    assert x.grad.abs().sum() > 0
+    x = x.detach().clone(memory_format=torch.preserve_format)
+    x[2, 5, 1, 3] = float("nan")
+    with torch.no_grad():
+        bad = made(x)
+    assert bad[2, 5, 0, 1].isnan()
+    assert bad.isnan().sum() == 1
+    assert all(torch.equal(value, before[name]) for name, value in made.state_dict().items())
+
+
+def test_evaluation_alone_does_not_load_the_kernels() -> None:
+    script = """
+import sys, torch
+from labelnoise.networks.base import BatchNormReLU
+with torch.no_grad():
+    BatchNormReLU(16).eval()(torch.randn(4, 16, 8, 8).contiguous(memory_format=torch.channels_last))
+assert "numba" not in sys.modules
+"""
+    process = start({}, script)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 0, said
+
+
 def test_residual_networks_are_torchvisions() -> None:
     from torchvision import models
 
@@ -290,6 +346,29 @@ def test_processes_that_start_together_on_an_empty_cache(tmp_path: Path) -> None
     assert list((tmp_path / "labelnoise" / "numba").rglob("*.nbi"))
     warm = start({"XDG_CACHE_HOME": str(tmp_path)})
     assert warm.communicate(timeout=60)[1] == ""
+
+
+def test_a_read_only_install_compiles_into_the_users_cache(tmp_path: Path) -> None:
+    install = tmp_path / "install" / "labelnoise"
+    shutil.copytree(ROOT / "src" / "labelnoise", install, ignore=shutil.ignore_patterns("__pycache__"))
+    folders = [install.parent, install, *(path for path in install.rglob("*") if path.is_dir())]
+    for folder in folders:
+        folder.chmod(0o555)
+    try:
+        cache = tmp_path / "cache"
+        environment = {"XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(install.parent), "PYTHONDONTWRITEBYTECODE": "1"}
+        check = SCRIPT + f"\nassert compiler.__file__.startswith({str(install)!r})\n"
+        first, second = (start(environment, check) for _ in range(2))
+        for process in (first, second):
+            said = process.communicate(timeout=120)[1]
+            assert process.returncode == 0, said
+        assert list((cache / "labelnoise" / "numba").rglob("*.nbi"))
+        assert not [path for path in install.rglob("*") if path.suffix in (".nbi", ".nbc", ".pyc")]
+        warm = start(environment, check)
+        assert warm.communicate(timeout=60)[1] == "", "the cache holds for the next process"
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
 
 
 def test_an_unwritable_cache_folder_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

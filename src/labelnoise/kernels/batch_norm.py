@@ -48,6 +48,37 @@ def batch_norm_relu(
     return _plain(x, weight, bias, residual, form, running_mean, running_var, momentum)
 
 
+def batch_norm_relu_evaluated(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    eps: float,
+    pool: bool = False,
+) -> Tensor:
+    """max_pool2d(relu(batch_norm(x)), 2) by the running statistics: torch's numbers bit for bit, in one pass.
+
+    Shapes: as in `batch_norm_relu`. The kernels serve where training has loaded them already and no gradient is wanted.
+    """
+    usable = not torch.is_grad_enabled() and _fusible(x, weight, running_mean, None, pool)
+    if not (usable and compiler.in_use()):
+        y = F.relu(F.batch_norm(x, running_mean, running_var, weight, bias, False, 0.0, eps))
+        return F.max_pool2d(y, 2) if pool else y
+    passes = _ready()
+    N, C, H, W = x.shape
+    table = torch.zeros(7, C)  # torch computes x * scale + shift, so the kernel's mean is 0
+    torch.mul(torch.rsqrt(running_var + eps), weight, out=table[passes.SCALE])
+    torch.addcmul(bias, running_mean, table[passes.SCALE], value=-1, out=table[passes.SHIFT])
+    shape = (N, C, H // 2, W // 2) if pool else x.shape
+    out = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
+    if pool:
+        passes.forward_pool(_rows(x), table.numpy(), H, W, _rows(out))
+    else:
+        passes.forward(_rows(x), table.numpy(), _rows(out))
+    return out
+
+
 def _plain(
     x: Tensor,
     weight: Tensor,

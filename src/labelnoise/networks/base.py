@@ -6,7 +6,7 @@ A network is made by a function `(num_classes, channels, size) -> Network` for i
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labelnoise.kernels import batch_norm_relu
+from labelnoise.kernels import batch_norm_relu, batch_norm_relu_evaluated
 
 
 class Network(nn.Module):
@@ -29,7 +29,8 @@ class Network(nn.Module):
 class BatchNormReLU(nn.BatchNorm2d):
     """Batch normalisation and ReLU, then 2x2 max-pooling if `pool`: what stands between two convolutions.
 
-    Given a residual, it is added before the ReLU. Training on the CPU runs in fused kernels, all else in plain torch.
+    Given a residual, it is added before the ReLU. Training and, without a residual, evaluation run in fused kernels on
+    the CPU, all else in plain torch.
 
     Shapes: (B, channels, H, W), residual the same -> the same, or (B, channels, H // 2, W // 2).
     Args:
@@ -48,18 +49,12 @@ class BatchNormReLU(nn.BatchNorm2d):
         self.pool = pool
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        if self.training and self.affine and self.running_mean is not None and self.running_var is not None:
-            return batch_norm_relu(
-                x,
-                self.weight,
-                self.bias,
-                self.running_mean,
-                self.running_var,
-                self._count_batch(),
-                self.eps,
-                residual,
-                self.pool,
-            )
+        if self.affine and self.running_mean is not None and self.running_var is not None:
+            numbers = (self.weight, self.bias, self.running_mean, self.running_var)
+            if self.training:
+                return batch_norm_relu(x, *numbers, self._count_batch(), self.eps, residual, self.pool)
+            if residual is None:
+                return batch_norm_relu_evaluated(x, *numbers, self.eps, self.pool)
         x = super().forward(x)
         x = F.relu(x if residual is None else x + residual)
         return F.max_pool2d(x, 2) if self.pool else x
