@@ -97,7 +97,7 @@ def test_a_worker_takes_one_job_after_another(sweep, log: Path, capsys) -> None:
         ("exit 0", "its process ended with exit code 0", 2),
         ("kill 9", "its process was ended by SIGKILL (out of memory?)", 2),
         ("kill 11", "its process was ended by SIGSEGV", 2),
-        ("kill 15", "its process ended with exit code 75", 2),
+        ("kill 15", "its process was told to end; the run goes on next time", 2),
     ],
 )
 def test_a_job_that_fails_loses_only_itself(sweep, log: Path, capsys, thing: str, reason: str, processes: int) -> None:

@@ -149,8 +149,9 @@ class _Driver:
 
     def _take(self, worker: Worker, answer: dict[str, Any]) -> None:
         status, job = answer["status"], worker.job
-        worker.ready = status != "stopped" and not answer.get("spent")
-        worker.job = None
+        if status == "stopped":
+            return  # the process ends now, and that is what counts
+        worker.ready, worker.job = not answer.get("spent"), None
         if job is None:
             self._dead_at_birth = 0
         elif status == "done":
@@ -161,20 +162,19 @@ class _Driver:
         elif status == "claimed":
             self._waiting.append((job, time.monotonic() + POLL))
             self._tell_of_waiting(answer["reason"])
-        # stopped: no outcome, it goes on next time
         if answer.get("spent"):
             worker.dismiss()
 
     def _bury(self, worker: Worker, ended: str) -> None:
         self._workers.remove(worker)
         self._free.append(worker.gpu)
-        worker.close(0)
         if worker.job is not None and not (self.stopping and worker.stopped):
             self._failed(worker.job, ended, 0.0)
         elif worker.job is None and not worker.ready and not worker.leaving:
             self._dead_at_birth += 1
             if self._dead_at_birth >= TRIES:
                 self.error = OSError(f"workers do not start: {ended}")
+        worker.close(0)
 
     # ----------------------------------------------------------------------------------------------------- telling
 

@@ -69,6 +69,8 @@ class Worker:
         code = self._process.poll()
         if code is None:
             return None
+        if code == STOPPED:
+            return "its process was told to end; the run goes on next time"
         if code >= 0:
             return f"its process ended with exit code {code}"
         name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
