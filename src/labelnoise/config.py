@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import setup_globals
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -41,11 +42,15 @@ def compose(overrides: list[str]) -> DictConfig:
     Raises:
         ValueError: an override is wrong; one line says which and what is allowed.
     """
-    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3", job_name="train"):
-        try:
+    outer = GlobalHydra.instance().hydra  # a sweeper composes inside hydra.main
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3", job_name="train"):
             return hydra.compose("train", overrides=list(overrides))
-        except (HydraException, OmegaConfBaseException) as error:
-            raise ValueError(explain(error, list(overrides))) from None
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ValueError(explain(error, list(overrides))) from None
+    finally:
+        GlobalHydra.instance().hydra = outer
 
 
 def from_yaml(text: str) -> DictConfig:
@@ -226,9 +231,11 @@ def explain(error: Exception, overrides: list[str], cfg: DictConfig | None = Non
     text = str(error)
     first = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
     if isinstance(error, MissingConfigException) and (
-        found := re.search(r"Could not find '([^'/]+)/([^'\n]*)'", first)
+        found := re.search(r"Could not find '([^'\n]+)/([^'/\n]*)'", first)
     ):
         group, option = found.groups()
+        if group.startswith("hydra/"):  # plugins have theirs elsewhere
+            return f"{group}={option}: no such option"
         return f"{group}={option}: no such option; one of {', '.join(options(group))}"
     if found := re.search(r"Ambiguous value for argument '(.+)'", first):
         return f"{found.group(1)}: several values need -m, python train.py -m {found.group(1)}"

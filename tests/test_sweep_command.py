@@ -1,0 +1,329 @@
+"""`python train.py -m` as typed: sweeps and tables on digits, two drivers at once, faults, plugins once installed."""
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY, every
+
+from labelnoise import records, tables
+from labelnoise.config import compose, from_yaml
+
+SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "num_val=1300"]
+TRAIN = [sys.executable, str(REPOSITORY / "train.py")]
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), **more}
+
+
+def start(*overrides: str, **more: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [*TRAIN, *overrides], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(**more)
+    )
+
+
+def ended(process: subprocess.Popen, seconds: float = 300) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=seconds)
+    return process.returncode, out, err
+
+
+def whole(results: Path) -> dict[str, dict]:
+    """The records without what varies, by id."""
+    found = {path.stem: records.load(path) for path in results.glob("*.json")}
+    return {key: {k: v for k, v in record.items() if k != "environment"} for key, record in found.items()}
+
+
+def workers() -> list[int]:
+    """Worker processes of this user's, by /proc."""
+    pids = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if b"labelnoise.sweep.worker" in path.read_bytes():
+                pids.append(int(path.parent.name))
+        except OSError:
+            continue
+    return pids
+
+
+# ---------------------------------------------------------------------------------------------------------- short
+
+
+def test_what_the_driver_composed_is_what_runs() -> None:
+    """The configuration keeps its id on its way to a worker as YAML."""
+    from omegaconf import OmegaConf
+
+    for overrides in [
+        ["optimizer.lr=1e-3", "noise=asym", "rate=0.1"],
+        *([f"loss={loss}", "dataset=cifar100", "protocol=zhou2021"] for loss in every("loss")),
+        ["schedule=multistep", "noise=pairflip", "rate=0.2", "dataset=cifar10", "network=resnet34"],
+    ]:
+        cfg = compose(overrides)
+        again = from_yaml(OmegaConf.to_yaml(cfg))
+        assert records.run_id(records.effective(again)) == records.run_id(records.effective(cfg))
+
+
+def test_values_between_commas(tmp_path: Path) -> None:
+    """Four jobs on two workers; a further start finds what is done. A record cut short is told of and made again."""
+    arguments = ["-m", *SHORT, "loss=ce,gce", "seed=1,2", "hydra.launcher.n_jobs=2", f"results={tmp_path}"]
+    code, out, err = ended(start(*arguments))
+    assert (code, "done 4, failed 0, missing 0" in out) == (0, True), err
+    first = whole(tmp_path)
+    assert len(first) == 4
+    assert all(records.load(path)["environment"]["threads"] == 1 for path in tmp_path.glob("*.json"))
+    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".json"] * 4, "something is left"
+    broken, *others = sorted(tmp_path.glob("*.json"))
+    broken.write_text(broken.read_text()[:500])
+    before = {path: path.stat().st_mtime_ns for path in others}
+    code, out, err = ended(start(*arguments))
+    assert (code, "done 4, failed 0, missing 0" in out) == (0, True), err
+    assert f"{broken} is not a whole record; ignored" in err
+    assert whole(tmp_path) == first
+    assert {path: path.stat().st_mtime_ns for path in others} == before
+
+
+def test_two_drivers_run_nothing_twice(tmp_path: Path) -> None:
+    spy = ["tracker._target_=sweep_stand_in.counting", f"results={tmp_path / 'r'}", "hydra.launcher.n_jobs=1"]
+    arguments = ["-m", *SHORT, "loss=ce,gce,agce", "seed=1,2", *spy]
+    log = str(tmp_path / "trained")
+    drivers = [start(*arguments, TRAINED=log) for _ in range(2)]
+    for code, out, err in map(ended, drivers):
+        assert code == 0, err
+        assert "done 6, failed 0, missing 0" in out
+    trained = [line.split() for line in Path(log).read_text().splitlines()]
+    assert Counter(identifier for identifier, _ in trained) == dict.fromkeys(whole(tmp_path / "r"), 1)
+    assert len(trained) == 6
+    assert len({pid for _, pid in trained}) == 2, "one of the two did all"
+
+
+def test_one_after_another_in_this_process(train, tmp_path: Path) -> None:
+    ended = train("-m", *SHORT, "hydra/launcher=basic", "loss=ce,gce", "optimizer.lr=0.01,1e9", f"results={tmp_path}")
+    assert ended.code == 1
+    assert "done 2, missing 2" in ended.out
+    assert "missing: loss=ce optimizer.lr=1000000000.0" in ended.out
+    assert len([line for line in ended.err.splitlines() if line.startswith("error: job")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["loss=ce,agcee"], "loss=agcee: no such option; one of"),
+        (["loss=ce", "seed=1,2", "los=ce"], "los=ce: no such option; did you mean loss?"),
+        (["hydra.launcher.n_jobs=0"], "hydra.launcher.n_jobs=0: must be auto or a whole number, at least 1"),
+        (["hydra.launcher.jobs_per_gpu=x"], "hydra.launcher.jobs_per_gpu=x: must be a whole number, at least 1"),
+        (["hydra/launcher=lokal"], "hydra/launcher=lokal: no such option"),
+        (["table=digits", "loss=ce,gce"], "loss=ce,gce: several values do not go with table="),
+        (["table=digits", "table.rows=[cee]"], "table.rows=cee: table=digits has no such row"),
+        (["table=digits,mnist_zhou2021"], "table=digits,mnist_zhou2021: several values do not go with table="),
+        (["table=digitz"], "table=digitz: no such option"),
+        (["device=cuda:63", "seed=1,2"], "device=cuda:63: not there"),
+    ],
+)
+def test_mistakes_are_one_line_before_anything_runs(train, tmp_path: Path, overrides: list[str], said: str) -> None:
+    ended = train("-m", *overrides, f"results={tmp_path / 'r'}")
+    assert (ended.code, len(ended.err.strip().splitlines())) == (1, 1), ended
+    assert said in ended.err
+    assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
+def test_a_table_runs_what_is_missing(train, tmp_path: Path, monkeypatch) -> None:
+    launched = []
+    monkeypatch.setattr("labelnoise.sweep.local.launch", lambda jobs, *_: launched.extend(jobs) or [])
+    part = ["table=digits", "table.rows=[ce,gce]", "table.columns=[clean,sym_0.4]", "table.seeds=[1,2]"]
+    more = ["epochs=1", f"results={tmp_path}"]
+    monkeypatch.setattr(records, "COMMITTED", tmp_path)
+    cells = tables.cells(tables.read(part), more)
+    for cell in cells[:3]:
+        record = dict.fromkeys(records.KEYS) | {"run_id": cell.run_id}
+        (tmp_path / f"{cell.run_id}.json").write_text(json.dumps(record))
+    ended = train("-m", *part, *more)
+    assert ended.code == 0, ended.err
+    assert "digits: 8 cells, 3 done already" in ended.out
+    assert [tuple(job) for job in launched] == [cell.overrides for cell in cells[3:]]
+    launched.clear()
+    train("-m", *part, *more, "force=true")
+    assert len(launched) == 8
+    for cell in cells:
+        record = dict.fromkeys(records.KEYS) | {"run_id": cell.run_id}
+        (tmp_path / f"{cell.run_id}.json").write_text(json.dumps(record))
+    launched.clear()
+    ended = train("-m", *part, *more)
+    assert (ended.code, launched) == (0, [])
+    assert "digits: 8 cells, 8 done already" in ended.out
+
+
+def test_help_stays_light() -> None:
+    code = (
+        "import sys; sys.argv = ['train.py', '--help']\n"
+        "from labelnoise.cli import main\n"
+        "try: main()\n"
+        "finally: print(sorted({'torch', 'numpy', 'labelnoise.tables', 'labelnoise.sweep'} & set(sys.modules)))"
+    )
+    times = []
+    for _ in range(3):
+        started = time.monotonic()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment())
+        times.append(time.monotonic() - started)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+    assert min(times) < 1.5
+
+
+def test_plugins_are_in_the_wheel(tmp_path: Path) -> None:
+    import zipfile
+
+    from hatchling.builders.wheel import WheelBuilder
+
+    wheel = next(WheelBuilder(str(REPOSITORY)).build(directory=str(tmp_path / "dist"), versions=["standard"]))
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    assert not (tmp_path / "site" / "hydra_plugins" / "__init__.py").exists(), "others' plugins would be hidden"
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import hydra_plugins, labelnoise.config as c;"
+        "c.compose([]); from hydra.core.plugins import Plugins;"
+        "print(*[k for k in Plugins.instance().class_name_to_class if k.startswith('hydra_plugins')]);"
+        "print(sys.modules['hydra_plugins.labelnoise_local'].__file__)"
+    )
+    clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=clean)
+    names, file = done.stdout.splitlines()
+    assert "hydra_plugins.labelnoise_local.LocalLauncher" in names.split()
+    assert "hydra_plugins.labelnoise_sweeper.LabelnoiseSweeper" in names.split()
+    assert file.startswith(str(tmp_path)), "the checkout's was found instead"
+
+
+# ----------------------------------------------------------------------------------------------------------- slow
+
+TWENTY = ["-m", "dataset=digits", "noise=sym", "rate=0.2,0.4", "loss=ce,gce,agce,mae,rce", "seed=1,2", "epochs=2"]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
+    """Twenty cells of digits as they come out when nothing happens."""
+    results = tmp_path_factory.mktemp("uninterrupted")
+    code, out, err = ended(start(*TWENTY, f"results={results}"), 900)
+    assert (code, "done 20, failed 0, missing 0" in out) == (0, True), err
+    return whole(results)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+def test_killed_thirty_times(uninterrupted: dict[str, dict], tmp_path: Path) -> None:
+    """Driver or a worker, by SIGKILL, at random moments; the same command again and again, then once in peace."""
+    draw = random.Random(7)
+    log = tmp_path / "trained"
+    results = tmp_path / "r"
+    command = [*TWENTY, f"results={results}", "tracker._target_=sweep_stand_in.counting"]
+    before = set(workers())
+    finished: dict[Path, tuple[int, int]] = {}
+    kills = drivers = 0
+    process = None
+    while kills < 30:
+        if process is None or process.poll() is not None:
+            if len(list(results.glob("*.json"))) == 20:  # all done before the last kill: begin afresh, and go on
+                shutil.rmtree(results)
+                finished.clear()
+            process = start(*command, TRAINED=str(log))
+        time.sleep(draw.uniform(0.5, 7))
+        own = [pid for pid in workers() if pid not in before]
+        finished |= {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in results.glob("*.json")}
+        if draw.random() < 0.4 or not own:
+            process.kill()
+            process.communicate()
+            process, drivers = None, drivers + 1
+        else:
+            os.kill(draw.choice(own), signal.SIGKILL)
+        kills += 1
+    if process is not None:
+        process.kill()
+        process.communicate()
+    assert drivers > 5
+    code, out, err = ended(start(*command, TRAINED=str(log)), 900)
+    assert (code, "done 20, failed 0, missing 0" in out) == (0, True), err
+    assert whole(results) == uninterrupted
+    for path, known in finished.items():
+        assert (path.stat().st_ino, path.stat().st_mtime_ns) == known, "what was finished was written again"
+    assert {p.suffix for p in results.iterdir()} == {".json"}, sorted(p.name for p in results.iterdir())
+    end = time.monotonic() + 40
+    while set(workers()) - before:
+        assert time.monotonic() < end, "processes are left"
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Half a megabyte of its own, mounted and unmounted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if shutil.which("mount") is None:
+        pytest.skip("there is no mount")
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)], capture_output=True, text=True
+    )
+    if done.returncode:
+        pytest.skip(f"mounting is not allowed here: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(path: Path) -> None:
+    """Until there is no room for a further byte."""
+    with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
+        while True:
+            file.write(b" " * 4096)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["full", "read-only"])
+def test_results_that_cannot_be_written(small_disk: Path, how: str) -> None:
+    """One error, earlier records as they were, and the same command goes on once there is space."""
+    arguments = ["-m", *SHORT, "loss=ce,gce", f"results={small_disk}"]
+    assert ended(start(*arguments, "seed=1"))[0] == 0
+    earlier = {path: path.read_bytes() for path in small_disk.glob("*.json")}
+    filler = small_disk / "filler"
+    if how == "full":
+        fill(filler)
+    else:
+        subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    code, _, err = ended(start(*arguments, "seed=1,2"))
+    assert code == 1
+    lines = [line for line in err.splitlines() if not line.startswith("compiling the fused")]
+    reason = "No space left on device" if how == "full" else "Read-only file system"
+    assert lines == [f"error: results={small_disk}: cannot be written ({reason})"]
+    assert {path: path.read_bytes() for path in small_disk.glob("*.json")} == earlier
+    if how == "full":
+        filler.unlink()
+    else:
+        subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    code, out, err = ended(start(*arguments, "seed=1,2"))
+    assert (code, "done 4, failed 0, missing 0" in out) == (0, True), err
+    assert {path: path.read_bytes() for path in earlier} == earlier
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_in_the_middle(small_disk: Path) -> None:
+    arguments = ["-m", *SHORT, "epochs=20", "loss=ce,gce,agce,mae,rce,nce", f"results={small_disk}"]
+    process = start(*arguments)
+    end = time.monotonic() + 120
+    while not list(small_disk.glob("*.json")):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    earlier = {path: path.read_bytes() for path in small_disk.glob("*.json")}
+    fill(small_disk / "filler")
+    code, out, err = ended(process)
+    assert code == 1
+    assert err.count(f"error: results={small_disk}: cannot be written (No space left on device)") == 1, err
+    assert "error: job" not in err
+    assert "missing" in out
+    (small_disk / "filler").unlink()
+    code, out, err = ended(start(*arguments))
+    assert (code, "done 6, failed 0, missing 0" in out) == (0, True), err
+    assert all(path.read_bytes() == content for path, content in earlier.items())
