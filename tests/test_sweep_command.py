@@ -44,12 +44,13 @@ def whole(results: Path) -> dict[str, dict]:
     return {key: {k: v for k, v in record.items() if k != "environment"} for key, record in found.items()}
 
 
-def workers() -> list[int]:
-    """Worker processes of this user's, by /proc."""
+def workers(log: Path) -> list[int]:
+    """The worker processes of the drivers that this test started, and of no other: by TRAINED in their environment."""
     pids = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if b"labelnoise.sweep.worker" in path.read_bytes():
+            own = f"TRAINED={log}".encode() in (path.parent / "environ").read_bytes().split(b"\0")
+            if own and b"labelnoise.sweep.worker" in path.read_bytes():
                 pids.append(int(path.parent.name))
         except OSError:
             continue
@@ -222,7 +223,6 @@ def test_killed_thirty_times(uninterrupted: dict[str, dict], tmp_path: Path) -> 
     log = tmp_path / "trained"
     results = tmp_path / "r"
     command = [*TWENTY, f"results={results}", "tracker._target_=sweep_stand_in.counting"]
-    before = set(workers())
     finished: dict[Path, tuple[int, int]] = {}
     kills = drivers = 0
     process = None
@@ -233,7 +233,7 @@ def test_killed_thirty_times(uninterrupted: dict[str, dict], tmp_path: Path) -> 
                 finished.clear()
             process = start(*command, TRAINED=str(log))
         time.sleep(draw.uniform(0.5, 7))
-        own = [pid for pid in workers() if pid not in before]
+        own = workers(log)
         finished |= {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in results.glob("*.json")}
         if draw.random() < 0.4 or not own:
             process.kill()
@@ -253,7 +253,7 @@ def test_killed_thirty_times(uninterrupted: dict[str, dict], tmp_path: Path) -> 
         assert (path.stat().st_ino, path.stat().st_mtime_ns) == known, "what was finished was written again"
     assert {p.suffix for p in results.iterdir()} == {".json"}, sorted(p.name for p in results.iterdir())
     end = time.monotonic() + 40
-    while set(workers()) - before:
+    while workers(log):
         assert time.monotonic() < end, "processes are left"
         time.sleep(0.2)
 

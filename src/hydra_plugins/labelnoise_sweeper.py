@@ -12,6 +12,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
+from omegaconf import open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 
@@ -73,7 +74,10 @@ class LabelnoiseSweeper(BasicSweeper):
         assert self.config is not None
         assert self.hydra_context is not None
         try:
-            return identifier(self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides)))
+            cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+            with read_write(cfg), open_dict(cfg):
+                del cfg["hydra"]  # has values that are missing until the job runs
+            return identifier(cfg)
         except (OmegaConfBaseException, HydraException, ValueError):
             return None
 
