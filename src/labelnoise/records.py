@@ -10,6 +10,7 @@ import json
 import math
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -133,6 +134,33 @@ def find(identifier: str, results: str | Path) -> Record | None:
     return None
 
 
+def glance(identifier: str, results: str | Path) -> Record | None:
+    """As `find`, but only the numbers of the metrics and the environment: for tables of thousands of records.
+
+    It takes a record as `write` lays it out, a line a key, and sees one that was cut short; the other lines it does not
+    read.
+    """
+    for folder in (Path(results), COMMITTED):
+        try:
+            lines = (folder / f"{identifier}.json").read_text().split("\n")
+        except (OSError, UnicodeDecodeError):
+            continue
+        starts = [f'{{"run_id": "{identifier}",', *(f'"{key}": {{' for key in KEYS[1:]), ""]
+        if len(lines) != len(starts) or not all(map(str.startswith, lines, starts)):
+            continue
+        metrics, environment = (lines[KEYS.index(key)].removeprefix(f'"{key}": ') for key in ("metrics", "environment"))
+        told = re.findall(r'"(\w+)":([-+.\deE]+|null)[,}]', metrics.partition('"confusion"')[0])
+        try:
+            return {
+                "run_id": identifier,
+                "metrics": {name: json.loads(value) for name, value in told},
+                "environment": json.loads(environment.removesuffix("}")),
+            }
+        except json.JSONDecodeError:
+            continue
+    return find(identifier, results)  # none, or one laid out otherwise, or a broken one, which is reported
+
+
 def load(path: Path) -> Record:
     """Read a record.
 
@@ -140,11 +168,25 @@ def load(path: Path) -> Record:
         ValueError: the file is not a whole record.
     """
     try:
-        record = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError):
+        return parse(path.read_bytes(), path.stem)
+    except ValueError as error:
+        raise ValueError(f"{path} {error}") from None
+
+
+def parse(content: bytes, identifier: str) -> Record:
+    """The record with this id that a file holds.
+
+    Raises:
+        ValueError: it is not a whole record; the text goes on from the file's name.
+    """
+    try:
+        record = json.loads(content)
+    except ValueError:  # no JSON, or not UTF-8
         record = None
-    if not isinstance(record, dict) or tuple(record) != KEYS or record["run_id"] != path.stem:
-        raise ValueError(f"{path} is not a whole record")
+    if not isinstance(record, dict) or tuple(record) != KEYS or record["run_id"] != identifier:
+        raise ValueError("is not a whole record")
+    if not all(isinstance(record[key], dict) for key in KEYS[1:]):
+        raise ValueError("is not a whole record")
     return record
 
 

@@ -4,25 +4,19 @@ A table is one file, `configs/table/<name>.yaml`: `python train.py -m table=<nam
 `python scripts/table.py table=<name>` prints it. A cell is `common + row + column + seed + whatever the user adds`.
 """
 
-import hashlib
 import json
-import os
-from collections.abc import Sequence
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from labelnoise import records
-from labelnoise.config import CONFIGS, compose, explain, options
-
-Overrides = tuple[str, ...]
+from labelnoise.config import compose, options
+from labelnoise.identities import Identities, Overrides
 
 # Stand for a cell's seed and its noise's seed in the template of a row and column. Below 2^32, and no seed of anyone's.
 SEED, SEED_NOISE = 4_111_222_333, 4_111_222_334
-KEPT = 8  # caches of other versions of configs/ that are left in the folder
+METRICS = ("test_acc_last", "test_acc_best", "test_acc_last10", "test_acc_val")  # of a record, see metrics.py
 
 
 class Table(NamedTuple):
@@ -70,25 +64,22 @@ def read(choice: list[str]) -> Table:
     if name == "none":
         raise ValueError(f"table=...: choose one of {', '.join(names)}")
     content: Any = OmegaConf.to_container(compose(choice).table, resolve=True)
+    if content.get("metric") not in METRICS:
+        raise ValueError(f"table.metric={content.get('metric')}: must be one of {', '.join(METRICS)}")
     try:
         rows = {label: _row(label, given) for label, given in content["grid"]["rows"].items()}
         columns = {label: tuple(given) for label, given in content["grid"]["columns"].items()}
-        chosen = {
-            "rows": {label: rows[label] for label in _selected(name, "rows", content["rows"], list(rows))},
-            "columns": {
-                label: columns[label] for label in _selected(name, "columns", content["columns"], list(columns))
-            },
-        }
         return Table(
             name=name,
             title=content["title"],
             metric=content["metric"],
             common=tuple(content["common"]),
+            rows={label: rows[label] for label in _selected(name, "rows", content["rows"], rows)},
+            columns={label: columns[label] for label in _selected(name, "columns", content["columns"], columns)},
             seeds=_seeds(content["seeds"]),
             seed_noise=content.get("seed_noise"),
             published=content.get("published") or {},
             notes=tuple(content.get("notes") or ()),
-            **chosen,
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"table={name}: configs/table/{name}.yaml is not a table ({error})") from None
@@ -106,10 +97,10 @@ def _row(label: str, given: Any) -> Overrides | dict[str, Overrides]:
     return whole(given)
 
 
-def _selected(name: str, what: str, asked: Any, known: list[str]) -> list[str]:
+def _selected(name: str, what: str, asked: Any, known: Iterable[str]) -> list[str]:
     """The labels asked for, in the table's order."""
     if asked == "all":
-        return known
+        return list(known)
     labels = [str(label) for label in (asked if isinstance(asked, list) else [asked])]
     for label in labels:
         if label not in known:
@@ -142,14 +133,14 @@ def cells(table: Table, extra: Sequence[str] = ()) -> list[Cell]:
     for override in extra:
         if override.startswith("seed="):
             raise ValueError(f"{override}: a table has seeds of its own; choose them with table.seeds=[...]")
-    cache = _Cache()
+    identities = Identities()
     ids = {
         (row, column, seed): identifier
         for row in table.rows
         for column in table.columns
-        for seed, identifier in zip(table.seeds, _ids(table, row, column, tuple(extra), cache), strict=True)
+        for seed, identifier in zip(table.seeds, _ids(table, row, column, tuple(extra), identities), strict=True)
     }
-    cache.write()
+    identities.keep()
     return [
         Cell(row, column, seed, overrides_of(table, row, column, seed, extra), ids[row, column, seed])
         for seed in table.seeds
@@ -169,19 +160,13 @@ def overrides_of(table: Table, row: str, column: str, seed: int, extra: Sequence
     return (*before, *seeds, *extra)
 
 
-def _ids(table: Table, row: str, column: str, extra: Overrides, cache: "_Cache") -> list[str]:
+def _ids(table: Table, row: str, column: str, extra: Overrides, identities: Identities) -> list[str]:
     """The id of every seed's record."""
-    template = overrides_of(table, row, column, SEED, extra)
-    text = cache.get(template)
     try:
-        if text is None:
-            text = _identity(template)
-            if _only_seeds(text):
-                cache.put(template, text)
-            else:  # something else is made of the seed: compose every one
-                return [
-                    records.hashed(_identity(overrides_of(table, row, column, seed, extra))) for seed in table.seeds
-                ]
+        text = identities.of(overrides_of(table, row, column, SEED, extra))
+        if not _only_seeds(text):  # something else is made of the seed too
+            everyone = (overrides_of(table, row, column, seed, extra) for seed in table.seeds)
+            return [records.hashed(identities.of(overrides)) for overrides in everyone]
     except ValueError as error:
         raise ValueError(f"{error} (in row {row}, column {column} of table={table.name})") from None
     first = table.seed_noise or 0
@@ -191,64 +176,8 @@ def _ids(table: Table, row: str, column: str, extra: Overrides, cache: "_Cache")
     ]
 
 
-def _identity(overrides: Overrides) -> str:
-    cfg = compose(list(overrides))
-    try:
-        return records.identity(records.effective(cfg))
-    except OmegaConfBaseException as error:
-        raise ValueError(explain(error, list(overrides), cfg)) from None
-
-
 def _only_seeds(text: str) -> bool:
     """Whether the stand-ins are the values of the three seeds and occur nowhere else."""
     config = json.loads(text)
     direct = sum(config[key] in (SEED, SEED_NOISE) for key in ("seed_noise", "seed_init", "seed_data"))
     return text.count(str(SEED)) + text.count(str(SEED_NOISE)) == direct
-
-
-class _Cache:
-    """What overrides come to, for this state of configs/ and of records.py: a file in the user's cache folder.
-
-    Without a folder that can be written to, every call composes. What depends on more than the overrides (a file's
-    content, an environment variable, a folder of further configs) is never kept.
-    """
-
-    def __init__(self) -> None:
-        state = hashlib.sha256(f"{version('hydra-core')} {version('omegaconf')}".encode())
-        for path in [Path(records.__file__), *sorted(CONFIGS.rglob("*.yaml"))]:
-            state.update(path.name.encode() + b"\0" + path.parent.name.encode() + b"\0" + path.read_bytes() + b"\0")
-        base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-        self._path = None
-        self._known: dict[str, str] = {}
-        self._new: dict[str, str] = {}
-        try:
-            self._path = base.expanduser() / "labelnoise" / "tables" / f"{state.hexdigest()[:16]}.json"
-            self._known = self._read()
-        except RuntimeError:  # no home
-            pass
-
-    def _read(self) -> dict[str, str]:
-        try:
-            content = json.loads(self._path.read_text()) if self._path else {}
-        except (OSError, ValueError):
-            return {}
-        return content if isinstance(content, dict) else {}
-
-    def get(self, overrides: Overrides) -> str | None:
-        found = self._known.get("\n".join(overrides))
-        return found if isinstance(found, str) else None
-
-    def put(self, overrides: Overrides, text: str) -> None:
-        elsewhere = "sha256:" in text or any("${" in o or o.lstrip("+~").startswith("hydra") for o in overrides)
-        if not elsewhere:
-            self._new["\n".join(overrides)] = text
-
-    def write(self) -> None:
-        if not self._new or self._path is None:
-            return
-        try:
-            records.write_whole(self._path, json.dumps({**self._read(), **self._new}).encode())
-            for old in sorted(self._path.parent.glob("*.json"), key=lambda p: -p.stat().st_mtime)[KEPT:]:
-                old.unlink(missing_ok=True)
-        except OSError:
-            pass
