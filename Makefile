@@ -9,7 +9,7 @@ JOB = $(if $(filter dataset=%,$(ARGS)),,dataset=digits) $(if $(filter loss=%,$(A
   $(if $(filter noise=%,$(ARGS)),,noise=sym rate=0.4)
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-slow test-lowest bench check format
+.PHONY: help install train test test-slow test-lowest table bench check format
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -43,6 +43,11 @@ test-lowest:  ## the tests with the lowest version that pyproject.toml allows of
 	  > .venv-lowest/constraints.txt
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-lowest/constraints.txt -e '.[dev]'
 	@OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest
+
+table: install  ## run what is missing of a table and print it; make table TABLE=digits ARGS="table.seeds=[1]"
+	@test -n "$(TABLE)" || { echo "error: which table? make table TABLE=digits"; exit 1; }
+	@code=0; $(BIN)/python train.py -m table=$(TABLE) $(ARGS) || code=$$?; test $$code -gt 1 || \
+	  $(BIN)/python scripts/table.py table=$(TABLE) $(if $(FORMAT),format=$(FORMAT)) $(ARGS) || exit 1; exit $$code
 
 bench: install  ## training speed beside the published code's; make bench ARGS="network=cnn4 dataset=mnist"
 	@$(BIN)/python scripts/bench.py $(ARGS)

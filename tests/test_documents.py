@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 
-from labelnoise import records
+from labelnoise import records, tables
 from labelnoise.config import check
 from labelnoise.run import compose
 
@@ -32,6 +32,10 @@ def commands(text: str, start: str) -> list[list[str]]:
 def test_train_commands_compose(overrides: list[str]) -> None:
     """Every value of every multirun command too."""
     assert overrides
+    if any(o.startswith("table=") for o in overrides):
+        choice, extra = tables.split_arguments([o for o in overrides if o != "-m"])
+        assert tables.cells(tables.read(choice), extra)
+        return
     for override in [o for o in overrides if o not in ("-m", "--help")]:
         for value in override.partition("=")[2].split(","):
             name = override.partition("=")[0]
