@@ -210,3 +210,24 @@ def test_the_command_line_stops_and_goes_on(number: int, tmp_path: Path) -> None
     assert "goes on after epoch" in ended.stdout
     (path,) = tmp_path.iterdir()
     assert len(json.loads(path.read_text())["environment"]["earlier_pieces"]) == 1
+
+
+def test_a_programs_own_handler_may_let_the_run_go_on(whole, tmp_path: Path, monkeypatch, capsys) -> None:
+    """As submitit's for SIGTERM does in a SLURM job; its SIGUSR2 counts more, whichever comes first."""
+    called: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR2)}
+    try:
+        for number in before:
+            signal.signal(number, lambda number, _: called.append(number))
+        stop_at(20, monkeypatch)
+        record = run(compose(job(tmp_path)), quiet=True)
+        with checkpoints.Signals() as signals:
+            for number in (signal.SIGUSR2, signal.SIGTERM):
+                os.kill(os.getpid(), number)
+            signals.leave()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert called == [signal.SIGTERM, signal.SIGUSR2]
+    assert same(record, whole)
+    assert "stopped" not in capsys.readouterr().err

@@ -29,8 +29,8 @@ def rate_of(noise: str) -> list[str]:
 
 def test_the_groups_are_the_folders() -> None:
     assert sorted(path.name for path in CONFIGS.iterdir() if path.is_dir()) == sorted(
-        [*GROUPS, "table"]
-    )  # tables: test_tables.py
+        [*GROUPS, "hydra", "table"]
+    )  # tables: test_tables.py; hydra: a launcher
 
 
 @pytest.mark.parametrize(("group", "option"), [(g, o) for g in GROUPS for o in every(g)])

@@ -12,7 +12,8 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
-from omegaconf import open_dict, read_write
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 
@@ -28,6 +29,19 @@ class SweeperConf:
 class LabelnoiseSweeper(BasicSweeper):
     """Makes the jobs, hands them to whichever launcher was chosen, and sees that the end is told."""
 
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Make the launcher.
+
+        Raises:
+            ValueError: it is submitit's, which is not installed, or there is no SLURM here.
+        """
+        from labelnoise.sweep import slurm
+
+        self.on_slurm = config.hydra.launcher._target_ == slurm.TARGET
+        if self.on_slurm:
+            slurm.check()
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+
     def sweep(self, arguments: list[str]) -> Any:
         """Run all.
 
@@ -35,7 +49,7 @@ class LabelnoiseSweeper(BasicSweeper):
             ValueError: the table or an override is wrong; nothing was run.
             SystemExit: something failed or is missing, with exit code 1; or the launcher was stopped.
         """
-        from labelnoise.sweep import cells
+        from labelnoise.sweep import cells, slurm
 
         assert self.config is not None
         assert self.hydra_context is not None
@@ -55,13 +69,18 @@ class LabelnoiseSweeper(BasicSweeper):
         tells_the_end = getattr(self.launcher, "tells_the_end", False)
         size = self.max_batch_size or len(jobs) or 1
         returns: list[Sequence[JobReturn]] = []
+        reasons: dict[int, str] = {}
         try:
             for start in range(0, len(jobs), size):
-                returns.append(self.launcher.launch(jobs[start : start + size], initial_job_idx=start))
+                batch = jobs[start : start + size]
+                if self.on_slurm:
+                    reasons |= slurm.launch(self.launcher, batch, start)
+                else:
+                    returns.append(self.launcher.launch(batch, initial_job_idx=start))
         finally:
             # Also where the launcher raised, as submitit does for a job that died.
             all_there = tells_the_end or cells.tell_by_records(
-                identifiers or [self._identifier(job) for job in jobs], jobs, results
+                identifiers or [self._identifier(job) for job in jobs], jobs, results, reasons
             )
         if not all_there or any(one.status == JobStatus.FAILED for batch in returns for one in batch):
             sys.exit(1)

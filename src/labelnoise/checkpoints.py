@@ -38,9 +38,11 @@ class Stopped(SystemExit):
 class Signals:
     """While entered, a signal that would end the process is noted instead, until the step under way is finished.
 
-    SIGUSR1 and SIGUSR2 are noted only where a program has a handler of its own for them (submitit's requeues the job
-    and raises SystemExit): that one runs then, after the checkpoint. What is ignored stays ignored. A second SIGINT
-    ends at once. Outside the main thread nothing is noted.
+    Where a program has a handler of its own for the signal, that one runs then, after the checkpoint, and may let the
+    run go on. So it is in a SLURM job: at SIGUSR2 submitit's requeues the job and raises SystemExit, and at SIGTERM it
+    does nothing, because SLURM queues a job again that it had to kill to preempt it, but not one that went by itself.
+    SIGUSR1 and SIGUSR2 are noted only where there is such a handler, and count more than any other. What is ignored
+    stays ignored. A second SIGINT ends at once. Outside the main thread nothing is noted.
 
     Attributes:
         noted: number of the signal, or None.
@@ -71,7 +73,8 @@ class Signals:
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.noted == number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.noted = number
+        if self.noted is None or not signal.Signals(self.noted).name.startswith("SIGUSR"):
+            self.noted = number
 
     def leave(self) -> None:
         """End as the noted signal wants it; returns only where another program's handler does.
@@ -81,8 +84,9 @@ class Signals:
         """
         number, self.noted = self.noted, None
         assert number is not None
-        if signal.Signals(number).name.startswith("SIGUSR"):
-            self._before[number](number, None)
+        handler = self._before[number]
+        if callable(handler) and handler is not signal.default_int_handler:
+            handler(number, None)
         else:
             raise Stopped
 
@@ -111,10 +115,13 @@ class Keeper:
         if told or position.epoch != self._epoch or time.monotonic() - self._saved > EVERY:
             written = self._try_to_save(position)
         if told:
-            of = f", step {position.step} of {len(position.order)}" if position.order else ""
-            then = "goes on from there" if written else "starts again or goes on from an earlier checkpoint"
-            print(f"stopped after epoch {position.epoch}{of}; the same command {then}", file=sys.stderr)
-            self._signals.leave()
+            try:
+                self._signals.leave()
+            except BaseException:  # not where another program's handler lets it go on
+                of = f", step {position.step} of {len(position.order)}" if position.order else ""
+                then = "goes on from there" if written else "starts again or goes on from an earlier checkpoint"
+                print(f"stopped after epoch {position.epoch}{of}; the same command {then}", file=sys.stderr)
+                raise
 
     def _try_to_save(self, position: "Position") -> bool:
         """Save; a disk that has no room for a checkpoint is no reason to end a run whose record may still fit."""

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,8 @@ FLAGS = {
     *("--shell-completion", "-sc", "--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"),
     *("--config-dir", "-cd", "--experimental-rerun"),
 }
+# Hydra 1.3 says of configs/hydra/launcher/submitit_slurm.yaml that it checks it by the plugin's; it is right to.
+warnings.filterwarnings("ignore", r"\s*'hydra/launcher/submitit_slurm' is validated against", UserWarning)
 _failed: list[int] = []  # numbers of the jobs of a multirun that failed in this process
 
 
@@ -100,13 +103,25 @@ def one_line(error: Exception, overrides: list[str]) -> str:
     return f"{type(error).__name__}: {text[:300]} (LABELNOISE_TRACEBACK=1 shows where)"
 
 
+def _alone(cfg: DictConfig, overrides: list[str]) -> None:
+    """One run without -m.
+
+    Raises:
+        ValueError: a launcher was asked for, which only a multirun uses; or as `run`.
+    """
+    for override in overrides:
+        if override.startswith("hydra/launcher="):
+            raise ValueError(f"{override}: needs -m, python train.py -m {override}")
+    run(cfg)
+
+
 def _job(cfg: DictConfig) -> None:
     """One run. In a multirun a job that fails says why and lets the others go on."""
     job = HydraConfig.get()
     overrides: Any = OmegaConf.to_container(job.overrides.task, resolve=False)  # as typed, ${...} included
     if job.mode == RunMode.RUN:
         # Here and not in main(): Hydra adds a line of its own to every exception that leaves a job.
-        guard(lambda: run(cfg), overrides)
+        guard(lambda: _alone(cfg, list(job.overrides.hydra)), overrides)
         return
     print(f"--- job {job.job.num}: {' '.join(overrides)}", flush=True)
     try:

@@ -267,7 +267,7 @@ def _unresolved(error: OmegaConfBaseException, first: str, cfg: DictConfig | Non
 
 
 def _groups() -> list[str]:
-    return sorted(path.name for path in CONFIGS.iterdir() if path.is_dir())
+    return sorted(path.name for path in CONFIGS.iterdir() if path.is_dir() and path.name != "hydra")
 
 
 def option_names() -> list[str]:

@@ -1,10 +1,10 @@
 """Which jobs a multirun has: a table's cells that have no record, or every combination of the values given."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from labelnoise import records, tables
-from labelnoise.sweep.jobs import make_jobs
+from labelnoise.sweep.jobs import Outcome, make_jobs, summary
 
 
 def asked_for(arguments: Sequence[str]) -> bool:
@@ -49,12 +49,21 @@ def identifier(cfg: Any) -> str:
     return records.run_id(records.effective(cfg))
 
 
-def tell_by_records(identifiers: Sequence[str | None], jobs: Sequence[Sequence[str]], results: str) -> bool:
-    """The end of jobs that a launcher of another kind ran: done or missing, by the records. Whether all are done."""
-    names = [job.name for job in make_jobs(jobs, 0)]
-    there = [identifier is not None and records.find(identifier, results) is not None for identifier in identifiers]
-    print(f"done {sum(there)}, missing {len(there) - sum(there)}")
-    for name, found in zip(names, there, strict=True):
-        if not found:
-            print(f"missing: {name}")
-    return all(there)
+def tell_by_records(
+    identifiers: Sequence[str | None], jobs: Sequence[Sequence[str]], results: str, reasons: Mapping[int, str]
+) -> bool:
+    """The end of jobs that another kind of launcher ran: done, failed or missing, by the records. Whether all are done.
+
+    Args:
+        reasons: why, by the number of a job that is known to have failed.
+    """
+    outcomes = []
+    for job, identifier in zip(make_jobs(jobs, 0), identifiers, strict=True):
+        there = identifier is not None and records.find(identifier, results) is not None
+        status = "done" if there else "failed" if job.number in reasons else "missing"
+        outcomes.append(Outcome(job, status, reasons.get(job.number, "")))
+    print(summary(outcomes), flush=True)
+    for outcome in outcomes:
+        if outcome.status == "missing":
+            print(f"missing: {outcome.job.name}", flush=True)
+    return all(outcome.status == "done" for outcome in outcomes)
