@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from labelnoise.cli import script
+from labelnoise.cli import one_line, script
 from labelnoise.config import check
 from labelnoise.run import compose
 
@@ -41,7 +41,8 @@ def ours(cfg: Any) -> dict[str, Any]:
     place = prepare(cfg.device, cfg.precision, cfg.threads, cfg.deterministic)
     dataset, labels = data(cfg)
     method, truth, _, test = assemble(cfg, dataset, labels, hydra.utils.instantiate(cfg.loss), place)
-    test = test._replace(images=test.images[:EVALUATED], labels=test.labels[:EVALUATED])
+    evaluated = min(EVALUATED, len(test.labels))
+    test = test._replace(images=test.images[:evaluated], labels=test.labels[:evaluated])
 
     def train(steps: int) -> None:
         order = list(itertools.islice(endless(method, cfg.batch_size), steps))
@@ -50,7 +51,8 @@ def ours(cfg: Any) -> dict[str, Any]:
     def evaluate() -> None:
         confusion_matrix(method, test, Position())
 
-    facts = {**place.facts(), "train_images": len(truth), "test_images": len(dataset.test_labels)}
+    sizes = {"train_images": len(truth), "test_images": len(dataset.test_labels), "evaluated": evaluated}
+    facts = lambda: {**place.facts(), **sizes}  # noqa: E731
     return {"train": train, "evaluate": evaluate, "facts": facts, "shares": lambda: shares(method, cfg)}
 
 
@@ -99,7 +101,7 @@ def reference(cfg: Any) -> dict[str, Any]:
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(cores if cfg.threads == "auto" else cfg.threads)
-    device = torch.device("cuda" if cfg.device != "cpu" and torch.cuda.is_available() else "cpu")
+    device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if cfg.device == "auto" else cfg.device)
     dataset, labels = data(cfg)
     channels, size = dataset.train_images.shape[1], dataset.train_images.shape[-1]
     augment = OmegaConf.to_container(cfg.dataset.augment) if cfg.dataset.augment else None
@@ -109,16 +111,18 @@ def reference(cfg: Any) -> dict[str, Any]:
     training = published.transform(size, dataset.mean, dataset.std, augment)
     testing = published.transform(size, dataset.mean, dataset.std, None)
     batches = published.loader(published.Pictures(dataset.train_images, labels, training), cfg.batch_size)
-    tests = published.loader(published.Pictures(dataset.test_images, dataset.test_labels, testing), 256)
+    count = min(EVALUATED, len(dataset.test_labels))
+    tests = published.loader(published.Pictures(dataset.test_images[:count], dataset.test_labels[:count], testing), 256)
     stream = published.endless(batches)
 
     def train(steps: int) -> None:
         published.train_steps(stream, steps, network, loss, optimizer, cfg.clip_norm, device)
 
     def evaluate() -> None:
-        published.evaluate(network, tests, -(-EVALUATED // 256), device)
+        published.evaluate(network, tests, len(tests), device)
 
-    return {"train": train, "evaluate": evaluate, "facts": {}, "shares": dict}
+    facts = lambda: {"evaluated": count}  # noqa: E731
+    return {"train": train, "evaluate": evaluate, "facts": facts, "shares": dict}
 
 
 def data(cfg: Any) -> Any:
@@ -144,17 +148,29 @@ def data(cfg: Any) -> Any:
 def worker(side: str, overrides: list[str], pipe: Connection) -> None:
     """A process that does what it is told and answers with seconds: ("train", n), ("evaluate",), ("facts",), ..."""
     sys.path.insert(0, os.path.dirname(__file__))  # noqa: PTH120
-    made = {"ours": ours, "reference": reference}[side](compose(overrides))
-    pipe.send("ready")
-    while (order := pipe.recv()) != "end":
+    try:
+        made = {"ours": ours, "reference": reference}[side](compose(overrides))
+    except Exception as error:
+        pipe.send(one_line(error, overrides))
+        return
+    pipe.send("")
+    while (order := next_order(pipe)) != "end":
         name, *arguments = order
         if name == "facts":
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-            pipe.send({**made["facts"], "peak_gib": peak})
+            pipe.send({**made["facts"](), "peak_gib": peak})
             continue
         start = time.perf_counter()
         answer = made[name](*arguments)
         pipe.send(answer if answer is not None else time.perf_counter() - start)
+
+
+def next_order(pipe: Connection) -> Any:
+    """What to do next: to end, if whoever gives orders is gone."""
+    try:
+        return pipe.recv()
+    except EOFError:
+        return "end"
 
 
 class Side:
@@ -166,6 +182,15 @@ class Side:
         self.process = context.Process(target=worker, args=(side, overrides, theirs))
         self.process.start()
         theirs.close()
+
+    def wait(self) -> None:
+        """Until it is ready.
+
+        Raises:
+            ValueError: an option is wrong.
+        """
+        if failure := self.pipe.recv():
+            raise ValueError(failure)
 
     def do(self, *order: Any) -> Any:
         """Send an order and wait for its answer."""
@@ -188,14 +213,14 @@ def measure(overrides: list[str]) -> dict[str, Any]:
     cfg = compose(overrides)
     sides = {name: Side(name, overrides) for name in ("reference", "ours")}
     for side in sides.values():
-        side.pipe.recv()
+        side.wait()
     counts = {name: steps_a_round(side) for name, side in sides.items()}
     speeds: dict[str, list[float]] = {name: [] for name in sides}
     evaluations: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(ROUNDS):
         for name, side in sides.items():
             speeds[name].append(cfg.batch_size * counts[name] / side.do("train", counts[name]))
-            evaluations[name].append(EVALUATED / side.do("evaluate"))
+            evaluations[name].append(side.do("facts")["evaluated"] / side.do("evaluate"))
     found = {
         "speed": {name: statistics.median(values) for name, values in speeds.items()},
         "evaluation": {name: statistics.median(values) for name, values in evaluations.items()},
@@ -213,7 +238,7 @@ def packed(overrides: list[str], batch_size: int) -> float:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     sides = [Side("ours", [*overrides, "threads=1"]) for _ in range(cores)]
     for side in sides:
-        side.pipe.recv()
+        side.wait()
     count = max(4, steps_a_round(sides[0]) // 2)
     for side in sides[1:]:
         side.do("train", 2)

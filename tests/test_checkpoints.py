@@ -67,6 +67,7 @@ def test_going_on_gives_the_uninterrupted_record(whole, step: int, tmp_path: Pat
     assert same(record, whole)
     (piece,) = record["environment"]["earlier_pieces"]
     assert piece["threads"] == 1
+    assert piece["fused_kernels"] is True
     assert record["environment"]["seconds"] > piece["seconds"] > 0
     assert [path.suffix for path in tmp_path.iterdir()] == [".json"], "a checkpoint goes when the record is written"
 
@@ -113,6 +114,43 @@ def test_another_programs_handler_runs_after_the_checkpoint(whole, tmp_path: Pat
         signal.signal(signal.SIGUSR2, before)
     monkeypatch.undo()
     assert same(run(compose(job(tmp_path)), quiet=True), whole)
+
+
+def test_a_signal_after_the_last_step_is_not_lost(whole, tmp_path: Path, monkeypatch) -> None:
+    """Whoever runs one job after another must not go on to the next."""
+    from labelnoise import metrics
+
+    summarise = metrics.summarise
+    monkeypatch.setattr(
+        metrics, "summarise", lambda history: (os.kill(os.getpid(), signal.SIGTERM), summarise(history))[1]
+    )
+    with pytest.raises(checkpoints.Stopped):
+        run(compose(job(tmp_path)), quiet=True)
+    (path,) = tmp_path.iterdir()
+    assert same(json.loads(path.read_text()), whole), "the record is written all the same"
+
+
+def test_force_starts_again_where_the_code_has_changed(tmp_path: Path, monkeypatch, capsys) -> None:
+    for commit, more in (("a" * 40, []), ("a" * 40, ["force=true"]), ("b" * 40, ["force=true"])):
+        monkeypatch.setattr(records, "_commit", lambda commit=commit: {"commit": commit, "dirty": False})
+        stop_at(3, monkeypatch)
+        with pytest.raises(checkpoints.Stopped):
+            run(compose(job(tmp_path, *more)), quiet=True)
+    said = capsys.readouterr().err
+    assert [f"step {n} of" in said for n in (3, 6)] == [True, True]
+    assert said.count("is not used: force=true, and another commit made it; the run starts again") == 1
+    (checkpoint,) = tmp_path.glob("*.checkpoint")
+    assert len(torch.load(checkpoint, weights_only=True)["pieces"]) == 1
+
+
+def test_what_a_killed_process_left_half_written_goes(tmp_path: Path) -> None:
+    identifier = records.run_id(records.effective(compose(job(tmp_path))))
+    (tmp_path / f"{identifier}.checkpoint.abc.part").write_bytes(b"half")
+    (tmp_path / f"{'0' * 12}.json.abc.part").write_bytes(b"another's")
+    run(compose(job(tmp_path, "epochs=1")), quiet=True)
+    assert len(list(tmp_path.glob("*.part"))) == 2, "this run's alone"
+    run(compose(job(tmp_path)), quiet=True)
+    assert [path.name[:12] for path in tmp_path.glob("*.part")] == ["0" * 12]
 
 
 def test_a_checkpoint_is_written_every_epoch_and_every_two_minutes(tmp_path: Path, monkeypatch) -> None:

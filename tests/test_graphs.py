@@ -93,6 +93,19 @@ class StandIn:
         self.recorded()
 
 
+class Drawn:
+    """A generator whose state a failed capture spoils."""
+
+    def __init__(self) -> None:
+        self.state = "good"
+
+    def clone_state(self) -> str:
+        return self.state
+
+    def graphsafe_set_state(self, state: str) -> None:
+        self.state = state
+
+
 class Replayed(graphs._Graph):
     """Its graph does in Python what a captured one does: reads the index in place, writes over the outputs."""
 
@@ -103,14 +116,28 @@ class Replayed(graphs._Graph):
 
 
 @pytest.fixture
-def stand_in(monkeypatch) -> type[StandIn]:
+def streams() -> list[str]:
+    """Those that were made the current one."""
+    return []
+
+
+@pytest.fixture
+def stand_in(monkeypatch, streams: list[str]) -> type[StandIn]:
     @contextlib.contextmanager
     def capture(graph: StandIn, pool: StandIn | None) -> Iterator[None]:
         graph.memory_of = pool
         yield
 
     StandIn.made.clear()
-    cuda = SimpleNamespace(CUDAGraph=StandIn, graph=capture, synchronize=lambda device: None)
+    cuda = SimpleNamespace(
+        CUDAGraph=StandIn,
+        graph=capture,
+        synchronize=lambda device: None,
+        current_stream=lambda device: "before",
+        set_stream=streams.append,
+        default_generators=[Drawn()],
+    )
+    monkeypatch.setattr(graphs, "REGISTERED", True)
     monkeypatch.setattr(graphs.torch, "cuda", cuda)
     monkeypatch.setattr(graphs, "_last", {})
     monkeypatch.setattr(graphs, "_told", set())
@@ -119,7 +146,7 @@ def stand_in(monkeypatch) -> type[StandIn]:
 
 def test_every_step_is_taken_once_whether_replayed_or_not(stand_in: type[StandIn]) -> None:
     """Ten steps, the last one shorter: three as they are, six replays, one as it is; the same in the next epoch."""
-    order, generator = list(torch.arange(37).split(4)), torch.Generator()
+    order, generator = list(torch.arange(37).split(4)), Drawn()
     for _ in range(2):
         graphed = Replayed(lambda index: {"loss": index.double().mean()}, order[0], generator)
         outputs = [graphed(index)["loss"] for index in order]
@@ -130,21 +157,28 @@ def test_every_step_is_taken_once_whether_replayed_or_not(stand_in: type[StandIn
     assert (first.memory_of, second.memory_of) == (None, first), "a graph takes over the memory of the one before"
 
 
-def test_what_cannot_be_captured_runs_as_it_is_and_says_so_once(stand_in: type[StandIn], monkeypatch) -> None:
+def test_what_cannot_be_captured_runs_as_it_is_and_says_so_once(stand_in: type[StandIn], streams, monkeypatch) -> None:
+    generator = Drawn()
+
     @contextlib.contextmanager
     def refused(graph: StandIn, pool: int | None) -> Iterator[None]:
-        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+        generator.state = "spoilt"
+        try:
+            raise RuntimeError("operation not permitted when stream is capturing\nmore")
+        except RuntimeError:
+            raise RuntimeError("the capture was invalidated")  # noqa: B904
         yield
 
     monkeypatch.setattr(graphs.torch.cuda, "graph", refused)
     order = list(torch.arange(40).split(4))
 
     def epoch() -> list[int]:
-        graphed = graphs._Graph(lambda index: {"loss": index.sum()}, order[0], torch.Generator())
+        graphed = graphs._Graph(lambda index: {"loss": index.sum()}, order[0], generator)
         return [int(graphed(index)["loss"]) for index in order]
 
     with pytest.warns(RuntimeWarning, match="without a CUDA graph here: operation not permitted"):
         assert epoch() == [int(index.sum()) for index in order]
+    assert (generator.state, streams) == ("good", ["before"]), "nothing of the attempt is left"
     with warnings.catch_warnings(action="error"):
         assert epoch() == [int(index.sum()) for index in order]
 

@@ -95,6 +95,31 @@ def test_a_network_of_an_earlier_run_is_not_kept(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.safetensors"))
 
 
+def test_a_network_made_later_comes_with_its_own_record(tmp_path: Path, capsys) -> None:
+    common = [*SHORT, "epochs=1", "num_val=1300", f"results={tmp_path}"]
+    path = tmp_path / f"{run(compose(common), quiet=True)['run_id']}.json"
+    before = path.stat().st_mtime_ns
+    later = run(compose([*common, "save_model=true"]), quiet=True)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 1
+    assert path.stat().st_mtime_ns > before
+    assert json.loads(path.read_text()) == later
+    assert "another process" not in capsys.readouterr().err
+
+
+def test_a_record_that_another_process_finished_meanwhile_is_kept(tmp_path: Path, monkeypatch, capsys) -> None:
+    """Its owner was suspended, and its claim taken over."""
+    from labelnoise import trainer
+
+    common = [*SHORT, "epochs=1", "num_val=1300"]
+    other = run(compose([*common, f"results={tmp_path / 'other'}"]), quiet=True)
+    fit = trainer.fit
+    mine = tmp_path / "mine"
+    monkeypatch.setattr(trainer, "fit", lambda *a: (fit(*a), records.write(other, mine))[0])
+    assert run(compose([*common, f"results={mine}", "save_model=true"]), quiet=True) == other
+    assert "was finished by another process meanwhile; it is kept, this one dropped" in capsys.readouterr().err
+    assert [path.name for path in mine.iterdir()] == [f"{other['run_id']}.json"]
+
+
 def test_committed_records_are_found_after_ones_own(finished, tmp_path: Path, monkeypatch) -> None:
     record, results = finished
     monkeypatch.setattr(records, "COMMITTED", results)

@@ -156,9 +156,12 @@ def _learner_factory(cfg: DictConfig, dataset: "Dataset", place: "Place", compil
 
     def make_learner() -> Learner:
         nonlocal made
-        with torch.random.fork_rng():
-            torch.manual_seed(cfg.seed_init + 1_000_003 * made)
+        state = torch.get_rng_state()
+        torch.default_generator.manual_seed(cfg.seed_init + 1_000_003 * made)  # the CPU's alone: weights are made there
+        try:
             network = make_network(dataset.num_classes, channels, size)
+        finally:
+            torch.set_rng_state(state)
         made += 1
         network = network.to(place.device, memory_format=torch.channels_last)
         return Learner(network, make_optimizer, schedule, cfg.epochs, cfg.clip_norm, place.precision, compiled)

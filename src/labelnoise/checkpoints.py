@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from labelnoise.records import write_whole
 
 if TYPE_CHECKING:
+    import torch
+
     from labelnoise.methods.base import Method
     from labelnoise.trainer import Position
 
@@ -98,16 +100,25 @@ class Keeper:
         path: of the checkpoint.
         identifier: the run's id.
         method: what is trained.
-        pieces: facts of each process that has worked on the run, this one last.
+        earlier: facts of each process that has worked on the run before.
+        facts: those of this one.
         signals: entered.
+        epoch: finished ones that have a checkpoint.
     """
 
     def __init__(
-        self, path: Path, identifier: str, method: "Method", pieces: list[dict[str, Any]], signals: Signals
+        self,
+        path: Path,
+        identifier: str,
+        method: "Method",
+        earlier: list[dict[str, Any]],
+        facts: Callable[[], dict[str, Any]],
+        signals: Signals,
+        epoch: int,
     ) -> None:
-        self.path, self._identifier, self._method, self._pieces = path, identifier, method, pieces
-        self._signals, self._started = signals, time.monotonic()
-        self._saved, self._epoch, self._refused = self._started, 0, False
+        self.path, self._identifier, self._method = path, identifier, method
+        self._earlier, self._facts, self._signals, self._started = earlier, facts, signals, time.monotonic()
+        self._saved, self._epoch, self._refused = self._started, epoch, False
 
     def __call__(self, position: "Position") -> None:
         told = self._signals.noted is not None
@@ -139,12 +150,13 @@ class Keeper:
         """Write the checkpoint beside the old one, then in its place."""
         import torch
 
-        self._pieces[-1]["seconds"] = round(time.monotonic() - self._started, 1)
+        piece = {**self._facts(), "seconds": round(time.monotonic() - self._started, 1)}
+        train = self._method.train_set
         state = {
             "run_id": self._identifier,
-            "pieces": self._pieces,
+            "pieces": [*self._earlier, piece],
             "method": self._method.state_dict(),
-            "generators": {"data": self._method.train_set.generator.get_state(), **_default_generators()},
+            "generators": {"data": train.generator.get_state(), **_default_generators(train.labels.device)},
             "position": position.state(),
         }
         content = io.BytesIO()
@@ -153,22 +165,28 @@ class Keeper:
         self._saved, self._epoch = time.monotonic(), position.epoch
 
 
-def load(path: Path, identifier: str) -> dict[str, Any] | None:
-    """The checkpoint, or None where there is none; one that is cut short or another run's is refused, saying so."""
+def load(path: Path, identifier: str, commit: str | None = None) -> dict[str, Any] | None:
+    """The checkpoint, or None where there is none; one that is cut short or another run's is refused, saying so.
+
+    Args:
+        commit: refuse one that another commit made, too: whoever runs a configuration again may have changed the code.
+    """
     import torch
 
     if not path.is_file():
         return None
+    reason = None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        good = isinstance(state, dict) and set(state) == KEYS and state["run_id"] == identifier
-        reason = "it belongs to another run or version"
+        if not isinstance(state, dict) or set(state) != KEYS or state["run_id"] != identifier:
+            reason = "it belongs to another run or version"
+        elif commit is not None and state["pieces"][-1]["commit"] != commit:
+            reason = "force=true, and another commit made it"
     except Exception as error:  # what a broken file raises depends on where it is broken
-        good, reason = False, f"it cannot be read ({type(error).__name__})"
-    if not good:
+        reason = f"it cannot be read ({type(error).__name__})"
+    if reason:
         refuse(path, reason)
-        return None
-    return state
+    return None if reason else state
 
 
 def restore(state: dict[str, Any], method: "Method") -> "Position":
@@ -181,13 +199,14 @@ def restore(state: dict[str, Any], method: "Method") -> "Position":
 
     from labelnoise.trainer import Position
 
-    position = Position.of(state["position"], method.train_set.labels.device)
+    device = method.train_set.labels.device
+    position = Position.of(state["position"], device)
     method.load_state_dict(state["method"])
     generators = state["generators"]
     method.train_set.generator.set_state(generators["data"])
     torch.set_rng_state(generators["torch"])
-    if "cuda" in generators and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(generators["cuda"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(generators["cuda"], device)
     return position
 
 
@@ -196,8 +215,9 @@ def refuse(path: Path, reason: str) -> None:
     print(f"{path} is not used: {reason}; the run starts again", file=sys.stderr)
 
 
-def _default_generators() -> dict[str, Any]:
+def _default_generators(device: "torch.device") -> dict[str, Any]:
+    """What draws without a generator of its own, on the CPU and on the run's device."""
     import torch
 
-    cuda = {"cuda": torch.cuda.get_rng_state_all()} if torch.cuda.is_initialized() else {}
+    cuda = {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}
     return {"torch": torch.get_rng_state(), **cuda}

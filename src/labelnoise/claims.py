@@ -98,7 +98,8 @@ def _locked(folder: Path) -> Iterator[int]:
     """
     path = folder / ".claims.lock"
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        # for every user who may write to the folder, whatever became of who made it
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX)

@@ -71,7 +71,7 @@ def guard(action: Callable[[], Any], overrides: list[str]) -> None:
     try:
         action()
     except KeyboardInterrupt:
-        sys.exit("interrupted; nothing was written")
+        sys.exit("interrupted; no record was written")
     except JobFailed:
         sys.exit(1)
     except Exception as error:

@@ -39,13 +39,15 @@ def prepare(device: str, precision: str, threads: int | str, deterministic: bool
     count = cores if threads == "auto" else int(threads)
     torch.set_num_threads(count)
     available = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    chosen = torch.device(("cuda" if available else "cpu") if device == "auto" else device)
-    if chosen.type == "cuda" and (chosen.index or 0) >= available:
+    name = ("cuda" if available else "cpu") if device == "auto" else device
+    chosen = torch.device("cuda:0" if name == "cuda" else name)
+    if chosen.type == "cuda" and chosen.index >= available:
         raise ValueError(
             f"device={device}: not there; this machine has {available} CUDA devices (device=cpu always works)"
         )
     if chosen.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to be deterministic
+        torch.cuda.set_device(chosen)  # where graphs are captured and what draws without a device draws
         torch.use_deterministic_algorithms(deterministic)
         torch.backends.cudnn.benchmark = not deterministic
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True

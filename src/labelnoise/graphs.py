@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 Step = Callable[[Tensor], dict[str, Tensor]]
+REGISTERED = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 14)  # from there on a capture sees what draws
 AS_IT_IS = 3  # steps of an epoch before the capture: optimizers, cuDNN and Triton settle in them
 
 _last: dict[int, torch.cuda.CUDAGraph] = {}  # by device; kept until the next one has taken over its memory
@@ -49,15 +50,24 @@ class _Graph:
     def _capture(self) -> None:
         """Record the step without running it, into the memory of the graph before."""
         device = self._index.device.index or 0
+        stream = torch.cuda.current_stream(device)
+        drawn = (self._generator, torch.cuda.default_generators[device])
+        states = [generator.clone_state() for generator in drawn]
         graph = torch.cuda.CUDAGraph()
-        graph.register_generator_state(self._generator)
+        if REGISTERED:
+            graph.register_generator_state(self._generator)
         torch.cuda.synchronize(device)
         try:
             with torch.cuda.graph(graph, pool=_last[device].pool() if device in _last else None):
                 self._outputs = self._step(self._index)
         except RuntimeError as error:
             self._possible = False
-            reason = str(error).strip().splitlines()[0]
+            # Not every PyTorch leaves a failed capture as it found things.
+            torch.cuda.set_stream(stream)
+            for generator, state in zip(drawn, states, strict=True):
+                generator.graphsafe_set_state(state)
+            cause = error.__context__ or error  # a failed capture fails to end, too
+            reason = str(cause).strip().splitlines()[0]
             if reason not in _told:
                 _told.add(reason)
                 warnings.warn(f"a step runs without a CUDA graph here: {reason}", RuntimeWarning, stacklevel=2)

@@ -4,7 +4,6 @@ Top-level keys: run_id, config, noise, metrics, history, environment. The first 
 of processor with the same versions, precision and number of threads; whatever varies otherwise is in environment.
 """
 
-import contextlib
 import hashlib
 import json
 import math
@@ -190,22 +189,14 @@ def parse(content: bytes, identifier: str) -> Record:
     return record
 
 
-def write(record: Record, results: str | Path, replace: bool = True) -> Path:
+def write(record: Record, results: str | Path) -> Path:
     """Write `<results>/<run_id>.json` in one piece: beside it first, then renamed.
 
-    Args:
-        replace: else a whole record that is there already is kept, this one dropped, and standard error says so.
     Raises:
         OSError: the folder cannot be written, or the disk is full; nothing is left behind.
     """
-    path = Path(results) / f"{record['run_id']}.json"
-    if not replace and path.is_file():
-        with contextlib.suppress(ValueError):
-            load(path)
-            print(f"{path} was finished by another process meanwhile; it is kept and this one dropped", file=sys.stderr)
-            return path
     lines = (f"{json.dumps(key)}: {json.dumps(record[key], separators=(',', ':'), allow_nan=False)}" for key in KEYS)
-    return write_whole(path, ("{" + ",\n".join(lines) + "}\n").encode())
+    return write_whole(Path(results) / f"{record['run_id']}.json", ("{" + ",\n".join(lines) + "}\n").encode())
 
 
 def write_whole(path: Path, content: bytes, sync: bool = True) -> Path:

@@ -2,7 +2,9 @@
 
 import json
 import multiprocessing
+import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +23,7 @@ if TYPE_CHECKING:  # torch takes a second to import, and `train.py --help` does 
     from labelnoise.datasets.base import Dataset
     from labelnoise.methods.base import Method
     from labelnoise.trackers import Tracker
+    from labelnoise.trainer import Position
 
 __all__ = ["assemble", "compose", "inject", "run", "run_many"]
 
@@ -47,7 +50,10 @@ def run(cfg: DictConfig, quiet: bool = False) -> records.Record:
     if known := _known(cfg, identifier, quiet):
         return known
     records.check_writable(cfg.results)
-    with hold(Path(cfg.results) / f"{identifier}.claim", f"run {identifier}"):
+    results = Path(cfg.results)
+    with hold(results / f"{identifier}.claim", f"run {identifier}"):
+        for left in results.glob(f"{identifier}.*.part"):  # of a process that was killed while it wrote
+            left.unlink(missing_ok=True)
         # another process may have finished it between the look and the claim
         return _known(cfg, identifier, quiet) or _train(cfg, config, identifier, quiet)
 
@@ -94,10 +100,11 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
 
     from labelnoise.device import compiler_works, memory_full, prepare
     from labelnoise.metrics import in_short, noise_facts, noise_in_short, summarise
-    from labelnoise.trainer import Position, fit
+    from labelnoise.trainer import fit
 
     started = time.monotonic()
     environment = records.environment()  # now: the checkout may move on while it trains
+    had_record = records.find(identifier, cfg.results) is not None
     say = (lambda *_: None) if quiet else print
     place = prepare(cfg.device, cfg.precision, cfg.threads, cfg.deterministic)
     loss = make_loss(cfg, say)
@@ -107,59 +114,88 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
     facts = noise_facts(dataset.train_labels, noisy_labels, dataset.num_classes, cfg.seed_noise)
     say(noise_in_short(dataset.name, facts))
     checkpoint = Path(cfg.results) / f"{identifier}.checkpoint"
-    state = checkpoints.load(checkpoint, identifier)
-    method, true_labels, val, test = assemble(cfg, dataset, noisy_labels, loss, place, compiled)
-    position, earlier = Position(), []
-    if state:
-        try:
-            position, earlier = checkpoints.restore(state, method), state["pieces"]
-            say(f"goes on after epoch {position.epoch}, step {position.step}")
-        except Exception as error:
-            checkpoints.refuse(checkpoint, f"it does not fit this run ({type(error).__name__})")
-            method, true_labels, val, test = assemble(cfg, dataset, noisy_labels, loss, place, compiled)
-    pieces = [*earlier, {"commit": environment["commit"], **place.facts()}]
+    (method, true_labels, val, test), position, earlier = _resume(
+        lambda: assemble(cfg, dataset, noisy_labels, loss, place, compiled),
+        checkpoint,
+        checkpoints.load(checkpoint, identifier, environment["commit"] if cfg.force else None),
+    )
+    if position.order or position.epoch:
+        say(f"goes on after epoch {position.epoch}, step {position.step}")
     steps = -(-len(true_labels) // cfg.batch_size)
     training = time.monotonic()
-    with checkpoints.Signals() as signals, show(cfg.epochs, steps, quiet, position.epoch) as progress:
-        keep = checkpoints.Keeper(checkpoint, identifier, method, pieces, signals)
-        tracker = hydra.utils.instantiate(cfg.tracker)(identifier, config, cfg.results)
-        with _Tracked(progress, tracker, position.epoch) as told:
-            try:
-                fit(method, true_labels, test, val, cfg.epochs, cfg.batch_size, cfg.eval_every, told, position, keep)
-            except torch.OutOfMemoryError:
-                raise MemoryError(memory_full(place.device)) from None
-            told.metrics = summarise(position.history)
-    metrics = {**told.metrics, "confusion": position.confusion.tolist()}
-    before = sum(piece["seconds"] for piece in earlier)
-    record = {
-        "run_id": identifier,
-        "config": config,
-        "noise": facts,
-        "metrics": metrics,
-        "history": {name: _rounded(column) for name, column in position.history.items()},
-        "environment": {
-            **environment,
-            **place.facts(),
-            "compiled": compiled,
-            "seconds": round(time.monotonic() - started + before, 1),
-            "seconds_training": round(time.monotonic() - training + before, 1),
-            "finished": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            **({"earlier_pieces": earlier} if earlier else {}),
-        },
-    }
-    if cfg.save_model:
-        _save(method, record, dataset, _model_path(cfg, identifier))
-    else:  # a network of an earlier run is not this record's
-        _model_path(cfg, identifier).unlink(missing_ok=True)
+    with checkpoints.Signals() as signals:
+        piece = lambda: {"commit": environment["commit"], **place.facts()}  # noqa: E731
+        keep = checkpoints.Keeper(checkpoint, identifier, method, earlier, piece, signals, position.epoch)
+        with show(cfg.epochs, steps, quiet, position.epoch) as progress:
+            tracker = hydra.utils.instantiate(cfg.tracker)(identifier, config, cfg.results)
+            with _Tracked(progress, tracker, position.epoch) as told:
+                try:
+                    fit(
+                        method, true_labels, test, val, cfg.epochs, cfg.batch_size, cfg.eval_every, told, position, keep
+                    )
+                except torch.OutOfMemoryError:
+                    raise MemoryError(memory_full(place.device)) from None
+                told.metrics = summarise(position.history)
+        before = sum(piece["seconds"] for piece in earlier)
+        record: records.Record = {
+            "run_id": identifier,
+            "config": config,
+            "noise": facts,
+            "metrics": {**told.metrics, "confusion": position.confusion.tolist()},
+            "history": {name: _rounded(column) for name, column in position.history.items()},
+            "environment": {
+                **environment,
+                **place.facts(),
+                "compiled": compiled,
+                "seconds": round(time.monotonic() - started + before, 1),
+                "seconds_training": round(time.monotonic() - training + before, 1),
+                "finished": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                **({"earlier_pieces": earlier} if earlier else {}),
+            },
+        }
+        other = None if cfg.force or had_record else records.find(identifier, cfg.results)
+        record = other or _write(cfg, record, method, dataset)
+        checkpoint.unlink(missing_ok=True)
+    if signals.noted:  # after the last step: the record is written, and whoever runs more must still hear of it
+        signals.leave()
+    path = Path(cfg.results) / f"{identifier}.json"
+    if other:
+        print(f"{path} was finished by another process meanwhile; it is kept, this one dropped", file=sys.stderr)
+    else:
+        if cfg.save_model:
+            say(f"{_model_path(cfg, identifier)} written")
+        say(f"{in_short(record['metrics'])}\n{path} written after {duration(time.monotonic() - started)}")
+    return record
+
+
+def _resume(
+    assembled: Callable[[], Any], checkpoint: Path, state: dict[str, Any] | None
+) -> tuple[Any, "Position", list[dict[str, Any]]]:
+    """What `assembled` makes, in the state of a checkpoint if there is one; the position; the earlier pieces."""
+    from labelnoise.trainer import Position
+
+    made = assembled()
+    if state is None:
+        return made, Position(), []
     try:
-        path = records.write(record, cfg.results, replace=cfg.force)
-    except OSError:
-        _model_path(cfg, identifier).unlink(missing_ok=True)  # a network without its record would look finished
-        raise
-    checkpoint.unlink(missing_ok=True)
+        return made, checkpoints.restore(state, made[0]), state["pieces"]
+    except Exception as error:  # what does not fit is found while half of it is loaded
+        checkpoints.refuse(checkpoint, f"it does not fit this run ({type(error).__name__})")
+        return assembled(), Position(), []
+
+
+def _write(cfg: DictConfig, record: records.Record, method: "Method", dataset: "Dataset") -> records.Record:
+    """Write the network if it is to be kept, then the record, and never a network without its record."""
+    model = _model_path(cfg, record["run_id"])
     if cfg.save_model:
-        say(f"{_model_path(cfg, identifier)} written")
-    say(f"{in_short(metrics)}\n{path} written after {duration(time.monotonic() - started)}")
+        _save(method, record, dataset, model)
+    else:  # a network of an earlier run is not this record's
+        model.unlink(missing_ok=True)
+    try:
+        records.write(record, cfg.results)
+    except OSError:
+        model.unlink(missing_ok=True)
+        raise
     return record
 
 

@@ -131,7 +131,7 @@ def cells(table: Table, extra: Sequence[str] = ()) -> list[Cell]:
         ValueError: an override is wrong; names the first cell where it is.
     """
     for override in extra:
-        if override.startswith("seed="):
+        if override.lstrip("+~").partition("=")[0] == "seed":
             raise ValueError(f"{override}: a table has seeds of its own; choose them with table.seeds=[...]")
     identities = Identities()
     ids = {
