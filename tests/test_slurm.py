@@ -55,8 +55,8 @@ def ask(cluster: dict[str, str]) -> Callable[..., str]:
 
 
 @pytest.fixture
-def drive(cluster: dict[str, str]) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
-    """`python train.py -m <overrides>`, started; killed with the test."""
+def drive(cluster: dict[str, str], ask: Callable[..., str]) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """`python train.py -m <overrides>`, started; it and its jobs end with the test."""
     drivers = []
 
     def start(*overrides: str) -> "subprocess.Popen[str]":
@@ -78,10 +78,12 @@ def drive(cluster: dict[str, str]) -> Iterator[Callable[..., "subprocess.Popen[s
         if driver.poll() is None:
             driver.kill()
             driver.communicate()
+    ask("scancel", f"--user={os.geteuid()}")
+    until(lambda: not ask("squeue", "--noheader"), "no job left", 60)
 
 
 def table(results: Path, seeds: str, epochs: int) -> list[str]:
-    """Cells of the table of digits: two losses under 40% noise."""
+    """Cells of the table of digits: two losses under 40% noise; not its own epochs, with which they are done."""
     chosen = ["table=digits", "table.rows=[ce,agce]", "table.columns=[sym_0.4]", f"table.seeds={seeds}"]
     return [*chosen, f"epochs={epochs}", f"results={results}"]
 
@@ -166,7 +168,7 @@ def test_a_job_out_of_time_goes_on_in_another(ask, drive, tmp_path: Path) -> Non
 
 
 def test_a_killed_job_does_not_keep_the_driver_for_ever(ask, drive, tmp_path: Path) -> None:
-    driver = drive(*table(tmp_path, "[1]", 20), *ON_SLURM)
+    driver = drive(*table(tmp_path, "[1]", 24), *ON_SLURM)
     job = running(ask, tmp_path, 1)
     os.kill(process(tmp_path, 1), signal.SIGKILL)
     out, err = driver.communicate(timeout=300)
@@ -174,7 +176,7 @@ def test_a_killed_job_does_not_keep_the_driver_for_ever(ask, drive, tmp_path: Pa
     assert "done 1, failed 1, missing 0" in out
     assert re.search(rf"failed: loss=agce: .*Killed; its output is in .*/{job}\n  python train.py .*loss=agce", out)
     assert len(lasting(tmp_path)) == 1
-    again = drive(*table(tmp_path, "[1]", 20), *ON_SLURM)
+    again = drive(*table(tmp_path, "[1]", 24), *ON_SLURM)
     out, err = again.communicate(timeout=300)
     assert again.returncode == 0, out + err
     assert "digits: 2 cells, 1 done already" in out
