@@ -110,7 +110,7 @@ def test_two_drivers_run_nothing_twice(tmp_path: Path) -> None:
 def test_one_after_another_in_this_process(train, tmp_path: Path) -> None:
     ended = train("-m", *SHORT, "hydra/launcher=basic", "loss=ce,gce", "optimizer.lr=0.01,1e9", f"results={tmp_path}")
     assert ended.code == 1
-    assert "done 2, missing 2" in ended.out
+    assert "done 2, failed 0, missing 2" in ended.out
     assert "missing: loss=ce optimizer.lr=1000000000.0" in ended.out
     assert len([line for line in ended.err.splitlines() if line.startswith("error: job")]) == 2
 
@@ -145,7 +145,7 @@ def test_a_table_runs_what_is_missing(train, tmp_path: Path, monkeypatch) -> Non
     monkeypatch.setattr(records, "COMMITTED", tmp_path)
     cells = tables.cells(tables.read(part), more)
     for cell in cells[:3]:
-        record = dict.fromkeys(records.KEYS) | {"run_id": cell.run_id}
+        record = dict.fromkeys(records.KEYS, {}) | {"run_id": cell.run_id}
         (tmp_path / f"{cell.run_id}.json").write_text(json.dumps(record))
     ended = train("-m", *part, *more)
     assert ended.code == 0, ended.err
@@ -155,7 +155,7 @@ def test_a_table_runs_what_is_missing(train, tmp_path: Path, monkeypatch) -> Non
     train("-m", *part, *more, "force=true")
     assert len(launched) == 8
     for cell in cells:
-        record = dict.fromkeys(records.KEYS) | {"run_id": cell.run_id}
+        record = dict.fromkeys(records.KEYS, {}) | {"run_id": cell.run_id}
         (tmp_path / f"{cell.run_id}.json").write_text(json.dumps(record))
     launched.clear()
     ended = train("-m", *part, *more)

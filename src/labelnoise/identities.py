@@ -1,19 +1,15 @@
 """What overrides come to: the text that names their run, composed, or from a cache in the user's cache folder."""
 
-import copy
 import hashlib
 import json
 import os
-import re
 from importlib.metadata import version
 from pathlib import Path
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from labelnoise import records
-from labelnoise.config import CONFIGS, compose, explain, options
+from labelnoise.config import CONFIGS, compose, explain
 
 Overrides = tuple[str, ...]
 
@@ -39,7 +35,6 @@ class Identities:
             pass
         self._known = self._read()
         self._new: dict[str, str] = {}
-        self._bases: dict[Overrides, DictConfig] = {}
 
     def of(self, overrides: Overrides) -> str:
         """The identity of the run that these overrides compose.
@@ -50,7 +45,7 @@ class Identities:
         known = self._known.get("\n".join(overrides))
         if isinstance(known, str):
             return known
-        cfg = self._compose(overrides)
+        cfg = compose(list(overrides))
         try:
             text = records.identity(records.effective(cfg))
         except OmegaConfBaseException as error:
@@ -77,28 +72,3 @@ class Identities:
         except (OSError, ValueError):
             return {}
         return content if isinstance(content, dict) else {}
-
-    def _compose(self, overrides: Overrides) -> DictConfig:
-        """As `compose`, which spends its time on the groups: plain values are set on a copy, as Hydra sets them."""
-        values = [o for o in overrides if _is_plain(o)]
-        groups = tuple(o for o in overrides if not _is_plain(o))
-        if not all(re.fullmatch(r"\w+=\w+", o) for o in groups):
-            return compose(list(overrides))
-        if groups not in self._bases:
-            try:
-                self._bases[groups] = compose(list(groups))
-            except ValueError:
-                return compose(list(overrides))  # its message knows all of them
-        cfg = copy.deepcopy(self._bases[groups])
-        try:
-            for override in OverridesParser.create().parse_overrides(values):
-                OmegaConf.update(cfg, override.key_or_group, override.value(), merge=True)
-        except Exception:
-            return compose(list(overrides))
-        return cfg
-
-
-def _is_plain(override: str) -> bool:
-    """Whether it sets one value and chooses no option of a group: rate=0.4, loss.q=0.5."""
-    key, _, value = override.partition("=")
-    return bool(re.fullmatch(r"\w+(\.\w+)*", key) and re.fullmatch(r"[\w.+-]+", value)) and not options(key)

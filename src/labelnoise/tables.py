@@ -150,14 +150,14 @@ def cells(table: Table, extra: Sequence[str] = ()) -> list[Cell]:
 
 
 def overrides_of(table: Table, row: str, column: str, seed: int, extra: Sequence[str] = ()) -> Overrides:
-    """What `train.py` takes to run this cell alone."""
+    """What `train.py` takes to run this cell alone: with one CPU thread, as whatever launcher runs it, unless told."""
     given = table.rows[row]
     own = given.get(column, (f"loss={row}",)) if isinstance(given, dict) else given
     before = (*table.common, *own, *table.columns[column])
     seeds = [f"seed={seed}"]
     if table.seed_noise is not None and not any(o.startswith("seed_noise=") for o in before):
         seeds.append(f"seed_noise={SEED_NOISE if seed == SEED else table.seed_noise + seed - 1}")
-    return (*before, *seeds, *extra)
+    return (*before, *seeds, "threads=1", *extra)
 
 
 def _ids(table: Table, row: str, column: str, extra: Overrides, identities: Identities) -> list[str]:

@@ -19,8 +19,9 @@ COMMAND = [sys.executable, "-P", "-m", "labelnoise.sweep.worker"]  # -P: this fo
 class Worker:
     """One process, at most one job at a time.
 
-    In a session of its own: Ctrl-C in a terminal reaches the driver alone, which then asks its workers to leave. It
-    inherits no other worker's pipes, so the end of its input tells it for certain that the driver is gone.
+    In a process group of its own: Ctrl-C in a terminal reaches the driver alone, which then asks its workers to leave.
+    In the driver's session, though: Linux shares processors out by session before it looks at `nice`. It inherits no
+    other worker's pipes, so the end of its input tells it for certain that the driver is gone.
     """
 
     def __init__(self, gpu: str | None = None) -> None:
@@ -33,7 +34,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
-            start_new_session=True,
+            process_group=0,
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
