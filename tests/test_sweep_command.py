@@ -145,7 +145,7 @@ def test_a_table_runs_what_is_missing(train, tmp_path: Path, monkeypatch) -> Non
     monkeypatch.setattr(records, "COMMITTED", tmp_path)
     cells = tables.cells(tables.read(part), more)
     for cell in cells[:3]:
-        record = dict.fromkeys(records.KEYS, {}) | {"run_id": cell.run_id}
+        record = {key: {} for key in records.KEYS} | {"run_id": cell.run_id}
         (tmp_path / f"{cell.run_id}.json").write_text(json.dumps(record))
     ended = train("-m", *part, *more)
     assert ended.code == 0, ended.err
@@ -155,7 +155,7 @@ def test_a_table_runs_what_is_missing(train, tmp_path: Path, monkeypatch) -> Non
     train("-m", *part, *more, "force=true")
     assert len(launched) == 8
     for cell in cells:
-        record = dict.fromkeys(records.KEYS, {}) | {"run_id": cell.run_id}
+        record = {key: {} for key in records.KEYS} | {"run_id": cell.run_id}
         (tmp_path / f"{cell.run_id}.json").write_text(json.dumps(record))
     launched.clear()
     ended = train("-m", *part, *more)

@@ -280,7 +280,7 @@ def test_cells_come_seed_by_seed_in_the_tables_order() -> None:
     assert [(c.seed, c.row, c.column) for c in cells] == [
         (seed, row, column) for seed in (3, 1) for row in ("ce", "agce") for column in ("clean", "sym_0.4")
     ]
-    assert cells[0].overrides == ("dataset=digits", "loss=ce", "noise=clean", "seed=3", "epochs=2")
+    assert cells[0].overrides == ("dataset=digits", "loss=ce", "noise=clean", "seed=3", "threads=1", "epochs=2")
     assert len({c.run_id for c in cells}) == 8
 
 
