@@ -78,6 +78,7 @@ MISTAKES = {
     "false name": (["dataset.name=foo"], ["dataset.name=foo: is given by the data set, digits"]),
     "whole number": (["network=cnn4", "loss=agce", "dataset.augment=null", "seed=1.5"], ["seed=1.5: must be a whole"]),
     "flag": (["--resume"], ["--resume: no such flag"]),
+    "table alone": (["table=digits"], ["table=digits: a table is many runs and needs -m"]),
     "several values": (["loss=ce,gce"], ["loss=ce,gce: several values need -m"]),
     "interpolation": (["epochs=${nowhere}"], ["nowhere"]),
     "loop": (["seed=${seed_noise}"], ["seed"]),

@@ -107,11 +107,13 @@ def _alone(cfg: DictConfig, overrides: list[str]) -> None:
     """One run without -m.
 
     Raises:
-        ValueError: a launcher was asked for, which only a multirun uses; or as `run`.
+        ValueError: a launcher or a table was asked for, which only a multirun uses; or as `run`.
     """
     for override in overrides:
         if override.startswith("hydra/launcher="):
             raise ValueError(f"{override}: needs -m, python train.py -m {override}")
+    if (table := HydraConfig.get().runtime.choices.get("table", "none")) != "none":
+        raise ValueError(f"table={table}: a table is many runs and needs -m, python train.py -m table={table}")
     run(cfg)
 
 
