@@ -153,6 +153,25 @@ def test_what_a_killed_process_left_half_written_goes(tmp_path: Path) -> None:
     assert [path.name[:12] for path in tmp_path.glob("*.part")] == ["0" * 12]
 
 
+@pytest.mark.parametrize(
+    ("code", "raised"), [(-signal.SIGTERM, checkpoints.Stopped), (1, subprocess.CalledProcessError)]
+)
+def test_requeueing_that_ends_the_command_that_asked_for_it(code: int, raised, tmp_path: Path, monkeypatch) -> None:
+    """SLURM's SIGTERM to all of a job's processes may reach `scontrol requeue` before it has ended well."""
+
+    def requeue(number: int, frame: object) -> None:
+        raise subprocess.CalledProcessError(code, ["scontrol", "requeue", "6_1"])
+
+    before = signal.signal(signal.SIGUSR2, requeue)
+    try:
+        stop_at(7, monkeypatch, signal.SIGUSR2)
+        with pytest.raises(raised):
+            run(compose(job(tmp_path)), quiet=True)
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".checkpoint"]
+
+
 def test_a_checkpoint_is_written_every_epoch_and_every_two_minutes(tmp_path: Path, monkeypatch) -> None:
     saved, save = [], checkpoints.Keeper.save
     monkeypatch.setattr(

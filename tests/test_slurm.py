@@ -121,7 +121,7 @@ def resume_now(ask: Callable[..., str], job: str) -> None:
 
 def test_requeued_and_preempted_jobs_end_with_the_same_numbers(ask, drive, tmp_path: Path) -> None:
     here, there = tmp_path / "local", tmp_path / "slurm"
-    driver = drive(*table(there, "[1,2]", 25), *ON_SLURM)
+    driver = drive(*table(there, "[1,2]", 75), *ON_SLURM)
 
     preempted = [running(ask, there, place) for place in (0, 1)]
     ask("sbatch", "--partition=high", "--cpus-per-task=2", "--output=/dev/null", "--wrap=sleep 1")
@@ -135,15 +135,15 @@ def test_requeued_and_preempted_jobs_end_with_the_same_numbers(ask, drive, tmp_p
     for job in jobs:
         resume_now(ask, job)
 
-    out, err = driver.communicate(timeout=400)
+    out, err = driver.communicate(timeout=900)
     assert driver.returncode == 0, out + err
     for job in jobs:
         log = (there / "slurm" / job / f"{job}_0_log.out").read_text()
         assert "goes on after epoch" in log, f"{job} began anew"
     assert not list(there.glob("*.checkpoint")) + list(there.glob("*.claim"))
 
-    local = drive(*table(here, "[1,2]", 25))
-    out, err = local.communicate(timeout=400)
+    local = drive(*table(here, "[1,2]", 75))
+    out, err = local.communicate(timeout=900)
     assert local.returncode == 0, out + err
     assert len(lasting(here)) == 4
     assert lasting(here) == lasting(there)

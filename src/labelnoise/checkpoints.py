@@ -7,6 +7,7 @@ written. It is read with `weights_only=True`: tensors, numbers, text, lists and 
 
 import io
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -88,7 +89,13 @@ class Signals:
         assert number is not None
         handler = self._before[number]
         if callable(handler) and handler is not signal.default_int_handler:
-            handler(number, None)
+            try:
+                handler(number, None)
+            except subprocess.CalledProcessError as error:
+                if error.returncode != -signal.SIGTERM:
+                    raise
+                # `scontrol requeue` was granted so soon that the job's end reached it before its own.
+                raise Stopped from None
         else:
             raise Stopped
 
