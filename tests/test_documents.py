@@ -1,6 +1,7 @@
 """The documents: the commands that README and CONTRIBUTING give work as written, and a new loss takes two files."""
 
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 
-from labelnoise import records, tables
+from labelnoise import comparison, records, tables
 from labelnoise.config import check
 from labelnoise.run import compose
 
@@ -72,6 +73,26 @@ def test_numbers_of_the_readme_are_in_the_records() -> None:
         for identifier in re.findall(r"`([0-9a-f]{12})`", line):
             record = records.load(records.COMMITTED / f"{identifier}.json")
             assert f"{100 * record['metrics']['test_acc_last']:.2f}" in line, line
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "results").glob("*.md")), ids=lambda path: path.stem)
+def test_rendered_tables_are_what_the_records_say(path: Path, monkeypatch, capsys, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)  # no records of one's own
+    runpy.run_path(str(REPOSITORY / "scripts" / "table.py"))["table"]([f"table={path.stem}"])
+    assert capsys.readouterr().out == path.read_text()
+
+
+def test_the_readmes_part_of_the_digits_table_is_what_the_records_say() -> None:
+    table = tables.read(["table=digits"])
+    cells = tables.cells(table)
+    found = {cell.run_id: records.load(records.COMMITTED / f"{cell.run_id}.json") for cell in cells}
+    shown = {(r.row, r.column): f"{r.mean:.1f} ± {r.std:.1f}" for r in comparison.results(table, cells, found)}
+    lines = [[part.strip(" `") for part in line.strip("|").split("|")] for line in README.splitlines()]
+    (heads,) = (line for line in lines if line[:2] == ["loss", "clean"])
+    rows = [line for line in lines if line[0] in table.rows and " ± " in line[1]]
+    assert [row[0] for row in rows] == list(table.rows)
+    for name, *numbers in rows:
+        assert numbers == [shown[name, column] for column in heads[1:]]
 
 
 def test_no_folder_or_registry_of_a_machine_in_the_documents() -> None:
