@@ -74,6 +74,9 @@ def guard(action: Callable[[], Any], overrides: list[str]) -> None:
         sys.exit("interrupted; no record was written")
     except JobFailed:
         sys.exit(1)
+    except BrokenPipeError:  # whoever read the output has seen enough, as `| head` has: nothing to tell, and nobody
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)
     except Exception as error:
         if os.environ.get("LABELNOISE_TRACEBACK"):
             raise
