@@ -123,6 +123,7 @@ def test_one_after_another_in_this_process(train, tmp_path: Path) -> None:
         (["hydra.launcher.n_jobs=0"], "hydra.launcher.n_jobs=0: must be auto or a whole number, at least 1"),
         (["hydra.launcher.jobs_per_gpu=x"], "hydra.launcher.jobs_per_gpu=x: must be a whole number, at least 1"),
         (["hydra/launcher=lokal"], "hydra/launcher=lokal: no such option"),
+        (["table=digits", "epochs=x"], "epochs=x: must be a whole number, at least 1"),
         (["table=digits", "loss=ce,gce"], "loss=ce,gce: several values do not go with table="),
         (["table=digits", "table.rows=[cee]"], "table.rows=cee: table=digits has no such row"),
         (["table=digits,mnist_zhou2021"], "table=digits,mnist_zhou2021: several values do not go with table="),

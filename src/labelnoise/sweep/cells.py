@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from labelnoise import records, tables
+from labelnoise.config import check, compose
 from labelnoise.sweep.jobs import Outcome, make_jobs, summary
 
 
@@ -29,6 +30,8 @@ def missing(arguments: Sequence[str], several: Sequence[str], results: str, agai
     table = tables.read(choice)
     cells = tables.cells(table, extra)
     left = cells if again else [cell for cell in cells if records.find(cell.run_id, results) is None]
+    if extra and left:
+        check(compose(list(left[0].overrides)))  # what is wrong for every cell is told once, before any is run
     print(f"{table.name}: {len(cells)} cells, {len(cells) - len(left)} done already", flush=True)
     return left
 

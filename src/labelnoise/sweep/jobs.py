@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 from labelnoise.progress import duration
 
-STOPPED = 75  # the exit code of what was stopped and can go on: EX_TEMPFAIL of sysexits.h
-
 
 class Job(NamedTuple):
     """Attributes: number; overrides, which `train.py` takes to run it alone; name, what tells it from the others."""

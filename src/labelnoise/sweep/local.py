@@ -4,9 +4,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from labelnoise.checkpoints import STOPPED
 from labelnoise.records import check_writable
 from labelnoise.sweep.driver import drive
-from labelnoise.sweep.jobs import STOPPED, Job, Outcome, make_jobs, summary
+from labelnoise.sweep.jobs import Job, Outcome, make_jobs, summary
 from labelnoise.sweep.pool import slots
 
 

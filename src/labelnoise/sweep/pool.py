@@ -11,7 +11,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from labelnoise.sweep.jobs import STOPPED, Job
+from labelnoise.checkpoints import STOPPED
+from labelnoise.sweep.jobs import Job
 
 COMMAND = [sys.executable, "-P", "-m", "labelnoise.sweep.worker"]  # -P: this folder's files hide no module
 

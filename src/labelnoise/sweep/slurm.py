@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from labelnoise.sweep.jobs import STOPPED
+from labelnoise.checkpoints import STOPPED
 
 TARGET = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
 POLL = 30.0  # seconds between two questions to squeue; less is a burden to a large cluster

@@ -15,11 +15,11 @@ import time
 import traceback
 from typing import Any, NoReturn
 
+from labelnoise.checkpoints import STOPPED
 from labelnoise.claims import Claimed
 from labelnoise.cli import one_line
 from labelnoise.config import from_yaml
 from labelnoise.run import run
-from labelnoise.sweep.jobs import STOPPED
 
 GRACE = 30.0  # seconds that a run gets to save and leave once the driver is gone
 
