@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from labelnoise.kernels import compiler
+from labelnoise.kernels.rows import as_rows, is_plain
 
 
 class Form(NamedTuple):
@@ -73,9 +74,9 @@ def batch_norm_relu_evaluated(
     shape = (N, C, H // 2, W // 2) if pool else x.shape
     out = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
     if pool:
-        passes.forward_pool(_rows(x), table.numpy(), H, W, _rows(out))
+        passes.forward_pool(as_rows(x), table.numpy(), H, W, as_rows(out))
     else:
-        passes.forward(_rows(x), table.numpy(), _rows(out))
+        passes.forward(as_rows(x), table.numpy(), as_rows(out))
     return out
 
 
@@ -98,29 +99,17 @@ def _fusible(x: Tensor, weight: Tensor, running_mean: Tensor, residual: Tensor |
     """Whether the kernels compute this: plain CPU tensors, bfloat16 or float32, channels_last, and not one pixel."""
     N, C, H, W = x.shape
     like_x = residual is None or (
-        not pool and residual.shape == x.shape and residual.dtype == x.dtype and _is_plain(residual)
+        not pool and residual.shape == x.shape and residual.dtype == x.dtype and is_plain(residual)
     )
     return (
         like_x
-        and _is_plain(x)
+        and is_plain(x)
         and x.dtype in (torch.bfloat16, torch.float32)
         and weight.dtype == running_mean.dtype == torch.float32
         and N * H * W > 1
         and C > 0
         and (not pool or min(H, W) > 1)
-        and not torch.compiler.is_compiling()
-        and not torch._C._are_functorch_transforms_active()  # torch.func differentiates what it sees
     )
-
-
-def _is_plain(x: Tensor) -> bool:
-    return x.device.type == "cpu" and type(x) is Tensor and x.is_contiguous(memory_format=torch.channels_last)
-
-
-def _rows(x: Tensor) -> Any:
-    """A channels_last tensor's memory as an array (N * H * W, C), bfloat16 as its bits."""
-    rows = x.detach().permute(0, 2, 3, 1).reshape(-1, x.shape[1])
-    return rows.view(torch.uint16).numpy() if x.dtype == torch.bfloat16 else rows.numpy()
 
 
 def _ready() -> ModuleType:
@@ -145,7 +134,7 @@ class _Fused(torch.autograd.Function):
     ) -> Tensor:
         passes = _ready()
         N, C, H, W = x.shape
-        rows, table = _rows(x), torch.empty(7, C, dtype=torch.float32)
+        rows, table = as_rows(x), torch.empty(7, C, dtype=torch.float32)
         parts = torch.empty(passes.PARTS, 2, C, dtype=torch.float64).numpy()
         numbers = [v.detach().contiguous().numpy() for v in (weight, bias)]
         passes.input_sums(rows, parts)
@@ -163,11 +152,11 @@ class _Fused(torch.autograd.Function):
         shape = (N, C, H // 2, W // 2) if form.pool else x.shape
         out = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
         if form.pool:
-            passes.forward_pool(rows, table.numpy(), H, W, _rows(out))
+            passes.forward_pool(rows, table.numpy(), H, W, as_rows(out))
         elif residual is None:
-            passes.forward(rows, table.numpy(), _rows(out))
+            passes.forward(rows, table.numpy(), as_rows(out))
         else:
-            passes.forward_residual(rows, _rows(residual), table.numpy(), _rows(out))
+            passes.forward_residual(rows, as_rows(residual), table.numpy(), as_rows(out))
         ctx.save_for_backward(x, weight, bias, residual, None if residual is None else out)
         ctx.table, ctx.form = table, form
         return out
@@ -187,7 +176,7 @@ def _fused_backward(
     """Gradients of x, weight, bias and residual."""
     passes = _ready()
     C, H, W = x.shape[1:]
-    rows, grad_rows = _rows(x), _rows(grad)
+    rows, grad_rows = as_rows(x), as_rows(grad)
     dx, dweight, dbias = torch.empty_like(x, memory_format=torch.channels_last), *torch.empty(2, C, dtype=torch.float32)
     parts = torch.empty(passes.PARTS, 2, C, dtype=torch.float64).numpy()
     behind = None
@@ -197,14 +186,14 @@ def _fused_backward(
         passes.grad_sums(rows, grad_rows, table, parts)
     else:
         behind = torch.empty_like(x, memory_format=torch.channels_last)
-        passes.grad_sums_residual(rows, grad_rows, _rows(out), table, _rows(behind), parts)
+        passes.grad_sums_residual(rows, grad_rows, as_rows(out), table, as_rows(behind), parts)
     passes.coefficients(parts, len(rows), table, dweight.numpy(), dbias.numpy())
     if form.pool:
-        passes.backward_pool(rows, grad_rows, table, H, W, _rows(dx))
+        passes.backward_pool(rows, grad_rows, table, H, W, as_rows(dx))
     elif behind is None:
-        passes.backward(rows, grad_rows, table, _rows(dx))
+        passes.backward(rows, grad_rows, table, as_rows(dx))
     else:
-        passes.backward_residual(rows, _rows(behind), table, _rows(dx))
+        passes.backward_residual(rows, as_rows(behind), table, as_rows(dx))
     return dx, dweight, dbias, behind
 
 

@@ -53,6 +53,7 @@ def _load() -> ModuleType:
     config.CACHE_DIR = asked or str(_cache_folder())
     try:
         module = importlib.import_module("labelnoise.kernels.passes")  # the folder is read while it is imported
+        importlib.import_module("labelnoise.kernels.winograd")
     finally:
         config.CACHE_DIR = asked
     event.register("numba:compile", _announcement(event.Listener))

@@ -6,7 +6,7 @@ A network is made by a function `(num_classes, channels, size) -> Network` for i
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labelnoise.kernels import batch_norm_relu, batch_norm_relu_evaluated
+from labelnoise.kernels import batch_norm_relu, batch_norm_relu_evaluated, convolve3x3
 
 
 class Network(nn.Module):
@@ -64,6 +64,19 @@ class BatchNormReLU(nn.BatchNorm2d):
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
         return 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+
+
+class Conv3x3(nn.Conv2d):
+    """A 3x3 convolution with a border of zeros; on the CPU by Winograd's method where that is faster.
+
+    Shapes: (B, channels, H, W) -> (B, width, H // stride, W // stride), rounded up.
+    """
+
+    def __init__(self, channels: int, width: int, stride: int = 1, bias: bool = True) -> None:
+        super().__init__(channels, width, 3, stride, padding=1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return convolve3x3(x, self.weight, self.bias) if self.stride == (1, 1) else super().forward(x)
 
 
 def kaiming_xavier_(network: nn.Module) -> None:

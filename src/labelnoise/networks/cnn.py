@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from labelnoise.networks.base import BatchNormReLU, Network, kaiming_xavier_
+from labelnoise.networks.base import BatchNormReLU, Conv3x3, Network, kaiming_xavier_
 
 
 def _cnn(widths: list[list[int]], hidden: int, num_classes: int, channels: int, size: int) -> Network:
@@ -10,7 +10,7 @@ def _cnn(widths: list[list[int]], hidden: int, num_classes: int, channels: int, 
     layers: list[nn.Module] = []
     for block in widths:
         for position, width in enumerate(block):
-            layers += [nn.Conv2d(channels, width, 3, padding=1), BatchNormReLU(width, pool=position == len(block) - 1)]
+            layers += [Conv3x3(channels, width), BatchNormReLU(width, pool=position == len(block) - 1)]
             channels = width
         size //= 2
     body = nn.Sequential(

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from labelnoise.networks.base import BatchNormReLU, Network
+from labelnoise.networks.base import BatchNormReLU, Conv3x3, Network
 
 
 class PreActBlock(nn.Module):
@@ -12,8 +12,8 @@ class PreActBlock(nn.Module):
     def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()
         self.act1, self.act2 = BatchNormReLU(channels), BatchNormReLU(width)
-        self.conv1 = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.conv1 = Conv3x3(channels, width, stride, bias=False)
+        self.conv2 = Conv3x3(width, width, bias=False)
         self.shortcut = None
         if stride != 1 or channels != width:
             self.shortcut = nn.Conv2d(channels, width, 1, stride, bias=False)
@@ -26,7 +26,7 @@ class PreActBlock(nn.Module):
 
 def preact_resnet18(num_classes: int, channels: int, size: int) -> Network:
     """Four stages of two blocks, widths 64 to 512, global average pooling; PyTorch's own first weights."""
-    layers: list[nn.Module] = [nn.Conv2d(channels, 64, 3, padding=1, bias=False)]
+    layers: list[nn.Module] = [Conv3x3(channels, 64, bias=False)]
     width = 64
     for stage, out in enumerate((64, 128, 256, 512)):
         layers += [PreActBlock(width, out, stride=1 if stage == 0 else 2), PreActBlock(out, out, stride=1)]

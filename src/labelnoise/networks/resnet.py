@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from labelnoise.networks.base import BatchNormReLU, Network, kaiming_xavier_
+from labelnoise.networks.base import BatchNormReLU, Conv3x3, Network, kaiming_xavier_
 
 
 class BasicBlock(nn.Module):
@@ -26,9 +26,9 @@ class BasicBlock(nn.Module):
     ) -> None:
         super().__init__()
         assert (groups, base_width, dilation) == (1, 64, 1)
-        self.conv1 = nn.Conv2d(inplanes, planes, 3, stride, padding=1, bias=False)
+        self.conv1 = Conv3x3(inplanes, planes, stride, bias=False)
         self.bn1 = BatchNormReLU(planes)
-        self.conv2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False)
+        self.conv2 = Conv3x3(planes, planes, bias=False)
         self.bn2 = BatchNormReLU(planes)
         self.downsample = downsample
 
@@ -41,7 +41,7 @@ def _resnet(layers: list[int], num_classes: int, channels: int) -> Network:
     from torchvision.models import ResNet
 
     body = ResNet(BasicBlock, layers, num_classes)
-    body.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
+    body.conv1 = Conv3x3(channels, 64, bias=False)
     body.bn1, body.relu, body.maxpool = BatchNormReLU(64), nn.Identity(), nn.Identity()
     head, body.fc = body.fc, nn.Identity()
     network = Network(body, head)
