@@ -61,8 +61,10 @@ def error(got: Tensor, wanted: Tensor) -> float:
     return float(((got - wanted).double().abs().max() / wanted.abs().max()).detach())
 
 
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_values_and_gradients_equal_the_exact_ones(shape: tuple[int, ...]) -> None:
+def test_values_and_gradients_equal_the_exact_ones(shape: tuple[int, ...], threads: int) -> None:
+    torch.set_num_threads(threads)
     inputs = tensors(shape)
     assert is_winograd(convolve3x3(inputs[0].requires_grad_(), *inputs[1:3]))
     exact = results(plain, *inputs, dtype=torch.float64)
@@ -81,18 +83,19 @@ def test_gradients_that_nobody_wants_are_not_computed() -> None:
     assert x.grad is None
 
 
+@pytest.mark.parametrize("parts", [1, 2])
 @pytest.mark.parametrize("shape", SHAPES[:5], ids=str)
-def test_transforms_do_not_depend_on_the_threads(shape: tuple[int, ...]) -> None:
+def test_transforms_do_not_depend_on_the_threads(shape: tuple[int, ...], parts: int) -> None:
     def transformed(threads: int) -> list[Tensor]:
         torch.set_num_threads(threads)
         x, _, bias, grad = tensors(shape)
         assert compiler.passes() is not None
         kernels, (N, _, K, H, W) = convolution._ready(), shape
-        grad, count = grad.contiguous(memory_format=FORMAT), N * (H // 4) * (W // 4)
-        planes = torch.zeros(3, 36 * kernels.PLANE)
-        kernels.input_tiles(convolution.as_rows(x), H, W, 0, count, planes[0].numpy())
-        kernels.gradient_tiles(convolution.as_rows(grad), H, W, 0, count, planes[1].numpy())
-        tiles = convolution._planes(planes[1], count, K, kernels.PLANE).contiguous()
+        grad, count = grad.contiguous(memory_format=FORMAT), N * (H // 4) * (W // 4) // parts
+        planes = torch.zeros(2, parts * 36 * kernels.PLANE)
+        kernels.input_tiles(convolution.as_rows(x), H, W, parts, 0, count, planes[0].numpy())
+        kernels.gradient_tiles(convolution.as_rows(grad), H, W, parts, 0, count, planes[1].numpy())
+        tiles = convolution._planes(planes[1], parts, count, K).reshape(parts, 36, count, K)
         out = torch.empty_like(grad, memory_format=FORMAT)
         kernels.output_tiles(tiles.numpy(), H, W, 0, bias.numpy(), convolution.as_rows(out))
         return [planes, out]
@@ -131,7 +134,9 @@ FEW = (2, convolution.FEWEST - 1, 64, 8, 8)
 MANY = (1, 32, convolution.MOST + 1, 8, 8)
 
 
-@pytest.mark.parametrize("shape", [FEW, MANY, (2, 64, 64, 4, 8), (2, 64, 64, 8, 10), (0, 64, 64, 8, 8)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [FEW, MANY, (2, 64, 64, 4, 8), (2, 64, 64, 8, 10), (3, 64, 64, 12, 12), (0, 64, 64, 8, 8)], ids=str
+)
 def test_other_shapes_are_torchs(shape: tuple[int, ...]) -> None:
     x, weight, bias, _ = tensors(shape)
     out = convolve3x3(x.requires_grad_(), weight, bias)
@@ -142,7 +147,7 @@ def test_other_shapes_are_torchs(shape: tuple[int, ...]) -> None:
 def test_a_plane_holds_the_most_tiles_of_the_most_channels() -> None:
     kernels = convolution._ready()
     for channels in range(convolution.FEWEST, convolution.MOST + 1):
-        _, most = max(convolution._pieces(torch.empty(999, 1, 8, 8), channels), key=lambda piece: piece[1])
+        _, most = max(convolution._pieces(torch.empty(999, 1, 8, 8), channels, 1), key=lambda piece: piece[1])
         assert most * channels <= kernels.PLANE
 
 

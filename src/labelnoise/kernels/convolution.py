@@ -46,6 +46,7 @@ def _faster(x: Tensor, weight: Tensor) -> bool:
         and FEWEST <= min(C, K) <= max(C, K) <= MOST
         and min(H, W) >= SMALLEST
         and H % 4 == W % 4 == 0
+        and len(x) * (H // 4) * (W // 4) % 2 == 0  # halves
         and len(x) > 0
         and _is_x86()
     )
@@ -78,13 +79,20 @@ class _Winograd(torch.autograd.Function):
         )
 
 
+def _parts() -> int:
+    return 1 if torch.get_num_threads() == 1 else 2
+
+
 @functools.cache
-def _taps() -> Tensor:
-    """G (x) G, which transforms the nine weights of a kernel: (36, 9). Row p of G is (1, p, p^2) / prod (p - q)."""
+def _taps(parts: int) -> Tensor:
+    """(parts * 36, 9): G (x) G for each part, which transforms the nine weights of a kernel.
+
+    The row of a point p in G is (1, p, p^2) over the product of p - q over the other points q.
+    """
     points = [0.0, *(sign * point for point in _winograd().POINTS for sign in (1, -1))]
     rows = [[p**k / math.prod(p - q for q in points if q != p) for k in range(3)] for p in points]
     G = torch.tensor([*rows, [0.0, 0.0, 1.0]], dtype=torch.float64)
-    return torch.kron(G, G).float()
+    return torch.kron(G, G).float().repeat(parts, 1)
 
 
 def _nine(weight: Tensor) -> Tensor:
@@ -96,16 +104,16 @@ def _convolved(x: Tensor, nine: Tensor, bias: Tensor | None) -> Tensor:
     """Shapes: x (N, C, H, W), nine (9, K, C), bias (K,) or None -> (N, K, H, W)."""
     winograd = _ready()
     N, C, H, W = x.shape
-    K = nine.shape[1]
+    K, parts = nine.shape[1], _parts()
     out = torch.empty((N, K, H, W), memory_format=torch.channels_last)
-    weights = (_taps() @ nine.reshape(9, K * C)).view(36, K, C).transpose(1, 2)
+    weights = (_taps(parts) @ nine.reshape(9, K * C)).view(-1, K, C).transpose(1, 2)
     added = (torch.zeros(K) if bias is None else bias.detach()).numpy()
-    inputs = torch.empty(36 * winograd.PLANE)
+    inputs = torch.empty(parts * 36 * winograd.PLANE)
     x_rows, planes, out_rows = as_rows(x), inputs.numpy(), as_rows(out)
-    for first, count in _pieces(x, max(C, K)):
-        winograd.input_tiles(x_rows, H, W, first, count, planes)
-        outputs = torch.bmm(_planes(inputs, count, C, winograd.PLANE), weights)
-        winograd.output_tiles(outputs.numpy(), H, W, first, added, out_rows)
+    for first, count in _pieces(x, max(C, K), parts):
+        winograd.input_tiles(x_rows, H, W, parts, first, count, planes)
+        outputs = torch.bmm(_planes(inputs, parts, count, C), weights)
+        winograd.output_tiles(outputs.view(parts, 36, count, K).numpy(), H, W, first, added, out_rows)
     return out
 
 
@@ -113,29 +121,30 @@ def _weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
     """Shapes: x (N, C, H, W), grad (N, K, H, W) -> (K, C, 3, 3)."""
     winograd = _ready()
     C, H, W = x.shape[1:]
-    K = grad.shape[1]
-    total = torch.zeros(36, K, C)
-    inputs, grads = torch.empty(2, 36 * winograd.PLANE)
+    K, parts = grad.shape[1], _parts()
+    total = torch.zeros(parts * 36, K, C)
+    inputs, grads = torch.empty(2, parts * 36 * winograd.PLANE)
     x_rows, planes, grad_rows, grad_planes = as_rows(x), inputs.numpy(), as_rows(grad), grads.numpy()
-    for first, count in _pieces(x, max(C, K)):
-        winograd.input_tiles(x_rows, H, W, first, count, planes)
-        winograd.gradient_tiles(grad_rows, H, W, first, count, grad_planes)
-        narrow, wide = _planes(inputs, count, C, winograd.PLANE), _planes(grads, count, K, winograd.PLANE)
-        torch.baddbmm(total, wide.transpose(1, 2), narrow, out=total)
-    nine = (_taps().T @ total.view(36, K * C)).view(3, 3, K, C)
-    return nine.permute(2, 3, 0, 1).contiguous(memory_format=torch.channels_last)
+    for first, count in _pieces(x, max(C, K), parts):
+        winograd.input_tiles(x_rows, H, W, parts, first, count, planes)
+        winograd.gradient_tiles(grad_rows, H, W, parts, first, count, grad_planes)
+        torch.baddbmm(
+            total, _planes(grads, parts, count, K).transpose(1, 2), _planes(inputs, parts, count, C), out=total
+        )
+    nine = _taps(parts).T @ total.view(-1, K * C)
+    return nine.view(3, 3, K, C).permute(2, 3, 0, 1).contiguous(memory_format=torch.channels_last)
 
 
-def _pieces(x: Tensor, channels: int) -> list[tuple[int, int]]:
-    """First tile and number of tiles of each piece that is computed at once."""
+def _pieces(x: Tensor, channels: int, parts: int) -> list[tuple[int, int]]:
+    """First tile and number of tiles, in each part, of every piece that is computed at once."""
     N, _, H, W = x.shape
-    total, most = N * (H // 4) * (W // 4), max(NUMBERS // channels, TILES)
+    total, most = N * (H // 4) * (W // 4) // parts, max(NUMBERS // channels, TILES)
     return [(first, min(most, total - first)) for first in range(0, total, most)]
 
 
-def _planes(numbers: Tensor, tiles: int, channels: int, plane: int) -> Tensor:
-    """The kernels' flat planes as (36, tiles, channels)."""
-    return numbers.as_strided((36, tiles, channels), (plane, channels, 1))
+def _planes(numbers: Tensor, parts: int, count: int, channels: int) -> Tensor:
+    """The kernels' planes, which are flat, as (parts * 36, count, channels)."""
+    return numbers.as_strided((parts * 36, count, channels), (_winograd().PLANE, channels, 1))
 
 
 def _ready() -> ModuleType:

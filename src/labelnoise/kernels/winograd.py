@@ -5,6 +5,10 @@ convolution is 36 matrix products over the channels: 36 multiplications for 16 p
 lie in 36 planes, (tiles, channels) each; the planes that are written to begin `PLANE` numbers apart, whatever the
 number of channels, because the compiler makes vectors only of stores that it can tell apart.
 
+The tiles are in one or two parts, the halves of the batch, each with planes of its own, and a piece of work takes as
+many tiles from each: of two threads each transforms, multiplies and reads what it wrote itself. Two cores may have no
+cache in common, and then what one wrote is slow to read for the other.
+
 Source: Lavin, Gray 2016, arXiv:1509.09308, section 4, for method and names (A, B, G). Their matrices interpolate at 0,
 +-1, +-2 and infinity; 0, +-5/8, +-3/2 and infinity give less than half of their rounding errors (a search over
 multiples of 1/8; that the points matter: Barabasz et al. 2020, arXiv:1803.10986).
@@ -60,10 +64,12 @@ def _gradient(a: Any, b: Any, c: Any, d: Any) -> Any:
 
 
 @njit(cache=True)
-def _corner(tile: int, height: int, width: int) -> Any:
-    """Image, line and column of a tile's first pixel."""
+def _corner(t: int, parts: int, first: int, count: int, pixels: int, height: int, width: int) -> Any:
+    """The t-th tile of a piece: its part, its place in the part, image, line and column of its first pixel."""
+    part, place = t // count, t % count
+    tile = pixels // 16 // parts * part + first + place
     up, across = height // 4, width // 4
-    return tile // (up * across), tile // across % up * 4, tile % across * 4
+    return part, place, tile // (up * across), tile // across % up * 4, tile % across * 4
 
 
 @njit(cache=True)
@@ -73,11 +79,11 @@ def _lanes(channels: int, begin: int) -> Any:
 
 
 @njit(parallel=True, cache=True, fastmath=_FAST)
-def input_tiles(x: Any, height: int, width: int, first: int, count: int, planes: Any) -> None:
-    """planes = B' v B of `count` tiles' 6x6 pixels v of x, zeros around the image, from tile `first` on."""
-    channels = x.shape[1]
-    for t in prange(count):
-        image, line, column = _corner(first + t, height, width)
+def input_tiles(x: Any, height: int, width: int, parts: int, first: int, count: int, planes: Any) -> None:
+    """planes = B' v B of each part's `count` tiles from `first` on: 6x6 pixels v of x, zeros around the image."""
+    pixels, channels = x.shape
+    for t in prange(parts * count):
+        part, place, image, line, column = _corner(t, parts, first, count, pixels, height, width)
         buffer = np.empty(36 * _LANES, np.float32)
         begin = 0
         while begin < channels:
@@ -100,7 +106,7 @@ def input_tiles(x: Any, height: int, width: int, first: int, count: int, planes:
                     values = _input(buffer[o0], buffer[o1], buffer[o2], buffer[o3], buffer[o4], buffer[o5])
                     buffer[o0], buffer[o1], buffer[o2], buffer[o3], buffer[o4], buffer[o5] = values
             for p in range(6):
-                o, v = np.uint64(6 * p * _LANES), np.uint64(6 * p * PLANE + t * channels + begin)
+                o, v = np.uint64(6 * p * _LANES), np.uint64((36 * part + 6 * p) * PLANE + place * channels + begin)
                 for c in range(many):
                     o0, o1, o2, o3 = o + c, o + _LANE1 + c, o + _LANE2 + c, o + _LANE3 + c
                     o4, o5 = o + _LANE4 + c, o + _LANE5 + c
@@ -112,10 +118,11 @@ def input_tiles(x: Any, height: int, width: int, first: int, count: int, planes:
 
 @njit(parallel=True, cache=True, fastmath=_FAST)
 def output_tiles(planes: Any, height: int, width: int, first: int, bias: Any, out: Any) -> None:
-    """out = A' m A + bias of the tiles m in planes (36, tiles, C), from tile `first` of out on."""
-    channels = out.shape[1]
-    for t in prange(planes.shape[1]):
-        image, line, column = _corner(first + t, height, width)
+    """out = A' m A + bias of the tiles m in planes (parts, 36, count, C), each part's from tile `first` on."""
+    pixels, channels = out.shape
+    parts, count = planes.shape[0], planes.shape[2]
+    for t in prange(parts * count):
+        part, place, image, line, column = _corner(t, parts, first, count, pixels, height, width)
         buffer = np.empty(24 * _LANES, np.float32)
         begin = 0
         while begin < channels:
@@ -123,8 +130,8 @@ def output_tiles(planes: Any, height: int, width: int, first: int, bias: Any, ou
             many, at = np.uint64(lanes), np.uint64(begin)
             for q in range(6):
                 o = np.uint64(q * _LANES)
-                m0, m1, m2 = planes[q, t], planes[6 + q, t], planes[12 + q, t]
-                m3, m4, m5 = planes[18 + q, t], planes[24 + q, t], planes[30 + q, t]
+                m0, m1, m2 = planes[part, q, place], planes[part, 6 + q, place], planes[part, 12 + q, place]
+                m3, m4, m5 = planes[part, 18 + q, place], planes[part, 24 + q, place], planes[part, 30 + q, place]
                 for c in range(many):
                     i = at + c
                     values = _output(m0[i], m1[i], m2[i], m3[i], m4[i], m5[i])
@@ -146,11 +153,11 @@ def output_tiles(planes: Any, height: int, width: int, first: int, bias: Any, ou
 
 
 @njit(parallel=True, cache=True, fastmath=_FAST)
-def gradient_tiles(grad: Any, height: int, width: int, first: int, count: int, planes: Any) -> None:
-    """planes = A g A' of `count` tiles' 4x4 pixels g of grad, from tile `first` on: the adjoint of `output_tiles`."""
-    channels = grad.shape[1]
-    for t in prange(count):
-        image, line, column = _corner(first + t, height, width)
+def gradient_tiles(grad: Any, height: int, width: int, parts: int, first: int, count: int, planes: Any) -> None:
+    """planes = A g A' of each part's `count` tiles from `first` on, 4x4 pixels g of grad: `output_tiles`' adjoint."""
+    pixels, channels = grad.shape
+    for t in prange(parts * count):
+        part, place, image, line, column = _corner(t, parts, first, count, pixels, height, width)
         buffer = np.empty(36 * _LANES, np.float32)
         begin = 0
         while begin < channels:
@@ -169,7 +176,7 @@ def gradient_tiles(grad: Any, height: int, width: int, first: int, count: int, p
                     values = _gradient(buffer[o0], buffer[o1], buffer[o2], buffer[o3])
                     buffer[o0], buffer[o1], buffer[o2], buffer[o3], buffer[o4], buffer[o5] = values
             for p in range(6):
-                o, v = np.uint64(6 * p * _LANES), np.uint64(6 * p * PLANE + t * channels + begin)
+                o, v = np.uint64(6 * p * _LANES), np.uint64((36 * part + 6 * p) * PLANE + place * channels + begin)
                 for c in range(many):
                     o0, o1, o2, o3 = o + c, o + _LANE1 + c, o + _LANE2 + c, o + _LANE3 + c
                     values = _gradient(buffer[o0], buffer[o1], buffer[o2], buffer[o3])
