@@ -136,23 +136,8 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
                 except torch.OutOfMemoryError:
                     raise MemoryError(memory_full(place.device)) from None
                 told.metrics = summarise(position.history)
-        before = sum(piece["seconds"] for piece in earlier)
-        record: records.Record = {
-            "run_id": identifier,
-            "config": config,
-            "noise": facts,
-            "metrics": {**told.metrics, "confusion": position.confusion.tolist()},
-            "history": {name: _rounded(column) for name, column in position.history.items()},
-            "environment": {
-                **environment,
-                **place.facts(),
-                "compiled": compiled,
-                "seconds": round(time.monotonic() - started + before, 1),
-                "seconds_training": round(time.monotonic() - training + before, 1),
-                "finished": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-                **({"earlier_pieces": earlier} if earlier else {}),
-            },
-        }
+        where = {**environment, **place.facts(), "compiled": compiled, **_times(started, training, earlier)}
+        record = _record(identifier, config, facts, told.metrics, position, where)
         other = None if cfg.force or had_record else records.find(identifier, cfg.results)
         record = other or _write(cfg, record, method, dataset)
         checkpoint.unlink(missing_ok=True)
@@ -166,6 +151,35 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
             say(f"{_model_path(cfg, identifier)} written")
         say(f"{in_short(record['metrics'])}\n{path} written after {duration(time.monotonic() - started)}")
     return record
+
+
+def _record(
+    identifier: str,
+    config: dict[str, Any],
+    noise: dict[str, Any],
+    metrics: dict[str, Any],
+    position: "Position",
+    environment: dict[str, Any],
+) -> records.Record:
+    return {
+        "run_id": identifier,
+        "config": config,
+        "noise": noise,
+        "metrics": {**metrics, "confusion": position.confusion.tolist()},
+        "history": {name: _rounded(column) for name, column in position.history.items()},
+        "environment": environment,
+    }
+
+
+def _times(started: float, training: float, earlier: list[dict[str, Any]]) -> dict[str, Any]:
+    """Seconds since both, those of earlier processes on this run included; now; and those processes, if any."""
+    before, now = sum(piece["seconds"] for piece in earlier), time.monotonic()
+    return {
+        "seconds": round(now - started + before, 1),
+        "seconds_training": round(now - training + before, 1),
+        "finished": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        **({"earlier_pieces": earlier} if earlier else {}),
+    }
 
 
 def _resume(
