@@ -32,14 +32,8 @@ _LINE1, _LINE2, _LINE3, _LINE4, _LINE5 = (np.uint64(6 * k * _LANES) for k in ran
 _PLANE1, _PLANE2, _PLANE3, _PLANE4, _PLANE5 = (np.uint64(k * PLANE) for k in range(1, 6))
 _FAST = {"contract", "arcp", "nsz"}  # what keeps NaN and inf: a diverged run must be noticed
 _0, _A, _B = np.float32(0), np.float32(POINTS[0]), np.float32(POINTS[1])
-_A2, _B2, _A3, _B3, _SUM, _PRODUCT = (
-    _A**2,
-    _B**2,
-    _A**3,
-    _B**3,
-    _A**2 + _B**2,
-    _A**2 * _B**2,
-)  # float32 holds all of them
+_A2, _B2, _A3, _B3 = _A**2, _B**2, _A**3, _B**3  # float32 holds each of them, and
+_SUM, _PRODUCT = _A2 + _B2, _A2 * _B2
 
 
 @njit(cache=True, fastmath=_FAST)
