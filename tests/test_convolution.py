@@ -89,7 +89,7 @@ def test_transforms_do_not_depend_on_the_threads(shape: tuple[int, ...], parts: 
     def transformed(threads: int) -> list[Tensor]:
         torch.set_num_threads(threads)
         x, _, bias, grad = tensors(shape)
-        assert compiler.passes() is not None
+        assert compiler.usable()
         kernels, (N, _, K, H, W) = convolution._ready(), shape
         grad, count = grad.contiguous(memory_format=FORMAT), N * (H // 4) * (W // 4) // parts
         planes = torch.zeros(2, parts * 36 * kernels.PLANE)
@@ -168,7 +168,7 @@ def test_other_precisions_layouts_and_functions_are_torchs() -> None:
 
 
 def test_without_numba_it_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiler, "passes", lambda: None)
+    monkeypatch.setattr(compiler, "usable", lambda: False)
     x, weight, bias, _ = tensors(SHAPES[0])
     assert torch.equal(convolve3x3(x, weight, bias), plain(x, weight, bias))
 

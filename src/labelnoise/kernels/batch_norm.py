@@ -44,7 +44,7 @@ def batch_norm_relu(
     Source: Ioffe, Szegedy 2015, arXiv:1502.03167, algorithm 1; the gradient in this form by differentiating it.
     """
     form = Form(pool, eps)
-    if _fusible(x, weight, running_mean, residual, pool) and compiler.passes() is not None:
+    if _fusible(x, weight, running_mean, residual, pool) and compiler.usable():
         return _Fused.apply(x, weight, bias, residual, running_mean, running_var, momentum, form)
     return _plain(x, weight, bias, residual, form, running_mean, running_var, momentum)
 
@@ -113,8 +113,9 @@ def _fusible(x: Tensor, weight: Tensor, running_mean: Tensor, residual: Tensor |
 
 
 def _ready() -> ModuleType:
-    passes = compiler.passes()
-    assert passes is not None
+    """The kernels, which `compiler.usable` has imported, with as many threads as torch has."""
+    from labelnoise.kernels import passes
+
     compiler.use_torch_threads()
     return passes
 

@@ -1,7 +1,6 @@
 """Numba, loaded when a kernel is first needed: where its cache lies, how many threads it uses, what it says."""
 
 import functools
-import importlib
 import os
 import stat
 import sys
@@ -15,19 +14,20 @@ import torch
 
 
 @functools.cache
-def passes() -> ModuleType | None:
-    """The module `passes`, ready to run, or None (with one warning) where Numba is missing or does not work."""
+def usable() -> bool:
+    """Whether the compiled kernels work here, now ready to run; one warning where Numba is missing or does not work."""
     try:
-        return _load()
+        _load()
     except Exception as error:  # a missing package, a broken LLVM, no threading layer: the plain path computes the same
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         warnings.warn(f"fused CPU kernels are off, training is slower: {reason}", RuntimeWarning, stacklevel=2)
-        return None
+        return False
+    return True
 
 
 def in_use() -> bool:
     """Whether this process has run the fused kernels; they and plain torch differ by roundings."""
-    return passes.cache_info().currsize > 0 and passes() is not None
+    return usable.cache_info().currsize > 0 and usable()
 
 
 def use_torch_threads() -> None:
@@ -41,7 +41,7 @@ def use_torch_threads() -> None:
     numba.set_num_threads(min(threads, config.NUMBA_NUM_THREADS))
 
 
-def _load() -> ModuleType:
+def _load() -> None:
     import numba
     from numba.core import event
 
@@ -52,8 +52,7 @@ def _load() -> ModuleType:
     asked = config.CACHE_DIR
     config.CACHE_DIR = asked or str(_cache_folder())
     try:
-        module = importlib.import_module("labelnoise.kernels.passes")  # the folder is read while it is imported
-        importlib.import_module("labelnoise.kernels.winograd")
+        from labelnoise.kernels import passes, winograd  # noqa: F401 (the folder is read while they are imported)
     finally:
         config.CACHE_DIR = asked
     event.register("numba:compile", _announcement(event.Listener))
@@ -62,20 +61,19 @@ def _load() -> ModuleType:
         config.NUMBA_NUM_THREADS = threads  # by default as many as cores are started, a one-thread run's too
     numba.set_num_threads(min(threads, config.NUMBA_NUM_THREADS))  # starts them
     torch.set_num_threads(threads)  # and has told the OpenMP that both share its own number
-    _try_out(module)
+    _try_out(passes)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_forked)
-    return module
 
 
 def _forked() -> None:
     """Take the plain path in a forked child: Numba would end it, because OpenMP's threads do not survive a fork."""
     global _load
-    passes.cache_clear()
+    usable.cache_clear()
     _load = _refuse
 
 
-def _refuse() -> ModuleType:
+def _refuse() -> None:
     raise RuntimeError("this process was forked from one that used them; start it by spawn instead")
 
 

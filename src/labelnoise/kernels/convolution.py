@@ -30,7 +30,7 @@ def convolve3x3(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     Shapes: x (N, C, H, W), weight (K, C, 3, 3), bias (K,) or None -> (N, K, H, W).
     Source: Lavin, Gray 2016, arXiv:1509.09308; the weights' gradient is the adjoint of the forward pass.
     """
-    if _faster(x, weight) and compiler.passes() is not None:
+    if _faster(x, weight) and compiler.usable():
         return _Winograd.apply(x, weight, bias)
     return F.conv2d(x, weight, bias, padding=1)
 
@@ -154,7 +154,7 @@ def _ready() -> ModuleType:
 
 
 def _winograd() -> ModuleType:
-    """`winograd`, which `compiler.passes` has imported."""
+    """`winograd`, which `compiler.usable` has imported."""
     from labelnoise.kernels import winograd
 
     return winograd

@@ -1,6 +1,6 @@
 """The passes over memory of batch normalisation + ReLU (+ residual sum, or + 2x2 max-pooling), compiled by Numba.
 
-Imported by `compiler.passes` alone, because importing it imports Numba. Pixels are arrays (rows, C): a channels_last
+Imported by `compiler.usable` alone, because importing it imports Numba. Pixels are arrays (rows, C): a channels_last
 tensor read as N * H * W rows; bfloat16 travels as its bits (uint16) and is computed in float32. `table` (7, C),
 float32, holds what each channel needs, its rows named below. Every sum is taken in `PARTS` parts whatever the number of
 threads, in float32 over `BLOCK` rows and in float64 from there on, so that no result depends on the threads.

@@ -13,7 +13,7 @@ Source: Lavin, Gray 2016, arXiv:1509.09308, section 4, for method and names (A, 
 +-1, +-2 and infinity; 0, +-5/8, +-3/2 and infinity give less than half of their rounding errors (a search over
 multiples of 1/8; that the points matter: Barabasz et al. 2020, arXiv:1803.10986).
 
-Imported by `compiler.passes` alone, because importing it imports Numba. Pixels are float32 arrays (rows, C): a
+Imported by `compiler.usable` alone, because importing it imports Numba. Pixels are float32 arrays (rows, C): a
 channels_last tensor read as N * H * W rows. No result depends on the threads: every tile is computed alone. Indices
 into flat arrays are unsigned: signed ones may count from the end, and Numba's test for that prevents vectors.
 """
