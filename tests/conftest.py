@@ -1,6 +1,7 @@
 """What tests share: one thread, the command line in this process, real data where there is some."""
 
 import os
+import signal
 import sys
 import urllib.error
 import urllib.request
@@ -30,6 +31,10 @@ HERE = {
 }
 
 torch.set_num_threads(1)
+
+for number in (signal.SIGINT, signal.SIGHUP):  # ignored in a shell's background job and under nohup; tests send them
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL if number == signal.SIGHUP else signal.default_int_handler)
 
 
 def real(*names: str) -> pytest.MarkDecorator:
