@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import HERE, REPOSITORY, every
 from omegaconf import OmegaConf
+from published_values import CARDS
 
 from labelnoise import records
 from labelnoise.config import CONFIGS, check
@@ -95,38 +96,6 @@ def test_every_data_set_names_a_row() -> None:
     rows = {name: compose([f"dataset={name}"]).tuned_row for name in every("dataset")}
     assert rows.pop("digits") == rows.pop("fashion_mnist") == "default"
     assert rows == {name: name for name in ("mnist", "cifar10", "cifar100")}
-
-
-# Values of the released configuration of zhou2021, and wang2024's where the cards say so: loss -> M, C10, C100.
-CARDS = {
-    "focal": [{"gamma": 0.5}] * 3,
-    "nfl": [{"gamma": 0.5}] * 3,
-    "gce": [{"q": 0.7}] * 3,
-    "ngce": [{"q": 0.7}] * 3,
-    "agce": [{"a": 4, "q": 0.2}, {"a": 0.6, "q": 0.6}, {"a": 0.6, "q": 0.6}],
-    "aul": [{"a": 3, "q": 0.1}, {"a": 5.5, "q": 3}, {"a": 5.5, "q": 3}],
-    "ael": [{"a": 3.5}, {"a": 2.5}, {"a": 2.5}],
-    "sce": [{"alpha": 0.01, "beta": 1}, {"alpha": 0.1, "beta": 1}, {"alpha": 6, "beta": 0.1}],
-    "nce_mae": [{"alpha": 1, "beta": 100}, {"alpha": 1, "beta": 1}, {"alpha": 10, "beta": 0.1}],
-    "nce_rce": [{"alpha": 1, "beta": 100}, {"alpha": 1, "beta": 1}, {"alpha": 10, "beta": 0.1}],
-    "nfl_rce": [{"alpha": 1, "beta": 100}, {"alpha": 1, "beta": 1}, {"alpha": 10, "beta": 0.1}],
-    "nfl_mae": [{"alpha": 1, "beta": 10}, {"alpha": 1, "beta": 1}, {"alpha": 10, "beta": 1}],
-    "nce_agce": [
-        {"alpha": 0, "beta": 1, "a": 4, "q": 0.2},
-        {"alpha": 1, "beta": 4, "a": 6, "q": 1.5},
-        {"alpha": 10, "beta": 0.1, "a": 1.8, "q": 3},
-    ],
-    "nce_aul": [
-        {"alpha": 0, "beta": 1, "a": 3, "q": 0.1},
-        {"alpha": 1, "beta": 4, "a": 6.3, "q": 1.5},
-        {"alpha": 10, "beta": 0.015, "a": 6, "q": 3},
-    ],
-    "nce_ael": [
-        {"alpha": 0, "beta": 1, "a": 3.5},
-        {"alpha": 1, "beta": 4, "a": 5},
-        {"alpha": 10, "beta": 0.1, "a": 1.5},
-    ],
-}
 
 
 @pytest.mark.parametrize("loss", CARDS)

@@ -19,6 +19,7 @@ import pytest
 from conftest import REPOSITORY, Ended, every
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from published_values import RELEASED
 
 from labelnoise import claims, comparison, identities, records, rendering, tables
 from labelnoise.comparison import Published, Result
@@ -185,36 +186,6 @@ def test_the_papers_grid(name: str) -> None:
         assert str(cfg.noise.get("rate", "")) == rate
         assert cfg.seed_noise == (123 if own else 3)
         assert (cfg.seed_init, cfg.seed_data) == (3, 3)
-
-
-# zhou2021's released config.py: loss -> MNIST, CIFAR-10, CIFAR-100.
-RELEASED = {
-    "focal": [{"gamma": 0.5}] * 3,
-    "gce": [{"q": 0.7}] * 3,
-    "sce": [{"alpha": 1, "beta": 1}] * 3,
-    "agce": [{"a": 4, "q": 0.2}, {"a": 0.6, "q": 0.6}, {"a": 0.6, "q": 0.6}],
-    "aul": [{"a": 3, "q": 0.1}, {"a": 5.5, "q": 3}, {"a": 5.5, "q": 3}],
-    "ael": [{"a": 3.5}, {"a": 2.5}, {"a": 2.5}],
-    **{
-        name: [{"alpha": 1, "beta": 100}, {"alpha": 1, "beta": 1}, {"alpha": 10, "beta": 1}]
-        for name in ("nce_mae", "nce_rce", "nfl_rce")
-    },
-    "nce_agce": [
-        {"alpha": 0, "beta": 1, "a": 4, "q": 0.2},
-        {"alpha": 1, "beta": 4, "a": 6, "q": 1.5},
-        {"alpha": 10, "beta": 0.1, "a": 1.8, "q": 3},
-    ],
-    "nce_aul": [
-        {"alpha": 0, "beta": 1, "a": 3, "q": 0.1},
-        {"alpha": 1, "beta": 4, "a": 6.3, "q": 1.5},
-        {"alpha": 10, "beta": 0.015, "a": 6, "q": 3},
-    ],
-    "nce_ael": [
-        {"alpha": 0, "beta": 1, "a": 3.5},
-        {"alpha": 1, "beta": 4, "a": 5},
-        {"alpha": 10, "beta": 0.1, "a": 1.5},
-    ],
-}
 
 
 @pytest.mark.parametrize("loss", RELEASED)
