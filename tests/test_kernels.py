@@ -59,11 +59,12 @@ def close(got: Tensor, wanted: Tensor, tolerance: float) -> bool:
 SHAPES = [(4, 3, 8, 8), (4, 16, 7, 8), (3, 20, 8, 5), (2, 196, 4, 4), (1, 16, 9, 9), (5, 33, 2, 2), (70, 16, 6, 6)]
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("shape", [*SHAPES, (8, 20, 1, 1), (3, 16, 1, 5)], ids=str)
+CASES = [(shape, form) for shape in SHAPES for form in FORMS]
+CASES += [(shape, form) for shape in ((8, 20, 1, 1), (3, 16, 1, 5)) for form in FORMS if form != "pool"]
+
+
+@pytest.mark.parametrize(("shape", "form"), CASES, ids=str)
 def test_float32_equals_plain(shape: tuple[int, ...], form: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if form == "pool" and min(shape[2:]) < 2:
-        pytest.skip("nothing to pool")
     x = images(*shape) * 3 + 5
     residual = images(*shape, seed=3) if form == "residual" else None
     made = module(shape[1], form)

@@ -96,3 +96,10 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     process.stdout.close()
     assert process.stderr.read() == b""
     assert process.wait(60) == 1
+
+
+@pytest.mark.parametrize("argument", ["threads=x", "threads=0", "thread=2"])
+def test_bench_convolution_says_what_it_takes(argument: str) -> None:
+    bench = runpy.run_path(str(REPOSITORY / "scripts" / "bench_convolution.py"))["bench"]
+    with pytest.raises(ValueError, match=f"^{argument}: the only option is threads=N, a whole number, at least 1$"):
+        bench([argument])

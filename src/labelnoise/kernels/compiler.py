@@ -26,7 +26,7 @@ def usable() -> bool:
 
 
 def in_use() -> bool:
-    """Whether this process has run the fused kernels; they and plain torch differ by roundings."""
+    """Whether this process has loaded the compiled kernels; they and plain torch differ by roundings."""
     return usable.cache_info().currsize > 0 and usable()
 
 
