@@ -1,6 +1,7 @@
 """What losses share: log-probabilities that stay finite, the check of a hyper-parameter's range, the module form."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -90,3 +91,11 @@ class Loss(nn.Module):
     def extra_repr(self) -> str:
         parameters = "".join(f", {name}={value}" for name, value in self.parameters_of_loss.items())
         return f"{getattr(self.function, '__name__', self.function)}, reduction={self.reduction}{parameters}"
+
+
+def needs_of(loss: Callable[..., Any]) -> frozenset[str]:
+    """What a loss needs beyond logits and labels: its own declaration, and those of the parts bound to a sum."""
+    if isinstance(loss, partial):
+        bound = [value for value in (*loss.args, *loss.keywords.values()) if callable(value)]
+        return frozenset().union(needs_of(loss.func), *map(needs_of, bound))
+    return getattr(loss, "needs", frozenset())
