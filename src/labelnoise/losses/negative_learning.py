@@ -5,6 +5,8 @@ from torch import Tensor
 
 from labelnoise.losses.base import log_complement_of_label
 
+__all__ = ["nlnl"]
+
 
 def nlnl(logits: Tensor, labels: Tensor) -> Tensor:
     """Negative learning, -log(1 - p_k) with k drawn uniformly from the classes other than y.
