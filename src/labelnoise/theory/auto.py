@@ -1,15 +1,16 @@
 """The smallest a at which AGCE, AUL or AEL is tolerant of a noise: what `loss.a=auto` stands for.
 
-Source: the closed forms of the asymmetry ratio (Zhou et al. 2021, arXiv:2106.03110, section 3.3), solved for a. Taking the
-smallest is ours: a smaller a is nearer to cross-entropy and learns faster, and the theory asks for no more.
+Source: the closed forms of the asymmetry ratio (Zhou et al. 2021, arXiv:2106.03110, section 3.3), solved for a. Taking
+the smallest is ours: a smaller a is nearer to cross-entropy and learns faster, and the theory asks for no more.
 """
 
-from math import ceil, exp, expm1, isfinite, log, log10
+from math import ceil, expm1, floor, inf, isfinite, log, log10
 
 from labelnoise.theory import closed_forms
 from labelnoise.theory.noise_ratios import kind_of, noise_ratio
 
 DIGITS = 4  # significant ones of the a that is returned, rounded up so that it is still tolerant
+TINY = 1e-300  # the a of AGCE where the exact one is below what a float holds
 
 
 def smallest_a(loss: str, q: float | None, ratio: float) -> float:
@@ -42,18 +43,17 @@ def _exact(loss: str, q: float | None, log_ratio: float) -> float:
     if loss == "ael" or q is None:
         return 1 / log_ratio
     if loss == "agce":
-        power = log_ratio / (1 - q) if q < 1 else 0.0
-        return 0.0 if q >= 1 else exp(-power) if power > 700 else 1 / expm1(power)
+        return 0.0 if q >= 1 else TINY if log_ratio / (1 - q) > 690 else 1 / expm1(log_ratio / (1 - q))
     return 1.0 if q <= 1 else 1 / -expm1(-log_ratio / (q - 1))
 
 
 def _rounded_up(loss: str, q: float | None, ratio: float, exact: float) -> float:
-    lowest = 0.0 if loss == "agce" else 1.0 if loss == "aul" else None
-    if exact == lowest and (q is None or (q >= 1 if loss == "agce" else q <= 1)):
+    if loss != "ael" and critical_ratio(loss, exact, q) == 1:
         return exact
-    step = 10.0 ** (DIGITS - 1 - ceil(log10(exact))) if exact > 0 else 0.0
-    a = ceil(exact * step) / step if step and isfinite(step) else exact
-    if not isfinite(a) or a <= 0 or critical_ratio(loss, a, q) > ratio:
+    unit = 10.0 ** (floor(log10(exact)) + 1 - DIGITS)
+    a = ceil(exact / unit) * unit
+    a = float(f"{a if critical_ratio(loss, a, q) <= ratio else a + unit:.{DIGITS}g}")
+    if not critical_ratio(loss, a, q) <= ratio:
         raise ValueError(f"loss.a=auto: no a can be computed for {loss} with q={q} at w_m / w_n = {ratio:.6g}")
     return a
 
@@ -62,7 +62,8 @@ def critical_ratio(loss: str, a: float, q: float | None) -> float:
     """1 / r of agce, aul or ael in closed form."""
     if loss == "ael" or q is None:
         return 1 / closed_forms.ael(a)
-    return 1 / (closed_forms.agce if loss == "agce" else closed_forms.aul)(a, q)
+    r = (closed_forms.agce if loss == "agce" else closed_forms.aul)(a, q)
+    return 1 / r if r else inf
 
 
 def resolve(loss: str, q: float | None, noise: str, rate: float, num_classes: int) -> tuple[float, str]:
@@ -76,9 +77,7 @@ def resolve(loss: str, q: float | None, noise: str, rate: float, num_classes: in
     """
     if kind_of(noise) is None:
         name = noise.rsplit(".", 1)[-1]
-        raise ValueError(
-            f"loss.a=auto: needs noise=sym, asym or pairflip, whose transition matrix is known; not {name}"
-        )
+        raise ValueError(f"loss.a=auto: needs noise=sym, asym or pairflip, whose matrix is known; not {name}")
     ratio = noise_ratio(noise, rate, num_classes)
     a = smallest_a(loss, q, ratio)
     critical = critical_ratio(loss, a, q)

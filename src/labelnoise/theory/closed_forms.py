@@ -4,8 +4,10 @@ Source: Zhou, Liu, Jiang, Gao, Ji 2021, arXiv:2106.03110, section 3.3, for AGCE,
 r = l'(1) / l'(0) for convex and r = 1 for concave or linear l (docs/theory.md). The tests compare all with the search.
 """
 
+from collections.abc import Callable
 from functools import partial
 from math import exp
+from typing import Any
 
 from labelnoise.losses import absolute, asymmetric, cross_entropy, focal_loss, generalized, reverse
 from labelnoise.theory.evaluation import LossFunction
@@ -34,7 +36,7 @@ def _sce(alpha: float, beta: float, **_: float) -> float:
     return 0.0 if alpha else 1.0
 
 
-FORMS = {
+FORMS: dict[Any, tuple[Callable[..., float], str]] = {
     asymmetric.agce: (agce, "(a / (a + 1))^(1 - q), 1 if q >= 1"),
     asymmetric.aul: (aul, "((a - 1) / a)^(q - 1), 1 if q <= 1"),
     asymmetric.ael: (ael, "exp(-1 / a)"),
@@ -49,7 +51,8 @@ FORMS = {
 
 def asymmetry_ratio(loss: LossFunction) -> tuple[float, str] | None:
     """r and its formula where the loss is one of these functions with its parameters bound by name; otherwise None."""
-    function, parameters = loss, {}
+    function: Any = loss
+    parameters: dict[str, Any] = {}
     if isinstance(loss, partial) and not loss.args:
         function, parameters = loss.func, loss.keywords
     if function not in FORMS:

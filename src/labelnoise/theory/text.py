@@ -11,10 +11,7 @@ def lines(report: Report) -> list[str]:
     """The report, at most 120 characters a line."""
     said = [
         f"{report.loss}, {report.num_classes} classes",
-        _row(
-            "symmetric",
-            f"{'yes' if report.symmetric else 'no'} (sum over labels varies by {report.spread:.1e} of its range)",
-        ),
+        _row("symmetric", _symmetric(report)),
         _row("additive in p_y", f"{report.shape}, L(p, y) = l(p_y)" if report.additive else "no"),
         *([_row("asymmetry ratio", _ratios(report))] if report.asymmetry_ratio is not None else []),
         _row("critical w_m/w_n", _critical(report)),
@@ -33,6 +30,11 @@ def lines(report: Report) -> list[str]:
 
 def _row(name: str, text: str) -> str:
     return f"  {name:<18}{text}"
+
+
+def _symmetric(report: Report) -> str:
+    found = "yes" if report.symmetric else "no"
+    return f"{found} (the sum over labels varies by {report.spread:.1e} of the loss's range)"
 
 
 def _number(value: float) -> str:
@@ -98,8 +100,12 @@ def _grid(verdicts: tuple[Verdict, ...]) -> list[str]:
 def _verdict(v: Verdict) -> str:
     word = "tolerant" if v.tolerant else "not"
     margin = "" if v.margin is None else f", {v.margin:.3g}x the boundary"
-    inside = "" if v.tolerant or v.true_class is None else f", p(true) {v.true_class:.4g}"
+    inside = "" if v.tolerant or v.true_class is None else f", p(true) {_near_one(v.true_class)}"
     return word + margin + inside
+
+
+def _near_one(p: float) -> str:
+    return f"{p:.3f}" if p < 0.9995 else f"1 - {1 - p:.0e}"
 
 
 def _curve(weights: tuple[tuple[float, float], ...]) -> list[str]:

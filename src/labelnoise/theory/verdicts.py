@@ -74,7 +74,7 @@ class Evidence:
 
 
 def gather(loss: LossFunction, num_classes: int) -> Evidence:
-    """The evidence on a loss at this number of classes: its slopes if it is additive, a search if they leave it open."""
+    """The evidence on a loss for so many classes: its slopes if it is additive, a search if they leave it open."""
     spread = symmetry.spread_over_labels(loss, num_classes)
     if not additive.is_additive(loss, num_classes):
         return Evidence(num_classes, spread, None, None, None, search(loss, num_classes))
