@@ -1,7 +1,8 @@
 """The smallest a at which AGCE, AUL or AEL is tolerant of a noise: what `loss.a=auto` stands for.
 
 Source: the closed forms of the asymmetry ratio (Zhou et al. 2021, arXiv:2106.03110, section 3.3), solved for a. Taking
-the smallest is ours: a smaller a is nearer to cross-entropy and learns faster, and the theory asks for no more.
+the smallest is ours: as a grows all three become linear in p_y like MAE, which learns slowly, and the theory asks
+for no more.
 """
 
 from math import ceil, expm1, floor, inf, isfinite, log, log10

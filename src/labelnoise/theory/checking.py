@@ -34,8 +34,6 @@ def check(loss: LossFunction, num_classes: int, transition: Tensor | None = None
         if K not in by_classes and _takes(loss, K):
             by_classes[K] = gather(loss, K)
     usable = [K for K in GRID_CLASSES if K in by_classes]
-    has_ratio = found.minimum == "vertex" and found.difference is None and not isinf(found.critical)
-    complete = has_ratio and found.critical == 1
     ratios, profile = found.ratios, found.profile
     p = torch.tensor(gradients.PROBABILITIES)
     return Report(
@@ -48,20 +46,27 @@ def check(loss: LossFunction, num_classes: int, transition: Tensor | None = None
         asymmetry_ratio=ratios.asymmetry if ratios else None,
         upper_ratio=ratios.upper if ratios else None,
         formula=found.formula,
-        critical_ratio=found.critical if has_ratio else None,
+        critical_ratio=found.ratio,
         critical_difference=found.difference,
-        completely_asymmetric=complete,
+        completely_asymmetric=found.completely_asymmetric,
         minimum=found.minimum,
         tolerant=tuple(
             judge(loss, by_classes[K], nominal_row(noise, rate, K), noise, rate) for K in usable for noise, rate in GRID
         ),
         transition=None if T is None else _worst(loss, found, T),
         calibration=_calibration(loss, found),
-        excess_risk_factor=num_classes / profile.drop if complete and profile and not isinf(profile.drop) else None,
+        excess_risk_factor=_excess_risk_factor(found),
         gradient_at_initialisation={K: gradients.at_initialisation(loss, K) for K in sorted({num_classes, *usable})},
         sample_weights=tuple(zip(p.tolist(), gradients.sample_weights(loss, num_classes, p).tolist(), strict=True)),
         notes=notes(loss, found, [K for K in GRID_CLASSES if K not in usable]),
     )
+
+
+def _excess_risk_factor(found: Evidence) -> float | None:
+    """K / (l(0) - l(1)), derived in docs/theory.md for completely asymmetric additive losses."""
+    if not found.completely_asymmetric or not found.profile or isinf(found.profile.drop):
+        return None
+    return found.num_classes / found.profile.drop
 
 
 def _takes(loss: LossFunction, num_classes: int) -> bool:

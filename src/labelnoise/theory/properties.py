@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from labelnoise.theory.checking import check
-from labelnoise.theory.evaluation import LossFunction
-from labelnoise.theory.report import Report
+from labelnoise.theory.evaluation import LossFunction, refuse
+from labelnoise.theory.verdicts import Evidence, gather
 
 HEAD = ("loss", "symmetric", "asymmetric", "critical ratio")
 
@@ -25,26 +24,27 @@ def rows(losses: Mapping[str, LossFunction], num_classes: int = 10) -> list[Row]
     found = []
     for name, loss in losses.items():
         try:
-            found.append(row(name, check(loss, num_classes)))
+            refuse(loss, num_classes)
+            found.append(row(name, gather(loss, num_classes)))
         except ValueError as error:
             found.append(Row(name, "-", "-", _reason(str(error))))
     return found
 
 
-def row(name: str, report: Report) -> Row:
-    """The row of one report.
+def row(name: str, found: Evidence) -> Row:
+    """The row of one loss.
 
     asymmetric: completely, from some ratio or difference of label probabilities on, or never.
     """
-    if report.completely_asymmetric:
+    if found.completely_asymmetric:
         asymmetric, ratio = "completely", "1"
-    elif report.critical_ratio is not None:
-        asymmetric, ratio = "from a ratio on", f"{report.critical_ratio:.3f}"
-    elif report.critical_difference is not None:
-        asymmetric, ratio = "from a difference on", f"w_m - w_n >= {report.critical_difference:.3f}"
+    elif found.ratio is not None:
+        asymmetric, ratio = "from a ratio on", f"{found.ratio:.3f}"
+    elif found.difference is not None:
+        asymmetric, ratio = "from a difference on", f"w_m - w_n >= {found.difference:.3f}"
     else:
-        asymmetric, ratio = "no", "never" if report.minimum == "vertex" else f"minimum {report.minimum}"
-    return Row(name, "yes" if report.symmetric else "no", asymmetric, ratio)
+        asymmetric, ratio = "no", "never" if found.minimum == "vertex" else f"minimum {found.minimum}"
+    return Row(name, "yes" if found.symmetric else "no", asymmetric, ratio)
 
 
 def markdown(found: list[Row]) -> str:

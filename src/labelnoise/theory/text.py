@@ -53,7 +53,7 @@ def _critical(report: Report) -> str:
     if report.completely_asymmetric:
         return "1: completely asymmetric, tolerant whenever the true label is the most likely one"
     if report.critical_ratio is not None:
-        return f"{report.critical_ratio:.4g}: tolerant where the true label is that many times likelier than any other"
+        return f"{report.critical_ratio:.3f}: tolerant where the true label is that many times likelier than any other"
     if report.critical_difference is not None:
         return f"no ratio but a difference, w_m - w_n >= {report.critical_difference:.4g}"
     if report.symmetric:
@@ -99,7 +99,7 @@ def _grid(verdicts: tuple[Verdict, ...]) -> list[str]:
 
 def _verdict(v: Verdict) -> str:
     word = "tolerant" if v.tolerant else "not"
-    margin = "" if v.margin is None else f", {v.margin:.3g}x the boundary"
+    margin = "" if v.margin is None else f", {v.margin:.4g}x the boundary"
     inside = "" if v.tolerant or v.true_class is None else f", p(true) {_near_one(v.true_class)}"
     return word + margin + inside
 

@@ -65,6 +65,17 @@ class Evidence:
         """The critical w_m / w_n whatever weight the other classes have; inf: never."""
         return max(self.paired, self.even)
 
+    @property
+    def ratio(self) -> float | None:
+        """The critical ratio where one decides and there is a single minimiser; None also for never."""
+        single = self.minimum == "vertex" and self.difference is None
+        return self.critical if single and not isinf(self.critical) else None
+
+    @property
+    def completely_asymmetric(self) -> bool:
+        """Tolerant under all clean-label-dominant noise."""
+        return self.ratio == 1
+
     def _by_ratios(self) -> float:
         assert self.ratios
         return 1 / self.ratios.asymmetry if self.ratios.asymmetry else inf
