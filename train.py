@@ -5,7 +5,7 @@ python train.py -m loss=ce,gce,agce noise=sym rate=0.4 seed=1,2,3 dataset=digits
 python train.py --help
 """
 
-from labelnoise.cli import main
+from labelnoise.cli.train import main
 
 if __name__ == "__main__":
     main()

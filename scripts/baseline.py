@@ -3,8 +3,8 @@
 python scripts/baseline.py dataset=digits noise=sym rate=0.4
 """
 
-from labelnoise.cli import script
-from labelnoise.run import compose, run
+from labelnoise.cli.errors import script
+from labelnoise.experiment.run import compose, run
 
 
 def baseline(overrides: list[str]) -> None:

@@ -21,9 +21,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from labelnoise.cli import one_line, script
-from labelnoise.config import check
-from labelnoise.run import compose
+from labelnoise.cli.errors import one_line, script
+from labelnoise.experiment.config import check
+from labelnoise.experiment.run import compose
 
 ROUNDS, SECONDS = 5, 4.0  # rounds, and about how long each side works in one
 EVALUATED = 2000  # images in one timing of the evaluation
@@ -33,10 +33,10 @@ def ours(cfg: Any) -> dict[str, Any]:
     """This project's step as the trainer takes it: `train(steps)` and `evaluate()`, and what they compute on."""
     import hydra
 
-    from labelnoise.device import prepare
-    from labelnoise.progress import Quiet
-    from labelnoise.run import assemble
-    from labelnoise.trainer import Position, confusion_matrix, train_epoch
+    from labelnoise.experiment.progress import Quiet
+    from labelnoise.experiment.run import assemble
+    from labelnoise.training.device import prepare
+    from labelnoise.training.loop import Position, confusion_matrix, train_epoch
 
     place = prepare(cfg.device, cfg.precision, cfg.threads, cfg.deterministic)
     dataset, labels = data(cfg)
@@ -129,8 +129,8 @@ def data(cfg: Any) -> Any:
     """The data set and its labels; random images of the same shape where the real ones are not there."""
     import torch
 
-    from labelnoise.datasets.base import Dataset
-    from labelnoise.run import inject
+    from labelnoise.data.dataset import Dataset
+    from labelnoise.experiment.run import inject
 
     try:
         return inject(cfg)

@@ -8,7 +8,7 @@ Forward pass and both gradients of 128 images, taking turns, medians in millisec
 import statistics
 import time
 
-from labelnoise.cli import script
+from labelnoise.cli.errors import script
 
 LAYERS = ((64, 64, 32), (128, 128, 16), (196, 196, 8), (256, 256, 8), (512, 512, 8), (32, 64, 16), (32, 32, 32))
 ROUNDS, IMAGES = 11, 128
@@ -24,8 +24,8 @@ def bench(arguments: list[str]) -> None:
     import torch
     from torch.nn.functional import conv2d
 
-    from labelnoise.device import prepare
-    from labelnoise.kernels import convolve3x3
+    from labelnoise.cpu import convolve3x3
+    from labelnoise.training.device import prepare
 
     prepare("cpu", "float32", int(threads))
     ways = (lambda x, w: conv2d(x, w, padding=1)), (lambda x, w: convolve3x3(x, w, None))

@@ -14,11 +14,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from labelnoise.cli import script
-from labelnoise.config import check
-from labelnoise.metrics import noise_facts
-from labelnoise.records import write_whole
-from labelnoise.run import compose, inject
+from labelnoise.cli.errors import script
+from labelnoise.experiment.config import check
+from labelnoise.experiment.metrics import noise_facts
+from labelnoise.experiment.run import compose, inject
+from labelnoise.files.atomic import write_whole
 
 WHOLE = 12  # classes up to which the matrix fits on a screen
 SHOWN = 6  # otherwise: the classes that a class becomes most often

@@ -5,7 +5,7 @@ python scripts/merge.py runs from-the-cluster.tar.gz results=results/runs
 
 A PATH is a record, a folder with records in it, or a tar archive of them. A record's id must be that of its
 configuration. Where the same run is there already with other metrics, or comes twice with different ones, it is
-reported and left as it is. Exit code 0 if all went in or was there already.
+reported and left as it is. A record of an earlier version gets the id that it has now. Exit code 0 if all went in or was there already.
 """
 
 import lzma
@@ -15,8 +15,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from labelnoise import records
-from labelnoise.cli import check_flags, script
+from labelnoise.cli.errors import check_flags, script
+from labelnoise.experiment import identity, records
 
 LARGEST = 2**24  # bytes of a record; one of CIFAR-100 has some 60,000
 
@@ -95,9 +95,10 @@ def whole(content: bytes, identifier: str) -> records.Record:
     if len(content) > LARGEST:
         raise ValueError("is too large for a record")
     record = records.parse(content, identifier)
-    if records.run_id(record["config"]) != identifier:
-        raise ValueError(f"holds the configuration of run {records.run_id(record['config'])}")
-    return record
+    if identity.run_id(record["config"]) != identifier:
+        raise ValueError(f"holds the configuration of run {identity.run_id(record['config'])}")
+    config = identity.upgraded(record["config"])  # a record of an earlier version gets the id that it has now
+    return {**record, "run_id": identity.run_id(config), "config": config}
 
 
 def standing(path: Path) -> records.Record | None:

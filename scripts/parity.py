@@ -11,8 +11,8 @@ import statistics
 
 from scipy.stats import t
 
-from labelnoise.cli import script
-from labelnoise.run import compose, run
+from labelnoise.cli.errors import script
+from labelnoise.experiment.run import compose, run
 
 
 def interval(differences: list[float]) -> tuple[float, float]:

@@ -14,12 +14,12 @@ import hydra
 import torch
 from safetensors import SafetensorError, safe_open
 
-from labelnoise.cli import script
-from labelnoise.config import check
-from labelnoise.data import normalise
-from labelnoise.device import prepare
-from labelnoise.records import write_whole
-from labelnoise.run import compose
+from labelnoise.cli.errors import script
+from labelnoise.data.train_set import normalise
+from labelnoise.experiment.config import check
+from labelnoise.experiment.run import compose
+from labelnoise.files.atomic import write_whole
+from labelnoise.training.device import prepare
 
 BATCH = 1000
 

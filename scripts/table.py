@@ -10,10 +10,13 @@ looked for in results= (runs) and among the committed ones. What is missing is s
 import sys
 from pathlib import Path
 
-from labelnoise import claims, comparison, records, rendering, tables
-from labelnoise.cli import check_flags, script
-from labelnoise.config import compose
-from labelnoise.tables import Cell, Table
+from labelnoise.cli.errors import check_flags, script
+from labelnoise.experiment import records
+from labelnoise.experiment.config import compose
+from labelnoise.files import claims
+from labelnoise.tables import comparison, rendering
+from labelnoise.tables import table as tables
+from labelnoise.tables.table import Cell, Table
 
 
 def table(arguments: list[str]) -> None:

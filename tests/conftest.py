@@ -15,9 +15,9 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from labelnoise import cli
-from labelnoise.config import options
-from labelnoise.run import compose, inject
+from labelnoise.cli import train as cli
+from labelnoise.experiment.config import options
+from labelnoise.experiment.run import compose, inject
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("LABELNOISE_DATA", REPOSITORY / "data"))

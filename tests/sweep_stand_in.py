@@ -8,9 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-from labelnoise import trackers
-from labelnoise.claims import Claimed
-from labelnoise.sweep import worker
+from labelnoise.experiment import trackers
+from labelnoise.files.claims import Claimed
+from labelnoise.launch import worker
 
 
 def do(cfg, quiet: bool) -> dict:
@@ -55,8 +55,8 @@ def counting(run_id: str, config: dict, results: str) -> trackers.Tracker:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:  # a driver: its jobs as JSON
-        from labelnoise.sweep import driver, pool
-        from labelnoise.sweep.jobs import make_jobs
+        from labelnoise.launch import driver, pool
+        from labelnoise.launch.jobs import make_jobs
 
         pool.COMMAND = [sys.executable, "-m", "sweep_stand_in"]
         texts = json.loads(sys.argv[1])

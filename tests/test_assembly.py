@@ -9,8 +9,8 @@ import torch
 from conftest import every
 from omegaconf import OmegaConf
 
-from labelnoise.assembly import _direct
-from labelnoise.run import compose
+from labelnoise.experiment.assemble import _direct
+from labelnoise.experiment.run import compose
 
 
 @pytest.mark.parametrize("name", every("loss"))

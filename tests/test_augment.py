@@ -7,7 +7,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as pil
 
-from labelnoise.augment import crop_flip_rotate, transform
+from labelnoise.data.augment import crop_flip_rotate, transform
 
 COUNT = 200
 

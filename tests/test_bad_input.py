@@ -152,11 +152,11 @@ def test_disk_that_fills_while_training(train, tmp_path: Path, monkeypatch) -> N
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("labelnoise.records.write", full)
+    monkeypatch.setattr("labelnoise.experiment.records.write", full)
     said_once(train(*DIGITS, f"results={tmp_path}"), "No space left on device")
     assert [path.suffix for path in tmp_path.iterdir()] == [".checkpoint"]
     monkeypatch.undo()
-    monkeypatch.setattr("labelnoise.trainer.train_epoch", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("labelnoise.training.loop.train_epoch", lambda *_: pytest.fail("trained again"))
     assert train(*DIGITS, f"results={tmp_path}").code == 0, "with space again only the record is left to write"
     assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
 

@@ -13,12 +13,13 @@ import pytest
 import torch
 from conftest import REPOSITORY
 
-from labelnoise import checkpoints, records
-from labelnoise.progress import Quiet
-from labelnoise.run import compose, run
+from labelnoise.experiment import identity, records
+from labelnoise.experiment.progress import Quiet
+from labelnoise.experiment.run import compose, run
+from labelnoise.training import checkpoints, signals
 
 # Everything that has a state: a loss that draws, augmentation, Adam's moments, a held-out part.
-TURN = "{_target_: labelnoise.augment.crop_flip_rotate, _partial_: true, padding: 1, flip: true, degrees: 9.0}"
+TURN = "{_target_: labelnoise.data.augment.crop_flip_rotate, _partial_: true, padding: 1, flip: true, degrees: 9.0}"
 JOB = ["dataset=digits", "noise=sym", "rate=0.4", "loss=nlnl", "optimizer=adam", "num_val=900", "threads=1"]
 JOB += [f"dataset.augment={TURN}"]
 STEPS = 17  # of an epoch: 537 images, 32 a batch
@@ -44,7 +45,7 @@ def stop_at(step: int, monkeypatch: pytest.MonkeyPatch, number: int = signal.SIG
             if taken == step:
                 os.kill(os.getpid(), number)
 
-    monkeypatch.setattr("labelnoise.run.show", lambda *_: Interrupted())
+    monkeypatch.setattr("labelnoise.experiment.run.show", lambda *_: Interrupted())
 
 
 def same(a: records.Record, b: records.Record) -> bool:
@@ -54,7 +55,7 @@ def same(a: records.Record, b: records.Record) -> bool:
 @pytest.mark.parametrize("step", sorted(random.Random(3).sample(range(1, 3 * STEPS), 5)))
 def test_going_on_gives_the_uninterrupted_record(whole, step: int, tmp_path: Path, monkeypatch, capsys) -> None:
     stop_at(step, monkeypatch)
-    with pytest.raises(checkpoints.Stopped) as ended:
+    with pytest.raises(signals.Stopped) as ended:
         run(compose(job(tmp_path)), quiet=True)
     assert ended.value.code == 75
     assert f"step {(step - 1) % STEPS + 1} of {STEPS}" in capsys.readouterr().err
@@ -74,7 +75,7 @@ def test_going_on_gives_the_uninterrupted_record(whole, step: int, tmp_path: Pat
 
 def test_stopped_twice_and_in_the_evaluation(whole, tmp_path: Path, monkeypatch) -> None:
     stop_at(STEPS, monkeypatch)
-    monkeypatch.setattr("labelnoise.trainer.EVAL_BATCH", 100)
+    monkeypatch.setattr("labelnoise.training.loop.EVAL_BATCH", 100)
     evaluated = checkpoints.Keeper.__call__
 
     def late(self, position) -> None:  # the signal comes with the last step; act on it in the evaluation
@@ -85,7 +86,7 @@ def test_stopped_twice_and_in_the_evaluation(whole, tmp_path: Path, monkeypatch)
 
     monkeypatch.setattr(checkpoints.Keeper, "__call__", late)
     for step in (STEPS, 5):
-        with pytest.raises(checkpoints.Stopped):
+        with pytest.raises(signals.Stopped):
             run(compose(job(tmp_path)), quiet=True)
         monkeypatch.setattr(checkpoints.Keeper, "__call__", evaluated)
         stop_at(step, monkeypatch)
@@ -118,13 +119,13 @@ def test_another_programs_handler_runs_after_the_checkpoint(whole, tmp_path: Pat
 
 def test_a_signal_after_the_last_step_is_not_lost(whole, tmp_path: Path, monkeypatch) -> None:
     """Whoever runs one job after another must not go on to the next."""
-    from labelnoise import metrics
+    from labelnoise.experiment import metrics
 
     summarise = metrics.summarise
     monkeypatch.setattr(
         metrics, "summarise", lambda history: (os.kill(os.getpid(), signal.SIGTERM), summarise(history))[1]
     )
-    with pytest.raises(checkpoints.Stopped):
+    with pytest.raises(signals.Stopped):
         run(compose(job(tmp_path)), quiet=True)
     (path,) = tmp_path.iterdir()
     assert same(json.loads(path.read_text()), whole), "the record is written all the same"
@@ -134,7 +135,7 @@ def test_force_starts_again_where_the_code_has_changed(tmp_path: Path, monkeypat
     for commit, more in (("a" * 40, []), ("a" * 40, ["force=true"]), ("b" * 40, ["force=true"])):
         monkeypatch.setattr(records, "_commit", lambda commit=commit: {"commit": commit, "dirty": False})
         stop_at(3, monkeypatch)
-        with pytest.raises(checkpoints.Stopped):
+        with pytest.raises(signals.Stopped):
             run(compose(job(tmp_path, *more)), quiet=True)
     said = capsys.readouterr().err
     assert [f"step {n} of" in said for n in (3, 6)] == [True, True]
@@ -144,7 +145,7 @@ def test_force_starts_again_where_the_code_has_changed(tmp_path: Path, monkeypat
 
 
 def test_what_a_killed_process_left_half_written_goes(tmp_path: Path) -> None:
-    identifier = records.run_id(records.effective(compose(job(tmp_path))))
+    identifier = identity.run_id(identity.effective(compose(job(tmp_path))))
     (tmp_path / f"{identifier}.checkpoint.abc.part").write_bytes(b"half")
     (tmp_path / f"{'0' * 12}.json.abc.part").write_bytes(b"another's")
     run(compose(job(tmp_path, "epochs=1")), quiet=True)
@@ -153,9 +154,7 @@ def test_what_a_killed_process_left_half_written_goes(tmp_path: Path) -> None:
     assert [path.name[:12] for path in tmp_path.glob("*.part")] == ["0" * 12]
 
 
-@pytest.mark.parametrize(
-    ("code", "raised"), [(-signal.SIGTERM, checkpoints.Stopped), (1, subprocess.CalledProcessError)]
-)
+@pytest.mark.parametrize(("code", "raised"), [(-signal.SIGTERM, signals.Stopped), (1, subprocess.CalledProcessError)])
 def test_requeueing_that_ends_the_command_that_asked_for_it(code: int, raised, tmp_path: Path, monkeypatch) -> None:
     """SLURM's SIGTERM to all of a job's processes may reach `scontrol requeue` before it has ended well."""
 
@@ -208,7 +207,7 @@ class Bomb:
 @pytest.mark.parametrize("how", ["cut short", "another run's", "another network's", "a program"])
 def test_a_spoilt_checkpoint_is_refused(whole, how: str, tmp_path: Path, monkeypatch, capsys) -> None:
     stop_at(20, monkeypatch)
-    with pytest.raises(checkpoints.Stopped):
+    with pytest.raises(signals.Stopped):
         run(compose(job(tmp_path)), quiet=True)
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
@@ -225,7 +224,7 @@ def test_a_spoilt_checkpoint_is_refused(whole, how: str, tmp_path: Path, monkeyp
 
 def test_a_full_disk_keeps_the_last_checkpoint_and_the_run(whole, tmp_path: Path, monkeypatch, capsys) -> None:
     stop_at(20, monkeypatch)
-    with pytest.raises(checkpoints.Stopped):
+    with pytest.raises(signals.Stopped):
         run(compose(job(tmp_path)), quiet=True)
     (checkpoint,) = tmp_path.glob("*.checkpoint")
     before = checkpoint.read_bytes()
@@ -236,7 +235,7 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_the_run(whole, tmp_path: Path
 
     monkeypatch.setattr(checkpoints, "write_whole", full)
     stop_at(3, monkeypatch)
-    with pytest.raises(checkpoints.Stopped):
+    with pytest.raises(signals.Stopped):
         run(compose(job(tmp_path)), quiet=True)
     assert checkpoint.read_bytes() == before
     said = capsys.readouterr().err
@@ -278,10 +277,10 @@ def test_a_programs_own_handler_may_let_the_run_go_on(whole, tmp_path: Path, mon
             signal.signal(number, lambda number, _: called.append(number))
         stop_at(20, monkeypatch)
         record = run(compose(job(tmp_path)), quiet=True)
-        with checkpoints.Signals() as signals:
+        with signals.Signals() as noted:
             for number in (signal.SIGUSR2, signal.SIGTERM):
                 os.kill(os.getpid(), number)
-            signals.leave()
+            noted.leave()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

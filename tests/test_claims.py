@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from labelnoise import claims
-from labelnoise.claims import Claimed, hold, living
+from labelnoise.files import claims
+from labelnoise.files.claims import Claimed, hold, living
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from labelnoise.claims import hold
+from labelnoise.files.claims import hold
 with hold(Path(sys.argv[1]), "work"):
     print("held", flush=True)
     time.sleep(60)

@@ -11,9 +11,9 @@ from conftest import HERE, REPOSITORY, every
 from omegaconf import OmegaConf
 from published_values import CARDS
 
-from labelnoise import records
-from labelnoise.config import CONFIGS, check
-from labelnoise.run import compose, run
+from labelnoise.experiment import identity
+from labelnoise.experiment.config import CONFIGS, check
+from labelnoise.experiment.run import compose, run
 
 # What an option needs beside its name.
 NEEDS = {
@@ -41,7 +41,7 @@ def test_every_option_composes_resolves_and_checks(group: str, option: str) -> N
     )
     check(cfg)
     if option != "file":  # its content is part of the id
-        assert len(records.run_id(records.effective(cfg))) == 12
+        assert len(identity.run_id(identity.effective(cfg))) == 12
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_every_yaml_says_what_it_is() -> None:
 
 
 def test_composes_from_anywhere(tmp_path: Path) -> None:
-    code = "from labelnoise.run import compose; print(compose(['loss=agce']).loss.a)"
+    code = "from labelnoise.experiment.run import compose; print(compose(['loss=agce']).loss.a)"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "0.6"
 
@@ -184,7 +184,7 @@ def test_the_wheel_holds_the_configs(tmp_path: Path) -> None:
     wheel = next(WheelBuilder(str(REPOSITORY)).build(directory=str(tmp_path / "dist"), versions=["standard"]))
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     code = (
-        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import labelnoise.config as c;"
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import labelnoise.experiment.config as c;"
         "print(c.CONFIGS); print(c.compose(['loss=agce', 'dataset=mnist']).loss.q)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labelnoise.kernels import compiler, convolution, convolve3x3
+from labelnoise.cpu import compiler, convolution, convolve3x3
 from labelnoise.networks.base import Conv3x3
 from labelnoise.networks.cnn import cnn8
 from labelnoise.networks.resnet import resnet18

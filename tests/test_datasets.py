@@ -4,7 +4,7 @@ import pytest
 import torch
 from conftest import HERE, every
 
-from labelnoise.run import compose, inject
+from labelnoise.experiment.run import compose, inject
 
 COUNTS = {
     "digits": (1_437, 360, 1, 28, 10),

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 
-from labelnoise import comparison, records, tables
-from labelnoise.config import check
-from labelnoise.run import compose
+from labelnoise.experiment import records
+from labelnoise.experiment.config import check
+from labelnoise.experiment.run import compose
+from labelnoise.tables import comparison
+from labelnoise.tables import table as tables
 
 README = (REPOSITORY / "README.md").read_text()
 CONTRIBUTING = (REPOSITORY / "CONTRIBUTING.md").read_text()

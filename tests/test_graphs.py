@@ -16,11 +16,11 @@ import torch
 from conftest import every
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from labelnoise import graphs
-from labelnoise.data import TrainSet
-from labelnoise.kernels import compiler
-from labelnoise.learner import Learner
-from labelnoise.run import compose
+from labelnoise.cpu import compiler
+from labelnoise.data.train_set import TrainSet
+from labelnoise.experiment.run import compose
+from labelnoise.training import graphs
+from labelnoise.training.learner import Learner
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from labelnoise.kernels import batch_norm, compiler
+from labelnoise.cpu import batch_norm, compiler
 from labelnoise.networks.base import BatchNormReLU
 from labelnoise.networks.resnet import resnet18, resnet34
 
@@ -314,7 +314,7 @@ def test_residual_networks_are_torchvisions() -> None:
 SCRIPT = """
 import sys
 import torch
-from labelnoise.kernels import compiler
+from labelnoise.cpu import compiler
 from labelnoise.networks import cnn
 assert "numba" not in sys.modules
 torch.set_num_threads(1)

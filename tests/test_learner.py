@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torchvision.transforms import functional as pil
 
-from labelnoise import schedules
-from labelnoise.data import TrainSet, normalise
-from labelnoise.learner import Learner
+from labelnoise.data.train_set import TrainSet, normalise
+from labelnoise.training import schedules
+from labelnoise.training.learner import Learner
 
 IMAGES = torch.linspace(-1, 1, 8).view(2, 4, 1, 1)
 

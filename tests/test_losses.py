@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelnoise import losses
-from labelnoise.config import CONFIGS
+from labelnoise.experiment.config import CONFIGS
+from labelnoise.experiment.run import compose
 from labelnoise.losses.base import Loss, log_complements
 from labelnoise.losses.combine import weighted_sum
-from labelnoise.run import compose
 
 
 def one_hot(p, y):

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, Ended
 
-from labelnoise import records
-from labelnoise.config import compose
+from labelnoise.experiment import identity, records
+from labelnoise.experiment.config import compose
 
 
 @pytest.fixture
@@ -33,10 +33,10 @@ def merge(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], t
 
 
 def record(folder: Path, seed: int, accuracy: float = 0.5, commit: str = "abcdef0123") -> Path:
-    config = records.effective(compose(["dataset=digits", f"seed={seed}"]))
+    config = identity.effective(compose(["dataset=digits", f"seed={seed}"]))
     metrics = {"test_acc_last": accuracy, "confusion": [[1]]}
     content = {
-        "run_id": records.run_id(config),
+        "run_id": identity.run_id(config),
         "config": config,
         "noise": {},
         "metrics": metrics,

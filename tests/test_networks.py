@@ -8,11 +8,11 @@ import torch
 from conftest import every
 from torch import nn
 
+from labelnoise.experiment.run import compose
 from labelnoise.networks.cnn import cnn4, cnn8
 from labelnoise.networks.preact_resnet import preact_resnet18
 from labelnoise.networks.resnet import resnet18, resnet34
 from labelnoise.networks.timm_model import timm_model
-from labelnoise.run import compose
 
 
 def parameters(network: nn.Module) -> int:

@@ -12,8 +12,9 @@ from conftest import DATA, every, real
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelnoise.datasets.cifar import next_in_superclass
-from labelnoise.metrics import noise_facts
+from labelnoise.data.cifar import next_in_superclass
+from labelnoise.experiment.metrics import noise_facts
+from labelnoise.experiment.run import compose, inject
 from labelnoise.noise import zhou2021
 from labelnoise.noise.asymmetric import asymmetric
 from labelnoise.noise.base import check_rate
@@ -23,7 +24,6 @@ from labelnoise.noise.human import human
 from labelnoise.noise.instance import instance
 from labelnoise.noise.pairflip import pairflip
 from labelnoise.noise.symmetric import symmetric
-from labelnoise.run import compose, inject
 
 
 def facts(classes: int = 10, per_class: int = 200, name: str = "cifar10", **more):
@@ -125,7 +125,7 @@ def test_labels_of_a_seed_never_change() -> None:
     }
 
 
-@pytest.mark.parametrize("noise", [*RATED, zhou2021.symmetric, zhou2021.asymmetric])
+@pytest.mark.parametrize("noise", [*RATED, zhou2021.symmetric_zhou2021, zhou2021.asymmetric_zhou2021])
 @pytest.mark.parametrize("rate", [-0.1, 1.01, "lots", True, float("nan")])
 def test_rate_out_of_range(noise, rate) -> None:
     with pytest.raises(ValueError, match=rf"rate={rate}: must be a number from"):
@@ -145,7 +145,7 @@ def test_asym_says_that_there_are_no_pairs() -> None:
 
 def test_zhou2021_refuses_other_data() -> None:
     for name in ("digits", "fashion_mnist"):
-        for noise in (zhou2021.symmetric, zhou2021.asymmetric):
+        for noise in (zhou2021.symmetric_zhou2021, zhou2021.asymmetric_zhou2021):
             with pytest.raises(ValueError, match=name):
                 noise(facts(name=name), 1, 0.2)
 
@@ -180,7 +180,7 @@ def test_released_labels_bit_for_bit() -> None:
 def test_released_asym_flips_cats_twice() -> None:
     """cat > dog is r (1 - r), because dogs, old cats among them, are flipped after the cats."""
     data = facts(10, per_class=5000)
-    T = matrix(data.train_labels, zhou2021.asymmetric(data, 123, 0.4), 10)
+    T = matrix(data.train_labels, zhou2021.asymmetric_zhou2021(data, 123, 0.4), 10)
     assert T[3, 5] == pytest.approx(0.24, abs=0.02)
     for source, target in ((9, 1), (2, 0), (5, 3), (4, 7)):
         assert T[source, target] == pytest.approx(0.4, abs=0.02)
@@ -189,15 +189,15 @@ def test_released_asym_flips_cats_twice() -> None:
 
 def test_released_mnist_ignores_the_seed() -> None:
     data = facts(name="mnist")
-    for noise in (zhou2021.symmetric, zhou2021.asymmetric):
+    for noise in (zhou2021.symmetric_zhou2021, zhou2021.asymmetric_zhou2021):
         assert torch.equal(noise(data, 1, 0.4), noise(data, 2, 0.4))
     other = facts(name="cifar100", classes=100, per_class=50)
-    assert not torch.equal(zhou2021.asymmetric(other, 1, 0.4), zhou2021.asymmetric(other, 2, 0.4))
+    assert not torch.equal(zhou2021.asymmetric_zhou2021(other, 1, 0.4), zhou2021.asymmetric_zhou2021(other, 2, 0.4))
 
 
 def test_released_cifar100_blocks() -> None:
     data = facts(100, 50, "cifar100")
-    noisy, true = zhou2021.asymmetric(data, 1, 0.9), data.train_labels
+    noisy, true = zhou2021.asymmetric_zhou2021(data, 1, 0.9), data.train_labels
     moved = noisy != true
     assert set((noisy[moved] - true[moved]).tolist()) == {1, -4}
     assert torch.equal(noisy // 5, true // 5)

@@ -9,14 +9,14 @@ import torch
 from conftest import REPOSITORY, real
 from safetensors import safe_open
 
-from labelnoise import records
-from labelnoise.data import TrainSet
-from labelnoise.datasets.split import split
+from labelnoise.data.split import split
+from labelnoise.data.train_set import TrainSet
+from labelnoise.experiment import records
+from labelnoise.experiment.metrics import summarise
+from labelnoise.experiment.progress import Quiet
+from labelnoise.experiment.run import compose, inject, run
 from labelnoise.methods.erm import ERM
-from labelnoise.metrics import summarise
-from labelnoise.progress import Quiet
-from labelnoise.run import compose, inject, run
-from labelnoise.trainer import Position, train_epoch
+from labelnoise.training.loop import Position, train_epoch
 
 SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "loss=nce_agce", "epochs=2", "threads=1"]
 
@@ -78,12 +78,12 @@ def test_every_seed_and_setting_matters(finished: tuple[dict, Path], tmp_path: P
 
 def test_a_finished_run_is_not_run_again(finished: tuple[dict, Path], train, monkeypatch) -> None:
     record, results = finished
-    monkeypatch.setattr("labelnoise.run._train", lambda *a: pytest.fail("trained again"))
+    monkeypatch.setattr("labelnoise.experiment.run._train", lambda *a: pytest.fail("trained again"))
     ended = train(*SHORT, f"results={results}", "num_val=100")
     assert ended.code == 0
     assert f"run {record['run_id']} is done already" in ended.out
     assert f"{record['metrics']['test_acc_last']:.2%}" in ended.out
-    monkeypatch.setattr("labelnoise.run._train", lambda *a: {"trained": "again"})
+    monkeypatch.setattr("labelnoise.experiment.run._train", lambda *a: {"trained": "again"})
     assert run(compose([*SHORT, f"results={results}", "num_val=100", "force=true"])) == {"trained": "again"}
 
 
@@ -108,7 +108,7 @@ def test_a_network_made_later_comes_with_its_own_record(tmp_path: Path, capsys) 
 
 def test_a_record_that_another_process_finished_meanwhile_is_kept(tmp_path: Path, monkeypatch, capsys) -> None:
     """Its owner was suspended, and its claim taken over."""
-    from labelnoise import trainer
+    from labelnoise.training import loop as trainer
 
     common = [*SHORT, "epochs=1", "num_val=1300"]
     other = run(compose([*common, f"results={tmp_path / 'other'}"]), quiet=True)
@@ -123,7 +123,7 @@ def test_a_record_that_another_process_finished_meanwhile_is_kept(tmp_path: Path
 def test_committed_records_are_found_after_ones_own(finished, tmp_path: Path, monkeypatch) -> None:
     record, results = finished
     monkeypatch.setattr(records, "COMMITTED", results)
-    monkeypatch.setattr("labelnoise.run._train", lambda *a: pytest.fail("trained again"))
+    monkeypatch.setattr("labelnoise.experiment.run._train", lambda *a: pytest.fail("trained again"))
     assert run(compose([*SHORT, f"results={tmp_path}", "num_val=100"]), quiet=True) == record
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 
-from labelnoise.run import compose, run
+from labelnoise.experiment.run import compose, run
 
 SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "num_val=1300", "threads=1"]
 

@@ -19,7 +19,7 @@ import slurm_cluster
 from conftest import REPOSITORY
 from slurm_cluster import until
 
-from labelnoise import records
+from labelnoise.experiment import records
 
 try:
     import submitit  # noqa: F401

@@ -7,10 +7,11 @@ import hydra
 import pytest
 import torch
 
-from labelnoise import device, records
-from labelnoise.learner import Learner
+from labelnoise.experiment import identity, records
+from labelnoise.experiment.run import compose, run, run_many
 from labelnoise.networks.cnn import cnn4
-from labelnoise.run import compose, run, run_many
+from labelnoise.training import device
+from labelnoise.training.learner import Learner
 
 SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "num_val=1300"]
 
@@ -53,7 +54,7 @@ def test_no_compiler_is_said_and_survived(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_options_that_change_results_are_part_of_the_id() -> None:
     plain, compiled, fixed = (
-        records.run_id(records.effective(compose(o))) for o in ([], ["compile=true"], ["deterministic=true"])
+        identity.run_id(identity.effective(compose(o))) for o in ([], ["compile=true"], ["deterministic=true"])
     )
     assert len({plain, compiled, fixed}) == 3
 
@@ -96,7 +97,7 @@ def test_full_gpu_memory_says_how_many_runs_fit(reserved: float, said: str, trai
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 MiB")
 
-    monkeypatch.setattr("labelnoise.trainer.fit", full)
+    monkeypatch.setattr("labelnoise.training.loop.fit", full)
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: int(reserved * 2**30))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 140 * 2**30))
     ended = train(*SHORT, "threads=1", f"results={tmp_path}")

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 
-from labelnoise.sweep import driver, pool
-from labelnoise.sweep.cells import each_value_once
-from labelnoise.sweep.driver import Ended, drive
-from labelnoise.sweep.jobs import Job, Outcome, line, make_jobs, summary
-from labelnoise.sweep.local import check_options
-from labelnoise.sweep.pool import slots, visible_gpus
+from labelnoise.launch import driver, pool
+from labelnoise.launch.cells import each_value_once
+from labelnoise.launch.driver import Ended, drive
+from labelnoise.launch.jobs import Job, Outcome, line, make_jobs, summary
+from labelnoise.launch.local import check_options
+from labelnoise.launch.pool import slots, visible_gpus
 
 
 @pytest.fixture

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, every
 
-from labelnoise import records, tables
-from labelnoise.config import compose, from_yaml
+from labelnoise.experiment import identity, records
+from labelnoise.experiment.config import compose, from_yaml
+from labelnoise.tables import table as tables
 
 SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "num_val=1300"]
 TRAIN = [sys.executable, str(REPOSITORY / "train.py")]
@@ -50,7 +51,7 @@ def workers(log: Path) -> list[int]:
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             own = f"TRAINED={log}".encode() in (path.parent / "environ").read_bytes().split(b"\0")
-            if own and b"labelnoise.sweep.worker" in path.read_bytes():
+            if own and b"labelnoise.launch.worker" in path.read_bytes():
                 pids.append(int(path.parent.name))
         except OSError:
             continue
@@ -71,7 +72,7 @@ def test_what_the_driver_composed_is_what_runs() -> None:
     ]:
         cfg = compose(overrides)
         again = from_yaml(OmegaConf.to_yaml(cfg))
-        assert records.run_id(records.effective(again)) == records.run_id(records.effective(cfg))
+        assert identity.run_id(identity.effective(again)) == identity.run_id(identity.effective(cfg))
 
 
 def test_values_between_commas(tmp_path: Path) -> None:
@@ -140,7 +141,7 @@ def test_mistakes_are_one_line_before_anything_runs(train, tmp_path: Path, overr
 
 def test_a_table_runs_what_is_missing(train, tmp_path: Path, monkeypatch) -> None:
     launched = []
-    monkeypatch.setattr("labelnoise.sweep.local.launch", lambda jobs, *_: launched.extend(jobs) or [])
+    monkeypatch.setattr("labelnoise.launch.local.launch", lambda jobs, *_: launched.extend(jobs) or [])
     part = ["table=digits", "table.rows=[ce,gce]", "table.columns=[clean,sym_0.4]", "table.seeds=[1,2]"]
     more = ["epochs=1", f"results={tmp_path}"]
     monkeypatch.setattr(records, "COMMITTED", tmp_path)
@@ -167,9 +168,9 @@ def test_a_table_runs_what_is_missing(train, tmp_path: Path, monkeypatch) -> Non
 def test_help_stays_light() -> None:
     code = (
         "import sys; sys.argv = ['train.py', '--help']\n"
-        "from labelnoise.cli import main\n"
+        "from labelnoise.cli.train import main\n"
         "try: main()\n"
-        "finally: print(sorted({'torch', 'numpy', 'labelnoise.tables', 'labelnoise.sweep'} & set(sys.modules)))"
+        "finally: print(sorted({'torch', 'numpy', 'labelnoise.tables.table', 'labelnoise.launch'} & set(sys.modules)))"
     )
     before = os.times()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment())
@@ -188,7 +189,8 @@ def test_plugins_are_in_the_wheel(tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     assert not (tmp_path / "site" / "hydra_plugins" / "__init__.py").exists(), "others' plugins would be hidden"
     code = (
-        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import hydra_plugins, labelnoise.config as c;"
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import hydra_plugins;"
+        "import labelnoise.experiment.config as c;"
         "c.compose([]); from hydra.core.plugins import Plugins;"
         "print(*[k for k in Plugins.instance().class_name_to_class if k.startswith('hydra_plugins')]);"
         "print(sys.modules['hydra_plugins.labelnoise_local'].__file__)"

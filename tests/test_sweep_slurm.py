@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from labelnoise.sweep import slurm
+from labelnoise.launch import slurm
 
 DONE, FAILED = (SimpleNamespace(status=SimpleNamespace(name=name)) for name in ("COMPLETED", "FAILED"))
 

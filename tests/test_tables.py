@@ -21,10 +21,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from published_values import RELEASED
 
-from labelnoise import claims, comparison, identities, records, rendering, tables
-from labelnoise.comparison import Published, Result
-from labelnoise.config import CONFIGS, compose
-from labelnoise.tables import Cell, Table
+from labelnoise.experiment import identity, records
+from labelnoise.experiment.config import CONFIGS, compose
+from labelnoise.files import claims
+from labelnoise.tables import comparison, identities, rendering
+from labelnoise.tables import table as tables
+from labelnoise.tables.comparison import Published, Result
+from labelnoise.tables.table import Cell, Table
 
 TABLES = [name for name in every("table") if name != "none"]
 LOSSES = ["ce", "focal", "gce", "sce", "nlnl", "mae", "rce", "nce", "agce", "aul", "ael"]
@@ -82,7 +85,7 @@ def part(table: Table, row: str, column: str, *seeds: int) -> Table:
 def assert_ids_are_the_runs(table: Table, row: str, column: str) -> None:
     (cell,) = tables.cells(part(table, row, column, 2))
     assert (cell.row, cell.column, cell.seed) == (row, column, 2)
-    assert cell.run_id == records.run_id(records.effective(compose(list(cell.overrides)))), cell
+    assert cell.run_id == identity.run_id(identity.effective(compose(list(cell.overrides)))), cell
 
 
 def fabricate(cell: Cell, folder: Path, accuracy: float, **environment: object) -> Path:
@@ -90,7 +93,7 @@ def fabricate(cell: Cell, folder: Path, accuracy: float, **environment: object) 
     facts = {"commit": "0123456789abcdef", "dirty": False, "processor": "Test", "device": "cpu", "seconds": 60.0}
     record = {
         "run_id": cell.run_id,
-        "config": records.effective(compose(list(cell.overrides))),
+        "config": identity.effective(compose(list(cell.overrides))),
         "noise": {"realised_rate": 0.4},
         "metrics": {"test_acc_last": accuracy, "test_acc_best": 0.99, "test_acc_val": None, "confusion": [[1]]},
         "history": {"test_acc": [accuracy]},
@@ -239,7 +242,7 @@ def test_records_made_by_hand_are_found() -> None:
     assert all(records.find(cell.run_id, "nowhere") for cell in digits)
     (cell,) = tables.cells(part(table_of("mnist_zhou2021"), "agce", "sym_0.4", 1))
     typed = "protocol=zhou2021 dataset=mnist loss=agce noise=sym_zhou2021 rate=0.4 seed_noise=123 seed=1 threads=1"
-    assert cell.run_id == records.run_id(records.effective(compose(typed.split())))
+    assert cell.run_id == identity.run_id(identity.effective(compose(typed.split())))
 
 
 # ---------------------------------------------------------------------------------------------------- cells and ids
@@ -268,7 +271,7 @@ def test_a_users_override_comes_last_and_where_does_not_matter() -> None:
 def test_a_value_made_of_the_seed_elsewhere_is_composed_for_every_seed() -> None:
     table = part(table_of("digits"), "gce", "sym_0.4", 1, 2)
     cells = tables.cells(table, ["eval_every=${seed}", "seed_data=7"])  # 1 is neutral and not in the id
-    assert [c.run_id for c in cells] == [records.run_id(records.effective(compose(list(c.overrides)))) for c in cells]
+    assert [c.run_id for c in cells] == [identity.run_id(identity.effective(compose(list(c.overrides)))) for c in cells]
     assert len({c.run_id for c in cells}) == 2
 
 
@@ -566,7 +569,7 @@ def test_status(filled, show: Callable[..., Ended]) -> None:
     )
     dead = folder / f"{cells['ce', 'clean', 2].run_id}.claim"
     code = (
-        f"import os; from pathlib import Path; from labelnoise import claims;"
+        f"import os; from pathlib import Path; from labelnoise.files import claims;"
         f"held = claims.hold(Path({str(dead)!r}), ''); held.__enter__(); os._exit(0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ})

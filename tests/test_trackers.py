@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from labelnoise.run import compose, run
+from labelnoise.experiment.run import compose, run
 
 SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=2", "threads=1", "num_val=1300"]
 

@@ -28,7 +28,7 @@ class LocalLauncher(Launcher):
     tells_the_end = True  # done, failed and missing
 
     def __init__(self, n_jobs: Any, jobs_per_gpu: Any) -> None:
-        from labelnoise.sweep.local import check_options
+        from labelnoise.launch.local import check_options
 
         check_options(n_jobs, jobs_per_gpu)
         self.n_jobs, self.jobs_per_gpu = n_jobs, jobs_per_gpu
@@ -39,8 +39,8 @@ class LocalLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs; one that failed comes back as such and does not raise here."""
-        from labelnoise.sweep.jobs import JobFailed
-        from labelnoise.sweep.local import launch
+        from labelnoise.launch.jobs import JobFailed
+        from labelnoise.launch.local import launch
 
         outcomes = launch(
             job_overrides,

@@ -35,7 +35,7 @@ class LabelnoiseSweeper(BasicSweeper):
         Raises:
             ValueError: it is submitit's, which is not installed, or there is no SLURM here.
         """
-        from labelnoise.sweep import slurm
+        from labelnoise.launch import slurm
 
         self.on_slurm = config.hydra.launcher._target_ == slurm.TARGET
         if self.on_slurm:
@@ -49,7 +49,7 @@ class LabelnoiseSweeper(BasicSweeper):
             ValueError: the table or an override is wrong; nothing was run.
             SystemExit: something failed or is missing, with exit code 1; or the launcher was stopped.
         """
-        from labelnoise.sweep import cells, slurm
+        from labelnoise.launch import cells, slurm
 
         assert self.config is not None
         assert self.hydra_context is not None
@@ -88,7 +88,7 @@ class LabelnoiseSweeper(BasicSweeper):
 
     def _identifier(self, overrides: list[str]) -> str | None:
         """The id of a job's record; None where it has none, because an option is wrong."""
-        from labelnoise.sweep.cells import identifier
+        from labelnoise.launch.cells import identifier
 
         assert self.config is not None
         assert self.hydra_context is not None

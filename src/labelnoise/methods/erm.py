@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from labelnoise.data import Batch, TrainSet
-from labelnoise.learner import Learner
-from labelnoise.methods.base import LossFunction, Method
+from labelnoise.data.train_set import Batch, TrainSet
+from labelnoise.training.learner import Learner
+from labelnoise.training.method import LossFunction, Method
 
 
 class ERM(Method):

@@ -6,7 +6,7 @@ A network is made by a function `(num_classes, channels, size) -> Network` for i
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labelnoise.kernels import batch_norm_relu, batch_norm_relu_evaluated, convolve3x3
+from labelnoise.cpu import batch_norm_relu, batch_norm_relu_evaluated, convolve3x3
 
 
 class Network(nn.Module):

@@ -1,0 +1,1 @@
+"""Label noise, one model a file: true labels in, noisy labels out."""

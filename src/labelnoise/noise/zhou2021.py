@@ -14,7 +14,7 @@ MNIST_PAIRS = {7: 1, 2: 7, 5: 6, 6: 5, 3: 8}
 CIFAR10_PAIRS = ((9, 1), (2, 0), (3, 5), (5, 3), (4, 7))  # in the order in which they are flipped
 
 
-def symmetric(facts: Facts, seed: int, rate: float) -> Tensor:
+def symmetric_zhou2021(facts: Facts, seed: int, rate: float) -> Tensor:
     """Symmetric noise as released: the true class excluded, an exact count in each class on CIFAR.
 
     On MNIST every image draws from one multinomial with RandomState(0), whatever the seed.
@@ -42,7 +42,7 @@ def symmetric(facts: Facts, seed: int, rate: float) -> Tensor:
     return torch.from_numpy(labels)
 
 
-def asymmetric(facts: Facts, seed: int, rate: float) -> Tensor:
+def asymmetric_zhou2021(facts: Facts, seed: int, rate: float) -> Tensor:
     """Asymmetric noise as released.
 
     CIFAR-10: the pairs are flipped one after the other on labels that are already flipped, so that cats become dogs and

@@ -1,0 +1,210 @@
+"""Batch normalisation and ReLU, with a residual sum or 2x2 max-pooling: fused on the CPU, plain torch elsewhere.
+
+The step is bound by memory, so the fused form makes the fewest passes: forward one for the sums and one that
+normalises, clips, pools and writes; backward one for the sums and one for the gradient, both computing sign and winner
+of a window again from the convolution's output, the only large tensor that is kept.
+"""
+
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from labelnoise.cpu import compiler
+from labelnoise.cpu.rows import as_rows, is_plain
+
+
+class Form(NamedTuple):
+    """What is computed beside the affine map. Attributes: pool, with 2x2 max-pooling; eps, added to the variance."""
+
+    pool: bool
+    eps: float
+
+
+def batch_norm_relu(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    momentum: float,
+    eps: float,
+    residual: Tensor | None = None,
+    pool: bool = False,
+) -> Tensor:
+    """max_pool2d(relu(batch_norm(x) + residual), 2) in training mode, each part if asked for.
+
+    Shapes: x, residual (N, C, H, W); the rest (C,) -> (N, C, H, W), or (N, C, H // 2, W // 2) with `pool`.
+    Args:
+        running_mean, running_var: updated in place, by `momentum`; the variance is the unbiased one, as in torch.
+    Raises:
+        ValueError: there is one value a channel, which has no variance.
+    Source: Ioffe, Szegedy 2015, arXiv:1502.03167, algorithm 1; the gradient in this form by differentiating it.
+    """
+    form = Form(pool, eps)
+    if _fusible(x, weight, running_mean, residual, pool) and compiler.usable():
+        return _Fused.apply(x, weight, bias, residual, running_mean, running_var, momentum, form)
+    return _plain(x, weight, bias, residual, form, running_mean, running_var, momentum)
+
+
+def batch_norm_relu_evaluated(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    eps: float,
+    pool: bool = False,
+) -> Tensor:
+    """max_pool2d(relu(batch_norm(x)), 2) by the running statistics: torch's numbers bit for bit, in one pass.
+
+    Shapes: as in `batch_norm_relu`. The kernels serve where training has loaded them already and no gradient is wanted.
+    """
+    usable = not torch.is_grad_enabled() and _fusible(x, weight, running_mean, None, pool)
+    if not (usable and compiler.in_use()):
+        y = F.relu(F.batch_norm(x, running_mean, running_var, weight, bias, False, 0.0, eps))
+        return F.max_pool2d(y, 2) if pool else y
+    passes = _ready()
+    N, C, H, W = x.shape
+    table = torch.zeros(7, C)  # torch computes x * scale + shift, so the kernel's mean is 0
+    torch.mul(torch.rsqrt(running_var + eps), weight, out=table[passes.SCALE])
+    torch.addcmul(bias, running_mean, table[passes.SCALE], value=-1, out=table[passes.SHIFT])
+    shape = (N, C, H // 2, W // 2) if pool else x.shape
+    out = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
+    if pool:
+        passes.forward_pool(as_rows(x), table.numpy(), H, W, as_rows(out))
+    else:
+        passes.forward(as_rows(x), table.numpy(), as_rows(out))
+    return out
+
+
+def _plain(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    residual: Tensor | None,
+    form: Form,
+    mean: Tensor | None = None,
+    var: Tensor | None = None,
+    momentum: float = 0.0,
+) -> Tensor:
+    y = F.batch_norm(x, mean, var, weight, bias, True, momentum, form.eps)
+    y = F.relu(y if residual is None else y + residual)
+    return F.max_pool2d(y, 2) if form.pool else y
+
+
+def _fusible(x: Tensor, weight: Tensor, running_mean: Tensor, residual: Tensor | None, pool: bool) -> bool:
+    """Whether the kernels compute this: plain CPU tensors, bfloat16 or float32, channels_last, and not one pixel."""
+    N, C, H, W = x.shape
+    like_x = residual is None or (
+        not pool and residual.shape == x.shape and residual.dtype == x.dtype and is_plain(residual)
+    )
+    return (
+        like_x
+        and is_plain(x)
+        and x.dtype in (torch.bfloat16, torch.float32)
+        and weight.dtype == running_mean.dtype == torch.float32
+        and N * H * W > 1
+        and C > 0
+        and (not pool or min(H, W) > 1)
+    )
+
+
+def _ready() -> ModuleType:
+    """The kernels, which `compiler.usable` has imported, with as many threads as torch has."""
+    from labelnoise.cpu import passes
+
+    compiler.use_torch_threads()
+    return passes
+
+
+class _Fused(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        residual: Tensor | None,
+        running_mean: Tensor,
+        running_var: Tensor,
+        momentum: float,
+        form: Form,
+    ) -> Tensor:
+        passes = _ready()
+        N, C, H, W = x.shape
+        rows, table = as_rows(x), torch.empty(7, C, dtype=torch.float32)
+        parts = torch.empty(passes.PARTS, 2, C, dtype=torch.float64).numpy()
+        numbers = [v.detach().contiguous().numpy() for v in (weight, bias)]
+        passes.input_sums(rows, parts)
+        passes.statistics(
+            parts,
+            rows[0],
+            len(rows),
+            *numbers,
+            form.eps,
+            momentum,
+            running_mean.numpy(),
+            running_var.numpy(),
+            table.numpy(),
+        )
+        shape = (N, C, H // 2, W // 2) if form.pool else x.shape
+        out = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
+        if form.pool:
+            passes.forward_pool(rows, table.numpy(), H, W, as_rows(out))
+        elif residual is None:
+            passes.forward(rows, table.numpy(), as_rows(out))
+        else:
+            passes.forward_residual(rows, as_rows(residual), table.numpy(), as_rows(out))
+        ctx.save_for_backward(x, weight, bias, residual, None if residual is None else out)
+        ctx.table, ctx.form = table, form
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias, residual, out = ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph: these gradients will themselves be differentiated
+            return *_differentiable(ctx, grad, x, weight, bias, residual), None, None, None, None
+        grad = grad.contiguous(memory_format=torch.channels_last)
+        return *_fused_backward(x, grad, residual, out, ctx.table.numpy(), ctx.form), None, None, None, None
+
+
+def _fused_backward(
+    x: Tensor, grad: Tensor, residual: Tensor | None, out: Tensor | None, table: Any, form: Form
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Gradients of x, weight, bias and residual."""
+    passes = _ready()
+    C, H, W = x.shape[1:]
+    rows, grad_rows = as_rows(x), as_rows(grad)
+    dx, dweight, dbias = torch.empty_like(x, memory_format=torch.channels_last), *torch.empty(2, C, dtype=torch.float32)
+    parts = torch.empty(passes.PARTS, 2, C, dtype=torch.float64).numpy()
+    behind = None
+    if form.pool:
+        passes.grad_sums_pool(rows, grad_rows, table, H, W, parts)
+    elif out is None:
+        passes.grad_sums(rows, grad_rows, table, parts)
+    else:
+        behind = torch.empty_like(x, memory_format=torch.channels_last)
+        passes.grad_sums_residual(rows, grad_rows, as_rows(out), table, as_rows(behind), parts)
+    passes.coefficients(parts, len(rows), table, dweight.numpy(), dbias.numpy())
+    if form.pool:
+        passes.backward_pool(rows, grad_rows, table, H, W, as_rows(dx))
+    elif behind is None:
+        passes.backward(rows, grad_rows, table, as_rows(dx))
+    else:
+        passes.backward_residual(rows, as_rows(behind), table, as_rows(dx))
+    return dx, dweight, dbias, behind
+
+
+def _differentiable(
+    ctx: Any, grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor, residual: Tensor | None
+) -> list[Tensor | None]:
+    """The same gradients by plain torch, as a graph of their own."""
+    inputs = (x, weight, bias, residual)
+    wanted = [
+        tensor for tensor, needed in zip(inputs, ctx.needs_input_grad, strict=False) if needed and tensor is not None
+    ]
+    grads = iter(torch.autograd.grad(_plain(x, weight, bias, residual, ctx.form), wanted, grad, create_graph=True))
+    return [next(grads) if needed else None for needed in ctx.needs_input_grad[:4]]

@@ -1,0 +1,78 @@
+"""MNIST and Fashion-MNIST, read by torchvision."""
+
+import hashlib
+from pathlib import Path
+
+from torch import Tensor
+
+from labelnoise.data.dataset import Dataset, obtain, pairs
+
+LOOKALIKES = {7: 1, 2: 7, 5: 6, 6: 5, 3: 8}  # Patrini et al. 2017, arXiv:1609.03683, section 5
+MD5 = {  # of MNIST's published files, unpacked; torchvision checks only the archives
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+
+
+def mnist(data_dir: str) -> Dataset:
+    """60,000 and 10,000 grey digits of 28x28 pixels.
+
+    Args:
+        data_dir: folder that holds MNIST/raw; downloaded into it where missing.
+    Raises:
+        FileNotFoundError: missing or damaged, and not to be downloaded.
+    Source: LeCun, Bottou, Bengio, Haffner 1998.
+    """
+    return _load("mnist", "MNIST", data_dir, (0.1307,), (0.3081,), pairs(10, LOOKALIKES))
+
+
+def fashion_mnist(data_dir: str) -> Dataset:
+    """60,000 and 10,000 grey pictures of clothes of 28x28 pixels.
+
+    Args:
+        data_dir: folder that holds FashionMNIST/raw; downloaded into it where missing.
+    Raises:
+        FileNotFoundError: missing or damaged, and not to be downloaded.
+    Source: Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747.
+    """
+    return _load("fashion_mnist", "FashionMNIST", data_dir, (0.2860,), (0.3530,), None)
+
+
+def _load(
+    name: str, kind: str, data_dir: str, mean: tuple[float], std: tuple[float], mistaken_for: Tensor | None
+) -> Dataset:
+    from torchvision import datasets
+
+    raw = Path(data_dir) / kind / "raw"
+
+    def damaged() -> list[str]:
+        if kind != "MNIST":
+            return []
+        here = [raw / file for file in MD5 if (raw / file).is_file()]
+        return [str(path) for path in here if hashlib.md5(path.read_bytes()).hexdigest() != MD5[path.name]]
+
+    def load() -> tuple[datasets.MNIST, datasets.MNIST]:
+        if damaged():
+            raise ValueError("delete the damaged file to download it again")
+        # torchvision makes the folder before it downloads: only where a download is needed.
+        missing = not all((raw / file).is_file() for file in MD5)
+        both = [getattr(datasets, kind)(data_dir, train=train, download=missing) for train in (True, False)]
+        for part, count in zip(both, (60_000, 10_000), strict=True):
+            if len(part.data) != count or len(part.targets) != count:
+                raise ValueError(f"{raw} holds {len(part.data)} images, not {count}")
+        return both[0], both[1]
+
+    train, test = obtain(name, raw.parent, load, damaged)
+    return Dataset(
+        name=name,
+        train_images=train.data[:, None],
+        train_labels=train.targets,
+        test_images=test.data[:, None],
+        test_labels=test.targets,
+        classes=tuple(train.classes),
+        mean=mean,
+        std=std,
+        mistaken_for=mistaken_for,
+    )

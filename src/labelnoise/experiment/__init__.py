@@ -1,0 +1,1 @@
+"""One configuration to one record: compose, check, name, assemble, run, write."""

@@ -1,0 +1,57 @@
+"""Where a run was made: commit, versions, processor. No host's or user's name, no folder."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+def this_environment() -> dict[str, Any]:
+    """This machine and this copy of the code: commit, versions, processor. No host's or user's name, no folder."""
+    names = ("labelnoise", "torch", "torchvision", "numpy", "hydra-core", "timm")
+    return {
+        **_commit(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in names},
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+    }
+
+
+def _commit() -> dict[str, Any]:
+    """The commit of this checkout and whether it has changes; else LABELNOISE_COMMIT and null."""
+    if (REPOSITORY / "src" / "labelnoise").is_dir():
+
+        def git(*words: str) -> str:
+            done = subprocess.run(
+                ["git", "-C", str(REPOSITORY), *words], capture_output=True, text=True, check=True, timeout=20
+            )
+            return done.stdout.strip()
+
+        try:
+            dirty = bool(git("status", "--porcelain", "--", ":!results", ":!*.md"))
+            return {"commit": git("rev-parse", "HEAD"), "dirty": dirty}
+        except (OSError, subprocess.SubprocessError):
+            pass
+    return {"commit": os.environ.get("LABELNOISE_COMMIT"), "dirty": None}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,140 @@
+"""What of a configuration decides a run's outcome, and the id that follows from it."""
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+PACKAGE = __name__.partition(".")[0]
+
+# What `run` reads and what decides the outcome: the effective configuration, and with it the run's id.
+EFFECTIVE = (
+    "dataset",
+    "noise",
+    "loss",
+    "network",
+    "optimizer",
+    "schedule",
+    "method",
+    "epochs",
+    "batch_size",
+    "clip_norm",
+    "precision",
+    "compile",
+    "deterministic",
+    "eval_every",
+    "num_val",
+    "num_trusted",
+    "seed_noise",
+    "seed_init",
+    "seed_data",
+)
+# What `run` reads besides: where and how, not what.
+INCIDENTAL = ("device", "threads", "data_dir", "results", "force", "save_model", "tracker")
+
+# A key at its neutral value is left out of the id, so that a key added later changes no id made before.
+NEUTRAL: dict[str, Any] = {
+    "eval_every": 1,
+    "num_val": 0,
+    "num_trusted": 0,
+    "compile": False,
+    "deterministic": False,
+}
+
+
+def effective(cfg: DictConfig) -> dict[str, Any]:
+    """The configuration that decides the outcome, resolved: no folders, and a file by its content's hash.
+
+    A function of this package is written by its name alone, so that no record depends on where the function lives.
+
+    Raises:
+        omegaconf.errors.OmegaConfBaseException: a value is missing.
+        ValueError: a file that a `path` names cannot be read.
+    """
+    whole: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    return {key: _plain(whole[key], key) for key in EFFECTIVE}
+
+
+def _plain(value: Any, where: str) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{where}={value}: must be a finite number")
+    if not isinstance(value, dict):
+        return value
+    kept = {}
+    for key, inner in value.items():
+        if key == "data_dir":
+            continue
+        if key == "path":
+            inner = _content_hash(inner, f"{where}.path")
+        if key == "_target_":
+            inner = short_name(inner)
+        kept[key] = _plain(inner, f"{where}.{key}")
+    return kept
+
+
+def _content_hash(path: str, where: str) -> str:
+    try:
+        return "sha256:" + hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+    except OSError as error:
+        raise ValueError(f"{where}={path}: cannot be read ({error.strerror})") from None
+
+
+def short_name(target: str) -> str:
+    """The name of a function or class of this package; a user's own keeps its whole path."""
+    return target.rpartition(".")[2] if target.startswith(f"{PACKAGE}.") else target
+
+
+def run_id(config: dict[str, Any]) -> str:
+    """First 12 hex digits of the sha256 of the effective configuration's `identity`."""
+    return hashed(identity(config))
+
+
+def identity(config: dict[str, Any]) -> str:
+    """What of an effective configuration names its run: sorted JSON, without neutral values.
+
+    A number counts by its value: 1 and 1.0 are the same.
+    """
+    kept = {key: _number(value) for key, value in config.items() if key not in NEUTRAL or value != NEUTRAL[key]}
+    return json.dumps(kept, sort_keys=True)
+
+
+def hashed(text: str) -> str:
+    """The id of the run that has this `identity`."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _number(value: Any) -> Any:
+    """1.0 as 1, so that loss.alpha=1 and loss.alpha=1.0 are one configuration."""
+    if isinstance(value, dict):
+        return {key: _number(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_number(inner) for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# Functions whose name changed since records with their whole path were made.
+_RENAMED = {
+    "labelnoise.noise.zhou2021.symmetric": "symmetric_zhou2021",
+    "labelnoise.noise.zhou2021.asymmetric": "asymmetric_zhou2021",
+}
+
+
+def upgraded(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a record made when `_target_` was a whole path, as it is written now."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, list):
+            return [plain(inner) for inner in value]
+        if not isinstance(value, dict):
+            return value
+        return {
+            key: _RENAMED.get(inner, short_name(inner))
+            if key == "_target_" and isinstance(inner, str)
+            else plain(inner)
+            for key, inner in value.items()
+        }
+
+    return plain(config)

@@ -1,0 +1,1 @@
+"""Files that several processes share: written whole, claimed by one owner."""

@@ -1,0 +1,38 @@
+"""Files that are there whole or not at all."""
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def write_whole(path: Path, content: bytes, sync: bool = True) -> Path:
+    """Write a file so that it is there whole or not at all; after a power cut too, if `sync`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".", suffix=".part")
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        part.chmod(0o644)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def check_writable(results: str | Path) -> None:
+    """Refuse a results folder that cannot hold a record, before hours are spent on one.
+
+    Raises:
+        ValueError: names the folder and the reason.
+    """
+    try:
+        Path(results).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=results) as file:
+            file.write(b" " * 65536)
+    except OSError as error:
+        raise ValueError(f"results={results}: cannot be written ({error.strerror})") from None

@@ -1,0 +1,73 @@
+"""Which jobs a multirun has: a table's cells that have no record, or every combination of the values given."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from labelnoise.experiment import identity, records
+from labelnoise.experiment.config import check, compose
+from labelnoise.launch.jobs import Outcome, make_jobs, summary
+from labelnoise.tables import table as tables
+
+
+def asked_for(arguments: Sequence[str]) -> bool:
+    """Whether a table is asked for, rightly or wrongly written."""
+    return any(argument.lstrip("+~").startswith(("table=", "table.")) for argument in arguments) and not any(
+        argument == "table=none" for argument in arguments
+    )
+
+
+def missing(arguments: Sequence[str], several: Sequence[str], results: str, again: bool) -> list[tables.Cell]:
+    """The cells of a table that have no record; how many have one is told.
+
+    Args:
+        several: those of the arguments that give several values between commas.
+        again: records do not count (force=true, or save_model=true, where a network may be missing).
+    Raises:
+        ValueError: the table or an override is wrong, or there are several values.
+    """
+    if several:
+        raise ValueError(f"{several[0]}: several values do not go with table=, whose cells are the runs")
+    choice, extra = tables.split_arguments(list(arguments))
+    table = tables.read(choice)
+    cells = tables.cells(table, extra)
+    left = cells if again else [cell for cell in cells if records.find(cell.run_id, results) is None]
+    if extra and left:
+        check(compose(list(left[0].overrides)))  # what is wrong for every cell is told once, before any is run
+    print(f"{table.name}: {len(cells)} cells, {len(cells) - len(left)} done already", flush=True)
+    return left
+
+
+def each_value_once(jobs: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    """So few of the jobs that every override is in one of them: enough to find a misspelt one before any is run."""
+    seen: set[str] = set()
+    chosen = []
+    for job in jobs:
+        if not seen.issuperset(job):
+            seen.update(job)
+            chosen.append(job)
+    return chosen
+
+
+def identifier(cfg: Any) -> str:
+    """The id of the record of a composed configuration."""
+    return identity.run_id(identity.effective(cfg))
+
+
+def tell_by_records(
+    identifiers: Sequence[str | None], jobs: Sequence[Sequence[str]], results: str, reasons: Mapping[int, str]
+) -> bool:
+    """The end of jobs that another kind of launcher ran: done, failed or missing, by the records. Whether all are done.
+
+    Args:
+        reasons: why, by the number of a job that is known to have failed.
+    """
+    outcomes = []
+    for job, identifier in zip(make_jobs(jobs, 0), identifiers, strict=True):
+        there = identifier is not None and records.find(identifier, results) is not None
+        status = "done" if there else "failed" if job.number in reasons else "missing"
+        outcomes.append(Outcome(job, status, reasons.get(job.number, "")))
+    print(summary(outcomes), flush=True)
+    for outcome in outcomes:
+        if outcome.status == "missing":
+            print(f"missing: {outcome.job.name}", flush=True)
+    return all(outcome.status == "done" for outcome in outcomes)

@@ -1,0 +1,55 @@
+"""The local launcher without Hydra: options checked, jobs driven, the end told."""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from labelnoise.files.atomic import check_writable
+from labelnoise.launch.driver import drive
+from labelnoise.launch.jobs import Job, Outcome, make_jobs, summary
+from labelnoise.launch.pool import slots
+from labelnoise.training.signals import STOPPED
+
+
+def check_options(n_jobs: Any, jobs_per_gpu: Any) -> None:
+    """Refuse values out of range.
+
+    Raises:
+        ValueError: names the option, its value and what is allowed.
+    """
+    for name, value, allowed in (
+        ("n_jobs", n_jobs, "auto or a whole number, at least 1"),
+        ("jobs_per_gpu", jobs_per_gpu, "a whole number, at least 1"),
+    ):
+        whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        if not whole and not (name == "n_jobs" and value == "auto"):
+            raise ValueError(f"hydra.launcher.{name}={value}: must be {allowed}")
+
+
+def launch(
+    overrides: Sequence[Sequence[str]],
+    first: int,
+    compose: Callable[[Job], str],
+    n_jobs: int | str,
+    jobs_per_gpu: int,
+    device: str,
+    results: str,
+) -> list[Outcome]:
+    """Run jobs in worker processes on this machine; their outcomes, in order.
+
+    Raises:
+        ValueError, OSError: nothing can be run, or not any more; what is done so far is told before.
+        SystemExit: stopped by SIGTERM or SIGINT, with exit code 75.
+    """
+    if not overrides:
+        return []
+    jobs = make_jobs(overrides, first)
+    places = slots(n_jobs, jobs_per_gpu, device)
+    ended = drive(jobs, compose, places, lambda: check_writable(results))
+    print(summary(ended.outcomes), flush=True)
+    if ended.stopped:
+        print("stopped; the same command goes on", file=sys.stderr, flush=True)
+        sys.exit(STOPPED)
+    if ended.error is not None:
+        raise ended.error
+    return ended.outcomes

@@ -1,0 +1,178 @@
+"""SLURM through submitit: a driver that waits for its jobs as long as there are any, and no longer.
+
+The launcher's own waiting has two faults. Without accounting (sacct) it learns that a job has ended from the result
+that the job leaves, and one that was killed leaves none: it waits for ever. With accounting it gives up at the first
+job that failed while others are still queued. So it waits in a thread here, and squeue says when no job is left.
+"""
+
+import contextlib
+import importlib.util
+import secrets
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from labelnoise.training.signals import STOPPED
+
+TARGET = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
+POLL = 30.0  # seconds between two questions to squeue; less is a burden to a large cluster
+OVER = {
+    *("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "PREEMPTED"),
+    *("NODE_FAIL", "BOOT_FAIL", "DEADLINE", "OUT_OF_MEMORY"),
+}
+
+Jobs = dict[str, tuple[str, str]]  # a job's number in SLURM, such as 12_3 -> its state and why it waits
+
+
+def check() -> None:
+    """Refuse where jobs cannot be handed to SLURM.
+
+    Raises:
+        ValueError: the plugin is not installed, or SLURM's commands are not there.
+    """
+    if importlib.util.find_spec("submitit") is None or not _plugin():
+        raise ValueError("hydra/launcher=submitit_slurm: is not installed; pip install 'labelnoise[slurm]'")
+    for command in ("sbatch", "srun", "squeue"):
+        if shutil.which(command) is None:
+            raise ValueError(f"hydra/launcher=submitit_slurm: no {command} on PATH; is this a cluster's login node?")
+
+
+def _plugin() -> bool:
+    try:
+        return importlib.util.find_spec("hydra_plugins.hydra_submitit_launcher") is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def launch(launcher: Any, overrides: Sequence[Sequence[str]], first: int) -> dict[int, str]:
+    """Hand jobs to SLURM, with one thread where none is asked for, and wait until none of them is queued or running.
+
+    Args:
+        launcher: submitit's, set up.
+        overrides: of each job.
+        first: number of the first job.
+    Returns:
+        number of each job that failed -> why.
+    Raises:
+        SystemExit: 75, at Ctrl-C; the jobs go on.
+        ValueError: the jobs could not be submitted.
+    """
+    name = f"{launcher.params['name']}-{secrets.token_hex(4)}"  # its own, so that squeue tells one driver's jobs
+    launcher.params["name"] = name
+    overrides = [
+        [*job] if any(o.lstrip("+").startswith("threads=") for o in job) else [*job, "threads=1"] for job in overrides
+    ]
+    waiting = _Waiting(launcher, overrides, first)
+    waiting.start()
+    try:
+        number = _wait(waiting, name)
+    except KeyboardInterrupt:
+        print(f"interrupted; the jobs go on (scancel --name={name} ends them)", file=sys.stderr, flush=True)
+        sys.exit(STOPPED)
+    if waiting.failure is not None and number is None:
+        raise ValueError(f"hydra/launcher=submitit_slurm: {waiting.failure}") from waiting.failure
+    reasons = {}
+    for place, job in enumerate(overrides):
+        identifier = f"{number}_{place}" if len(overrides) > 1 else str(number)
+        folder = Path(str(launcher.params["submitit_folder"]).replace("%j", identifier))
+        words = _last_words(folder, identifier)
+        if waiting.results:
+            failed = waiting.results[place].status.name == "FAILED"
+        else:  # a result is a pickle, which is not read here
+            failed = words.startswith("error: ") or not (folder / f"{identifier}_0_result.pkl").is_file()
+        if failed:
+            told = words.removeprefix(f"error: job {first + place} ({' '.join(job)}): ")
+            reasons[first + place] = f"{told}; its output is in {folder}"
+    return reasons
+
+
+class _Waiting(threading.Thread):
+    """The launcher's own submitting and waiting; a daemon, because nothing ends it when a job leaves no result."""
+
+    def __init__(self, launcher: Any, overrides: Sequence[Sequence[str]], first: int) -> None:
+        super().__init__(daemon=True, name="submitit")
+        self._launcher, self._overrides, self._first = launcher, overrides, first
+        self.results: Sequence[Any] = ()
+        self.failure: Exception | None = None
+
+    def run(self) -> None:
+        with contextlib.suppress(ImportError, AttributeError):
+            from submitit import SlurmJob
+
+            vars(SlurmJob.watcher)["_make_command"] = lambda: None  # sacct is not asked: squeue is, below
+        try:
+            self.results = self._launcher.launch(self._overrides, self._first)
+        except Exception as error:
+            self.failure = error
+
+
+def _wait(waiting: _Waiting, name: str) -> str | None:
+    """Wait; returns the number that SLURM gave to the jobs, or None where squeue never listed one."""
+    number, before, empty, pause = None, "", 0, 1.0
+    while empty < 2:  # a job that is queued again might be missing for a moment, and its result comes after its end
+        _pause(waiting, pause)
+        if not waiting.is_alive() and waiting.failure is None:
+            break
+        jobs = _listed(name)
+        if jobs is None or not (jobs or number):  # SLURM does not answer, or has not got the jobs yet
+            if number is None and waiting.failure is not None:
+                break
+            pause = min(2 * pause, POLL)
+            continue
+        if number is None:
+            number, pause = next(iter(jobs)).partition("_")[0], POLL
+            print(f"SLURM: job {number}, called {name}", flush=True)
+        left = {job: state for job, state in jobs.items() if state[0] not in OVER}
+        now = _in_short(left)
+        if now != before:
+            print(f"SLURM: {now}", flush=True)
+        before, empty = now, 0 if left else empty + 1
+    return number
+
+
+def _pause(waiting: threading.Thread, seconds: float) -> None:
+    if waiting.is_alive():
+        waiting.join(seconds)
+    else:
+        time.sleep(seconds)
+
+
+def _listed(name: str) -> Jobs | None:
+    """The jobs of that name which SLURM still knows, also some that are over; None where it does not answer."""
+    command = ["squeue", "--noheader", "--array", "--states=all", f"--name={name}", "--format=%i|%T|%r"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    rows = [line.strip().split("|", 2) for line in done.stdout.splitlines() if line.count("|") >= 2]
+    return {job: (state, reason) for job, state, reason in rows}
+
+
+def _in_short(left: Jobs) -> str:
+    """How many jobs are in which state. Held ones are named: they wait for a person."""
+    if not left:
+        return "no job left"
+    states = Counter(state.lower() for state, _ in left.values())
+    text = ", ".join(f"{count} {state}" for state, count in states.most_common())
+    held = [job for job, (_, reason) in left.items() if "held" in reason.lower()]
+    return text + (f"; held until `scontrol release {' '.join(held)}`" if held else "")
+
+
+def _last_words(folder: Path, job: str) -> str:
+    """The line of a job's output that says best why it ended: our own error, else SLURM's, else the last one."""
+    lines: list[str] = []
+    for kind in ("out", "err"):
+        path = folder / f"{job}_0_log.{kind}"
+        if path.is_file():
+            lines += [line.strip() for line in path.read_text(errors="replace").splitlines() if line.strip()]
+    for sign in ("error: ", "slurmstepd", "srun: error: "):
+        for line in reversed(lines):
+            if line.startswith(sign) and "REQUEUE" not in line and "PREEMPTION" not in line:
+                return line
+    return lines[-1] if lines else "no output"

@@ -1,0 +1,156 @@
+"""A table's records beside the published numbers: means, deviations, differences and what chance explains of them."""
+
+import csv
+import math
+import statistics
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from labelnoise.experiment import records
+from labelnoise.experiment.config import CONFIGS
+from labelnoise.tables.table import Cell, Table
+
+LEVEL = 0.05  # a cell is marked below this; so large a share of the cells is, were everything equal
+
+
+class Published(NamedTuple):
+    """A published accuracy in percent: mean and standard deviation over `runs` runs."""
+
+    mean: float
+    std: float | None
+    runs: int
+
+
+class Result(NamedTuple):
+    """A row and column over its seeds; `values` are those that have a record, in percent."""
+
+    row: str
+    column: str
+    values: tuple[float, ...]
+    run_ids: tuple[str, ...]
+    published: Published | None
+
+    @property
+    def n(self) -> int:
+        return len(self.values)
+
+    @property
+    def mean(self) -> float | None:
+        return statistics.fmean(self.values) if self.values else None
+
+    @property
+    def std(self) -> float | None:
+        """With n - 1; None for one value."""
+        return statistics.stdev(self.values) if self.n > 1 else None
+
+    @property
+    def difference(self) -> float | None:
+        """Ours less the published mean, in points."""
+        return self.mean - self.published.mean if self.published and self.mean is not None else None
+
+    @property
+    def distance(self) -> float | None:
+        """The difference over sqrt((s1^2 + s2^2) / 2); None where a deviation is missing or both are 0."""
+        if self.difference is None or self.std is None or self.published is None or self.published.std is None:
+            return None
+        scale = math.sqrt((self.std**2 + self.published.std**2) / 2)
+        return self.difference / scale if scale > 0 else None
+
+    @property
+    def p(self) -> float | None:
+        """Welch's two-sided p; None for a single value on either side."""
+        if self.mean is None or self.std is None or self.published is None or self.published.std is None:
+            return None
+        ours, theirs = (self.mean, self.std, self.n), self.published
+        return welch(*ours, theirs.mean, theirs.std or 0.0, theirs.runs) if theirs.runs > 1 else None
+
+    @property
+    def marked(self) -> bool:
+        """Whether chance alone makes so large a difference rarely."""
+        return self.p is not None and self.p < LEVEL
+
+
+def welch(mean1: float, std1: float, n1: int, mean2: float, std2: float, n2: int) -> float:
+    """Welch's two-sided p for two means with unequal variances, n1 and n2 at least 2.
+
+    Source: Welch 1947 (Biometrika 34), The generalization of Student's problem; Satterthwaite's degrees of freedom.
+    """
+    from scipy.special import stdtr  # not scipy.stats, which takes a second to import
+
+    v1, v2 = std1**2 / n1, std2**2 / n2
+    if v1 + v2 == 0:
+        return 1.0 if mean1 == mean2 else 0.0
+    freedom = (v1 + v2) ** 2 / (v1**2 / (n1 - 1) + v2**2 / (n2 - 1))
+    return float(2 * stdtr(freedom, -abs(mean1 - mean2) / math.sqrt(v1 + v2)))
+
+
+def results(table: Table, cells: list[Cell], found: dict[str, records.Record]) -> list[Result]:
+    """One for every row and column of the table, without records too."""
+    published = published_of(table)
+    by_place: dict[tuple[str, str], list[tuple[float, str]]] = {}
+    for cell in cells:
+        value = metric(found.get(cell.run_id), table.metric)
+        if value is not None:
+            by_place.setdefault((cell.row, cell.column), []).append((100 * value, cell.run_id))
+    return [
+        Result(
+            row,
+            column,
+            tuple(value for value, _ in by_place.get((row, column), ())),
+            tuple(identifier for _, identifier in by_place.get((row, column), ())),
+            published.get((row, column)),
+        )
+        for row in table.rows
+        for column in table.columns
+    ]
+
+
+def metric(record: records.Record | None, name: str) -> float | None:
+    """A metric of a record, a fraction; None where there is none. One that is no number is reported."""
+    if record is None or record["metrics"].get(name, "") is None:
+        return None
+    value = record["metrics"].get(name)
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    print(f"{record['run_id']}.json: its {name} is no number; counts as missing", file=sys.stderr)
+    return None
+
+
+def published_of(table: Table) -> dict[tuple[str, str], Published]:
+    """The published numbers of a table by row and column; those that were made otherwise (`without`) are left out."""
+    where = table.published
+    if not where:
+        return {}
+    found = {}
+    for line in _lines():
+        if all(line[key] == where[key] for key in ("source", "table", "dataset")):
+            place = line["loss"], _column(line["noise"], line["rate"])
+            if place[0] not in where.get("without", ()):
+                std = float(line["std"]) if line["std"] else None
+                found[place] = Published(float(line["mean"]), std, int(line["runs"]))
+    return found
+
+
+def _lines() -> list[dict[str, Any]]:
+    with Path(CONFIGS / "table" / "published.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _column(noise: str, rate: str) -> str:
+    """The label of the column that holds this noise: clean, sym_0.2, or a set of human labels."""
+    return noise.removeprefix("human:") if noise == "clean" or noise.startswith("human:") else f"{noise}_{rate}"
+
+
+def ranks(results: list[Result]) -> dict[tuple[str, str], int]:
+    """1 for the best of a column and 2 for the second best, by two digits as printed; several may share a rank.
+
+    A column with fewer than two rows has neither.
+    """
+    ranked: dict[tuple[str, str], int] = {}
+    for column in dict.fromkeys(result.column for result in results):
+        means = {r.row: round(r.mean, 2) for r in results if r.column == column and r.mean is not None}
+        if len(means) > 1:
+            for rank, mean in enumerate(sorted(set(means.values()), reverse=True)[:2], start=1):
+                ranked |= {(row, column): rank for row, value in means.items() if value == mean}
+    return ranked

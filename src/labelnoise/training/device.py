@@ -1,0 +1,85 @@
+"""Where and how to compute: device, precision and threads, set before the first operation."""
+
+import os
+import warnings
+from typing import NamedTuple
+
+import torch
+
+from labelnoise.cpu import in_use, keep_pages
+
+
+class Place(NamedTuple):
+    """Attributes: device; precision of the networks' arithmetic; CPU threads."""
+
+    device: torch.device
+    precision: torch.dtype
+    threads: int
+
+    def facts(self) -> dict[str, str | int | bool]:
+        """As a record's environment tells it, after the run."""
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
+        precision = str(self.precision).removeprefix("torch.")
+        return {"device": name, "precision": precision, "threads": self.threads, "fused_kernels": in_use()}
+
+
+def prepare(device: str, precision: str, threads: int | str, deterministic: bool = False) -> Place:
+    """Choose the device and the precision and set the number of threads.
+
+    Args:
+        device: auto (a GPU if there is one), cpu, cuda or cuda:N.
+        precision: auto (bfloat16 where the device is fast at it), float32 or bfloat16.
+        deterministic: choose algorithms on a GPU that repeat bit for bit; else its fastest, TF32 among them.
+        threads: of the CPU; auto is every core that this process may use.
+    Raises:
+        ValueError: the device is not there.
+    """
+    keep_pages()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = cores if threads == "auto" else int(threads)
+    torch.set_num_threads(count)
+    available = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    name = ("cuda" if available else "cpu") if device == "auto" else device
+    chosen = torch.device("cuda:0" if name == "cuda" else name)
+    if chosen.type == "cuda" and chosen.index >= available:
+        raise ValueError(
+            f"device={device}: not there; this machine has {available} CUDA devices (device=cpu always works)"
+        )
+    if chosen.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to be deterministic
+        torch.cuda.set_device(chosen)  # where graphs are captured and what draws without a device draws
+        torch.use_deterministic_algorithms(deterministic)
+        torch.backends.cudnn.benchmark = not deterministic
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    if precision == "auto":
+        return Place(chosen, torch.bfloat16 if _fast_bfloat16(chosen) else torch.float32, count)
+    return Place(chosen, getattr(torch, precision), count)
+
+
+def memory_full(device: torch.device) -> str:
+    """What to say when a GPU's memory did not suffice: how many runs like this one fit beside each other."""
+    gib, context = 2**30, 2**29  # a process's own share, before its first tensor: about half a GiB
+    need = torch.cuda.max_memory_reserved(device) + context
+    total = torch.cuda.mem_get_info(device)[1]
+    fit = total // need
+    advice = f"at most {fit} such runs fit side by side" if fit > 1 else "give it the whole GPU or a smaller batch_size"
+    return f"the GPU's memory is full: this run needs over {need / gib:.1f} of {total / gib:.1f} GiB; {advice}"
+
+
+def compiler_works() -> bool:
+    """Whether torch.compile works here; one warning that says why where it does not."""
+    try:
+        torch.compile(lambda x: x + 1)(torch.zeros(2))
+    except Exception as error:  # no C++ compiler, no Triton, an unsupported Python: each raises its own
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        warnings.warn(f"compile=true: no compiler works here, running eagerly ({reason})", RuntimeWarning, stacklevel=2)
+        return False
+    return True
+
+
+def _fast_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 beats float32 there: GPU tensor cores, AMX, or AVX-512 with bfloat16."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
