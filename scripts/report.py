@@ -6,7 +6,7 @@ python scripts/report.py results=runs out=report.html
 Records are looked for in results= (runs) and among the committed ones. The page opens from disk and loads nothing.
 """
 
-from labelnoise.cli import script
+from labelnoise.cli.errors import script
 from labelnoise.report.page import report
 
 if __name__ == "__main__":

@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from labelnoise import comparison, records, tables
-from labelnoise.comparison import Result
-from labelnoise.config import compose, options
-from labelnoise.records import Record
-from labelnoise.tables import Overrides, Table
+from labelnoise.experiment import records
+from labelnoise.experiment.config import compose, options
+from labelnoise.experiment.records import Record
+from labelnoise.report.commands import command_of
+from labelnoise.tables import comparison, table
+from labelnoise.tables.comparison import Result
+from labelnoise.tables.table import Overrides, Table
 
 
 class Sheet(NamedTuple):
@@ -22,7 +24,8 @@ class Sheet(NamedTuple):
 
 
 class Collection(NamedTuple):
-    """Attributes: sheets; records, by run id; commands, what `train.py` takes to repeat a table's run, by run id."""
+    """Attributes: sheets; records, by run id; commands, what `train.py` takes to repeat a run, by run id; none
+    for a run that no command of this version repeats."""
 
     sheets: list[Sheet]
     records: dict[str, Record]
@@ -36,13 +39,17 @@ def collect(results: str | Path) -> Collection:
     """
     found = read_records(results)
     datasets = {record["config"]["dataset"]["name"] for record in found.values()}
-    sheets, commands = [], {}
+    sheets: list[Sheet] = []
+    commands: dict[str, Overrides] = {}
     for name in sorted((n for n in options("table") if n != "none"), key=lambda name: (name != "digits", name)):
-        table = tables.read([f"table={name}"])
+        chosen = table.read([f"table={name}"])
         # Composing a table's cells takes seconds: not done where no record can be one of them.
-        cells = tables.cells(table) if _dataset(table) in {None, *datasets} else []
+        cells = table.cells(chosen) if _dataset(chosen) in {None, *datasets} else []
         commands |= {cell.run_id: cell.overrides for cell in cells if cell.run_id in found}
-        sheets.append(Sheet(table, comparison.results(table, cells, found)))
+        sheets.append(Sheet(chosen, comparison.results(chosen, cells, found)))
+    for identifier, record in found.items():
+        if identifier not in commands and (overrides := command_of(record)):
+            commands[identifier] = overrides
     return Collection(sheets, found, commands)
 
 
@@ -76,7 +83,8 @@ def read_records(results: str | Path) -> dict[str, Record]:
 
 def fault(record: Record) -> str | None:
     """Why a record cannot be shown; None where it can."""
-    if not isinstance(record["config"].get("dataset"), dict) or not isinstance(record["config"]["dataset"]["name"], str):
+    dataset = record["config"].get("dataset")
+    if not isinstance(dataset, dict) or not isinstance(dataset.get("name"), str):
         return "names no data set"
     for name, values in record["history"].items():
         if not isinstance(values, list) or not all(value is None or _number(value) for value in values):
@@ -98,6 +106,6 @@ def _square(matrix: Any) -> bool:
     )
 
 
-def _dataset(table: Table) -> str | None:
-    named = [o.removeprefix("dataset=") for o in table.common if o.startswith("dataset=")]
+def _dataset(chosen: Table) -> str | None:
+    named = [o.removeprefix("dataset=") for o in chosen.common if o.startswith("dataset=")]
     return named[-1] if named else None

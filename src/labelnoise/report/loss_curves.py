@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from labelnoise.assembly import make_loss
-from labelnoise.config import compose, options
+from labelnoise.experiment.assemble import make_loss
+from labelnoise.experiment.config import compose, options
 
 CLASSES = 10
 PROBABILITIES = tuple(round(0.01 + 0.02 * i, 2) for i in range(50))  # of the given label

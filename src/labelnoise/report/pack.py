@@ -6,9 +6,10 @@ import json
 import shlex
 from typing import Any
 
-from labelnoise.comparison import Result
-from labelnoise.records import Record
+from labelnoise.experiment.records import Record
 from labelnoise.report.collect import Collection, Sheet
+from labelnoise.report.commands import component_name, flat
+from labelnoise.tables.comparison import Result
 
 OF_A_RUN = ("seconds", "seconds_training", "finished")  # of an environment; the rest is shared by many runs
 SEEDS = ("seed_noise", "seed_init", "seed_data")
@@ -74,30 +75,16 @@ def _cell(result: Result, places: dict[str, int]) -> dict[str, Any]:
     return cell
 
 
-def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A tree of dictionaries as one, its keys joined by dots."""
-    leaves: dict[str, Any] = {}
-    for key, value in tree.items():
-        leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
-    return leaves
-
-
 def names(record: Record) -> dict[str, str]:
     """A run's components in words, from its configuration: a function's name, a sum's parts joined."""
     config = record["config"]
-
-    def named(component: Any) -> str:
-        if not isinstance(component, dict) or "_target_" not in component:
-            return str(component)
-        parts = [named(component[key]) for key in ("first", "second") if isinstance(component.get(key), dict)]
-        return "_".join(parts) or str(component["_target_"]).rpartition(".")[2]
 
     noise = config.get("noise")
     rate = noise.get("rate") if isinstance(noise, dict) else None
     return {
         "dataset": str(config["dataset"]["name"]),
-        **{group: named(config.get(group)) for group in ("method", "loss", "network")},
-        "noise": named(noise) + ("" if rate is None else f" {rate}"),
+        **{group: component_name(config.get(group)) for group in ("method", "loss", "network")},
+        "noise": component_name(noise) + ("" if rate is None else f" {rate}"),
         "epochs": str(config.get("epochs")),
     }
 

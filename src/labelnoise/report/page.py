@@ -1,7 +1,7 @@
 """One static HTML page over a folder of records: `python scripts/report.py [results=DIR] [out=report.html]`.
 
-Everything is inside: tables as HTML, records as compressed JSON, Vega-Lite as compressed JavaScript. It opens from a disk,
-and its content security policy lets it reach nothing else and run no script but its own.
+Everything is inside: tables as HTML, records as compressed JSON, Vega-Lite as compressed JavaScript. It opens from a
+disk, and its content security policy lets it reach nothing else and run no script but its own.
 """
 
 import base64
@@ -11,12 +11,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from labelnoise.comparison import Result, ranks
-from labelnoise.records import write_whole
-from labelnoise.rendering import apart, beneath, theirs
+from labelnoise.files.atomic import write_whole
 from labelnoise.report import loss_curves
 from labelnoise.report.collect import Collection, Sheet, collect, default_folder
 from labelnoise.report.pack import content, packed
+from labelnoise.tables.comparison import Result, ranks
+from labelnoise.tables.rendering import apart, beneath, theirs
 
 SCRIPTS = ("dom", "charts", "tables", "panel", "run", "runs", "losses", "main")  # assets/<name>.js, in this order
 STEPS = (0.5, 2.0, 5.0)  # points from the published mean at which a cell's colour gets stronger
