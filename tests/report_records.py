@@ -1,8 +1,11 @@
 """Records made up for the tests of the report: whole, quick to make, of as many epochs as asked."""
 
+import base64
 import copy
+import gzip
 import json
 import math
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +17,12 @@ MARKUP = "<img src=x onerror=\"document.title='hostile'\"></script><script>docum
 
 def made_up(overrides: tuple[str, ...] = (), epochs: int = 20, classes: int = 10) -> dict[str, Any]:
     """A record of the run that the overrides compose, with curves that a formula gives."""
-    config = effective(compose(list(overrides)))
-    return dress(config, epochs, classes)
+    return copy.deepcopy(dress(_composed(overrides), epochs, classes))
+
+
+@cache
+def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
+    return effective(compose(list(overrides)))
 
 
 def dress(config: dict[str, Any], epochs: int, classes: int = 10) -> dict[str, Any]:
@@ -68,8 +75,5 @@ def write_many(folder: Path, number: int, epochs: int, classes: int = 10) -> Non
 
 def content_of(page: str) -> dict[str, Any]:
     """The data that a page holds, unpacked."""
-    import base64
-    import gzip
-
     text = page.partition('<script type="text/plain" id="data">')[2].partition("</script>")[0]
     return json.loads(gzip.decompress(base64.b64decode(text)))

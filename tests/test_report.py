@@ -16,16 +16,22 @@ from labelnoise.experiment.run import compose
 from labelnoise.losses import agce, ce, gce, mae
 from labelnoise.report import collect, loss_curves, page
 from labelnoise.report.commands import command_of
+from labelnoise.tables import table
 from labelnoise.tables.comparison import Published, Result
+
+
+PARTS = {
+    choice: table.read([choice, "table.rows=[ce,mae]", "table.columns=[clean,sym_0.4]"])
+    for choice in ("table=digits", "table=cifar10_zhou2021")
+}
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Two tables in part, no committed records, no loss curves, no charting library: `make test-browser` has the rest."""
+    """Two tables in part, no committed records, no loss curves and no charts: `make test-browser` has the rest."""
     monkeypatch.setattr(records, "COMMITTED", tmp_path / "none")
-    read, part = collect.table.read, ["table.rows=[ce,mae]", "table.columns=[clean,sym_0.4]"]
-    monkeypatch.setattr(collect.table, "read", lambda choice: read([*choice, *part]))
-    monkeypatch.setattr(collect, "options", lambda group: ["digits", "cifar10_zhou2021"])
+    monkeypatch.setattr(collect.table, "read", lambda choice: PARTS[choice[0]])
+    monkeypatch.setattr(collect, "options", lambda group: [choice.removeprefix("table=") for choice in PARTS])
     monkeypatch.setattr(loss_curves, "curves", lambda: {})
     monkeypatch.setattr(page, "charting_library", lambda: "window.vegaEmbed = null;")
 
@@ -87,8 +93,10 @@ def test_the_page_allows_its_own_script_alone_and_names_no_address(tmp_path: Pat
     text = written(tmp_path, made_up(("dataset=digits",)))
     script = text.rpartition("<script>")[2].partition("</script>")[0]
     allowed = re.search(r"script-src 'sha256-([^']+)' 'unsafe-eval';", text)
-    assert allowed and allowed[1] == b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    assert "default-src 'none'" in text and "connect-src" not in text
+    assert allowed is not None
+    assert allowed[1] == b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert "default-src 'none'" in text
+    assert "connect-src" not in text
     assert not re.search(r"(?:src|href)=|https?:|@import|url\(", text)
     assert not re.search(r"innerHTML|insertAdjacentHTML|document\.write", script)
 
@@ -113,7 +121,8 @@ def test_a_broken_record_is_left_out_with_one_line(tmp_path: Path, capsys, broke
     data = content_of(written(tmp_path, good))
     assert [run["id"] for run in data["runs"]] == [good["run_id"]]
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"{path} {reason}") and line.endswith("left out")
+    assert line.startswith(f"{path} {reason}")
+    assert line.endswith("left out")
 
 
 def test_truth_may_be_unknown(tmp_path: Path) -> None:
@@ -121,7 +130,7 @@ def test_truth_may_be_unknown(tmp_path: Path) -> None:
     record["noise"] |= {"realised_rate": None, "transition": None}
     del record["metrics"]["confusion"]
     data = content_of(written(tmp_path, record))
-    assert data["noises"][0]["transition"] is None and data["runs"][0]["confusion"] is None
+    assert (data["noises"][0]["transition"], data["runs"][0]["confusion"]) == (None, None)
 
 
 def test_a_mistake_is_one_line_and_writes_nothing(tmp_path: Path) -> None:
@@ -183,7 +192,7 @@ def test_loss_curves_are_the_losses(monkeypatch: pytest.MonkeyPatch) -> None:
         curve = shown["curves"][loss.__name__]
         assert curve["value"][place] == pytest.approx(abs(value), abs=2e-5), loss
         assert curve["weight"][place] == pytest.approx(weight, abs=2e-5), loss
-    assert agce.__name__ in shown["curves"] and shown["curves"]["agce"]["parameters"] == "a 0.6, q 0.6"
+    assert shown["curves"][agce.__name__]["parameters"] == "a 0.6, q 0.6"
 
 
 @pytest.mark.parametrize(
@@ -205,10 +214,8 @@ def test_shade(mean: float | None, published: float | None, best: float, expecte
     assert page.shade(Result("row", "column", values, (), theirs), best) == expected
 
 
-def test_a_table_without_records_of_its_data_set_is_not_composed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    composed = []
+def test_a_table_of_another_data_set_is_not_composed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    composed: list[str] = []
     monkeypatch.setattr(collect.table, "cells", lambda chosen: composed.append(chosen.name) or [])
     written(tmp_path, made_up(("dataset=cifar100",)))
     assert composed == []
