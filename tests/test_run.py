@@ -277,10 +277,9 @@ def test_multirun_gives_every_job_a_record_and_survives_a_failure(train, tmp_pat
 
 
 def test_saved_network_predicts_the_same(finished, capsys, tmp_path: Path) -> None:
-    import runpy
+    from labelnoise.experiment.predict import predict
 
     record, results = finished
-    predict = runpy.run_path(str(REPOSITORY / "scripts" / "predict.py"))["predict"]
     model, out = results / f"{record['run_id']}.safetensors", tmp_path / "p.csv"
     predict([f"model={model}", "dataset=digits", f"out={out}", "threads=1"])
     said = capsys.readouterr().out
