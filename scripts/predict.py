@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from labelnoise.cli.errors import script
 from labelnoise.data.train_set import normalise
-from labelnoise.experiment.config import check
+from labelnoise.experiment.check import check
 from labelnoise.experiment.run import compose
 from labelnoise.files.atomic import write_whole
 from labelnoise.training.device import prepare

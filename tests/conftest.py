@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from labelnoise.cli import train as cli
-from labelnoise.experiment.config import options
+from labelnoise.experiment.groups import choices
 from labelnoise.experiment.run import compose, inject
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -96,4 +96,4 @@ def digits():
 
 def every(group: str) -> list[str]:
     """The options of a group, for parametrize."""
-    return options(group)
+    return choices(group)

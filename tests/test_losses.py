@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelnoise import losses
-from labelnoise.experiment.config import CONFIGS
+from labelnoise.experiment.groups import CONFIGS
 from labelnoise.experiment.run import compose
 from labelnoise.losses.base import Loss, log_complements
 from labelnoise.losses.combine import weighted_sum

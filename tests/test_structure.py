@@ -24,15 +24,16 @@ ALLOWED = {
     "cli": {"experiment", "files", "launch", "tables"},
     "launch": {"cli", "experiment", "files", "tables", "training"},
     "tables": {"experiment", "files"},
-    "experiment": {"data", "files", "methods", "training"},
+    "experiment": {"arguments", "data", "files", "methods", "training"},
     "methods": {"data", "losses", "training"},
-    "training": {"cpu", "data", "files"},
-    "data": set(),
-    "noise": set(),
+    "training": {"arguments", "cpu", "data", "files"},
+    "data": {"arguments"},
+    "noise": {"arguments"},
     "losses": set(),
     "networks": {"cpu"},
     "cpu": set(),
     "files": set(),
+    "arguments": set(),
 }
 
 

@@ -15,7 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from labelnoise.experiment import identity, records
 from labelnoise.experiment.assemble import assemble, check_optimizer, inject, make_loss
-from labelnoise.experiment.config import check, compose
+from labelnoise.experiment.check import check
+from labelnoise.experiment.compose import compose
 from labelnoise.experiment.environment import this_environment
 from labelnoise.experiment.progress import Quiet, duration, show
 from labelnoise.files import atomic
