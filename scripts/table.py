@@ -12,7 +12,7 @@ from pathlib import Path
 
 from labelnoise.cli.errors import check_flags, script
 from labelnoise.experiment import records
-from labelnoise.experiment.config import compose
+from labelnoise.experiment.compose import compose
 from labelnoise.files import claims
 from labelnoise.tables import comparison, rendering
 from labelnoise.tables import table as tables

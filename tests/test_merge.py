@@ -12,7 +12,7 @@ import pytest
 from conftest import REPOSITORY, Ended
 
 from labelnoise.experiment import identity, records
-from labelnoise.experiment.config import compose
+from labelnoise.experiment.compose import compose
 
 
 @pytest.fixture

@@ -25,16 +25,17 @@ ALLOWED = {
     "launch": {"cli", "experiment", "files", "tables", "training"},
     "report": {"experiment", "files", "tables"},
     "tables": {"experiment", "files"},
-    "experiment": {"data", "files", "losses", "methods", "training"},
+    "experiment": {"arguments", "data", "files", "losses", "methods", "training"},
     "methods": {"data", "losses", "training"},
-    "training": {"cpu", "data", "files", "losses"},
-    "data": set(),
-    "noise": set(),
+    "training": {"arguments", "cpu", "data", "files", "losses"},
+    "data": {"arguments"},
+    "noise": {"arguments"},
     "theory": {"losses"},
     "losses": set(),
     "networks": {"cpu"},
     "cpu": set(),
     "files": set(),
+    "arguments": set(),
 }
 
 

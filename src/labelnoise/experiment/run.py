@@ -12,7 +12,8 @@ from omegaconf import DictConfig
 
 from labelnoise.experiment import identity, records
 from labelnoise.experiment.assemble import Assembled, assemble, check_optimizer, inject, make_loss
-from labelnoise.experiment.config import check, compose
+from labelnoise.experiment.check import check
+from labelnoise.experiment.compose import compose
 from labelnoise.experiment.environment import this_environment
 from labelnoise.experiment.listener import Hub
 from labelnoise.experiment.outcome import make_record, model_path, times, write
