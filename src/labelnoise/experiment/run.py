@@ -53,7 +53,7 @@ def run(cfg: DictConfig, quiet: bool = False) -> records.Record:
     identifier = identity.run_id(config)
     if known := _known(cfg, identifier, quiet):
         return known
-    atomic.check_writable(cfg.results)
+    atomic.check_writable(cfg.results, *(f"{identifier}.{end}" for end in records.FILES))
     results = Path(cfg.results)
     with hold(results / f"{identifier}.claim", f"run {identifier}"):
         for left in results.glob(f"{identifier}.*.part"):  # of a process that was killed while it wrote
@@ -64,7 +64,7 @@ def run(cfg: DictConfig, quiet: bool = False) -> records.Record:
 
 def _known(cfg: DictConfig, identifier: str, quiet: bool) -> records.Record | None:
     """The record that makes a run unnecessary."""
-    known = None if cfg.force else records.find(identifier, cfg.results)
+    known = None if cfg.force else records.find(identifier, cfg.results, quiet)
     if known is None or (cfg.save_model and not _model_path(cfg, identifier).is_file()):
         return None
     if not quiet:
