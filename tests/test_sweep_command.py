@@ -1,7 +1,6 @@
 """`python train.py -m` as typed: sweeps and tables on digits, two drivers at once, faults, plugins once installed."""
 
 import contextlib
-import json
 import os
 import random
 import shutil
@@ -13,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import made_up
 import pytest
 from conftest import REPOSITORY, every
 
@@ -147,8 +147,7 @@ def test_a_table_runs_what_is_missing(train, tmp_path: Path, monkeypatch) -> Non
     monkeypatch.setattr(records, "COMMITTED", tmp_path)
     cells = tables.cells(tables.read(part), more)
     for cell in cells[:3]:
-        record = {key: {} for key in records.KEYS} | {"run_id": cell.run_id}
-        (tmp_path / f"{cell.run_id}.json").write_text(json.dumps(record))
+        made_up.write(tmp_path, cell.overrides)
     ended = train("-m", *part, *more)
     assert ended.code == 0, ended.err
     assert "digits: 8 cells, 3 done already" in ended.out
@@ -157,8 +156,7 @@ def test_a_table_runs_what_is_missing(train, tmp_path: Path, monkeypatch) -> Non
     train("-m", *part, *more, "force=true")
     assert len(launched) == 8
     for cell in cells:
-        record = {key: {} for key in records.KEYS} | {"run_id": cell.run_id}
-        (tmp_path / f"{cell.run_id}.json").write_text(json.dumps(record))
+        made_up.write(tmp_path, cell.overrides)
     launched.clear()
     ended = train("-m", *part, *more)
     assert (ended.code, launched) == (0, [])
