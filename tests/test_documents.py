@@ -1,7 +1,6 @@
 """The documents: the commands that README and CONTRIBUTING give work as written, and a new loss takes two files."""
 
 import re
-import runpy
 import shlex
 import shutil
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 
+from labelnoise.cli.table import table
 from labelnoise.experiment import records
 from labelnoise.experiment.check import check
 from labelnoise.experiment.run import compose
@@ -80,19 +80,19 @@ def test_numbers_of_the_readme_are_in_the_records() -> None:
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "results").glob("*.md")), ids=lambda path: path.stem)
 def test_rendered_tables_are_what_the_records_say(path: Path, monkeypatch, capsys, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)  # no records of one's own
-    runpy.run_path(str(REPOSITORY / "scripts" / "table.py"))["table"]([f"table={path.stem}"])
+    table([f"table={path.stem}"])
     assert capsys.readouterr().out == path.read_text()
 
 
 def test_the_readmes_part_of_the_digits_table_is_what_the_records_say() -> None:
-    table = tables.read(["table=digits"])
-    cells = tables.cells(table)
+    chosen = tables.read(["table=digits"])
+    cells = tables.cells(chosen)
     found = {cell.run_id: records.load(records.COMMITTED / f"{cell.run_id}.json") for cell in cells}
-    shown = {(r.row, r.column): f"{r.mean:.1f} ± {r.std:.1f}" for r in comparison.results(table, cells, found)}
+    shown = {(r.row, r.column): f"{r.mean:.1f} ± {r.std:.1f}" for r in comparison.results(chosen, cells, found)}
     lines = [[part.strip(" `") for part in line.strip("|").split("|")] for line in README.splitlines()]
     (heads,) = (line for line in lines if line[:2] == ["loss", "clean"])
-    rows = [line for line in lines if line[0] in table.rows and " ± " in line[1]]
-    assert [row[0] for row in rows] == list(table.rows)
+    rows = [line for line in lines if line[0] in chosen.rows and " ± " in line[1]]
+    assert [row[0] for row in rows] == list(chosen.rows)
     for name, *numbers in rows:
         assert numbers == [shown[name, column] for column in heads[1:]]
 

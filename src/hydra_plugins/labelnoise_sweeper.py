@@ -57,14 +57,15 @@ class LabelnoiseSweeper(BasicSweeper):
         parser = OverridesParser.create(self.hydra_context.config_loader)
         parsed = parser.parse_overrides([*self._parse_config(), *arguments])
         results = str(self.config.results)
+        own = [o for o in self.config.hydra.overrides.hydra if o.startswith("hydra.searchpath=")]  # --config-dir
         identifiers: list[str | None] = []
         if cells.asked_for(arguments):
             several = [str(override.input_line) for override in parsed if override.is_sweep_override()]
             again = bool(self.config.force or self.config.save_model)
-            wanted = cells.missing(arguments, several, results, again)
+            wanted = cells.missing([*arguments, *own], several, results, again)
             jobs, identifiers = [list(cell.overrides) for cell in wanted], [cell.run_id for cell in wanted]
         else:
-            jobs = self.split_arguments(parsed, None)[0]
+            jobs = [[*job, *own] for job in self.split_arguments(parsed, None)[0]]
             self.validate_batch_is_legal(cells.each_value_once(jobs))
         tells_the_end = getattr(self.launcher, "tells_the_end", False)
         size = self.max_batch_size or len(jobs) or 1

@@ -13,7 +13,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from labelnoise.arguments.ranges import annotations, refusal, words
 from labelnoise.experiment.compose import deadline
 from labelnoise.experiment.explain import explain, nearest
-from labelnoise.experiment.groups import option_names
+from labelnoise.experiment.groups import command, option_names
 from labelnoise.experiment.options import COMPONENTS, EFFECTIVE, INCIDENTAL, OPTIONS
 
 # Keys that exist to be referred to; they may be left unread, but nothing may be added below them.
@@ -32,7 +32,7 @@ def check(cfg: DictConfig) -> None:
         ValueError: names the key, its value and what is allowed.
     """
     if "table" in cfg:
-        raise ValueError("table=...: a table is many runs and needs -m, train -m table=...")
+        raise ValueError(f"table=...: a table is many runs and needs -m, {command('train')} -m table=...")
     raw: Any = OmegaConf.to_container(cfg, resolve=False)
     try:
         with deadline():

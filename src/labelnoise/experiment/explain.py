@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 from yaml import MarkedYAMLError
 
-from labelnoise.experiment.groups import choices, option_names
+from labelnoise.experiment.groups import choices, command, option_names
 
 
 def explain(error: Exception, overrides: Sequence[str], cfg: DictConfig | None = None) -> str:
@@ -57,7 +57,7 @@ def _several(argument: str) -> str:
     name, _, values = argument.partition("=")
     if name.startswith("table."):
         return f"{argument}: a list has brackets, {name}=[{values}]"
-    return f"{argument}: several values need -m, which train alone takes: train -m {argument}"
+    return f"{argument}: several values need -m, {command('train')} -m {argument}"
 
 
 def _not_overridden(key: str, overrides: Sequence[str]) -> str:

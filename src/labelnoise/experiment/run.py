@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import hydra
 from omegaconf import DictConfig
 
 from labelnoise.experiment import identity, records
-from labelnoise.experiment.assemble import Assembled, assemble, check_optimizer, inject, make_loss
+from labelnoise.experiment.assemble import Assembled, assemble, check_optimizer, inject, make_loss, make_tracker
 from labelnoise.experiment.check import check
 from labelnoise.experiment.compose import compose
 from labelnoise.experiment.environment import this_environment
@@ -184,7 +183,7 @@ def _fit(
 
     steps = -(-len(assembled.method.train_set) // cfg.batch_size)
     with show(cfg.epochs, steps, quiet, state.epoch) as progress:
-        tracker = hydra.utils.instantiate(cfg.tracker)(identifier, config, cfg.results)
+        tracker = make_tracker(cfg, identifier, config)
         with Hub(progress, tracker, keep, state.epoch) as hub:
             fit(assembled.method, state, assembled.yardstick, hub)
             hub.metrics = summarise(state.history)

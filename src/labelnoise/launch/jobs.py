@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from labelnoise.experiment import groups
 from labelnoise.experiment.progress import duration
 
 
@@ -58,4 +59,4 @@ def summary(outcomes: Sequence[Outcome]) -> str:
 
 def command(job: Job) -> str:
     """What to type to run the job alone."""
-    return f"python train.py {shlex.join(job.overrides)}"
+    return f"{groups.command('train')} {shlex.join(job.overrides)}"
