@@ -64,12 +64,16 @@ def split_flags(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
         elif name in VALUED:
             allowed = VALUED[name]
             if not equals:
-                value = left.pop(0) if left and (left[0] in allowed or name != "--info") else "all"
+                takes_next = left and (left[0] in allowed or name != "--info")
+                value = left.pop(0) if takes_next else "all" if name == "--info" else ""
             if (allowed and value not in allowed) or value == "":
                 raise ValueError(f"{flag}={value}: must be {either(allowed) if allowed else 'a package'}")
             flags[name] = value
         else:
             check_flags([argument])
+    for name in ("--package", "--resolve"):
+        if name in flags and "--cfg" not in flags:
+            raise ValueError(f"{name}: goes with --cfg")
     return flags, overrides
 
 

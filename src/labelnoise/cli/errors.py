@@ -10,6 +10,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from labelnoise.experiment.explain import explain
 from labelnoise.files.claims import Claimed
+from labelnoise.files.text import plain
+
+LONGEST = 2000  # characters of a message; some list every option of a group
 
 
 class JobFailed(Exception):  # noqa: N818 (it is a state, not an error of its own)
@@ -42,8 +45,8 @@ def one_line(error: Exception, overrides: list[str]) -> str:
     if isinstance(error, InstantiationException) and isinstance(error.__cause__, Exception):
         error = error.__cause__
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return explain(error, overrides)
-    text = " ".join(str(error).split())
+        return plain(explain(error, overrides), LONGEST)
+    text = plain(str(error), LONGEST)
     if isinstance(error, ValueError | OSError | FloatingPointError | MemoryError | Claimed) and text:
         return text
     return f"{type(error).__name__}: {text[:300]} (LABELNOISE_TRACEBACK=1 shows where)"

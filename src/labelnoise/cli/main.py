@@ -69,7 +69,7 @@ def _do(word: str, rest: list[str]) -> None:
     elif word in WORDS:
         run(word, rest)
     else:
-        raise ValueError(f"{word}: no such word{nearest(word, WORDS)}; one of {', '.join(WORDS)}")
+        raise ValueError(f"{word or repr(word)}: no such word{nearest(word, WORDS)}; one of {', '.join(WORDS)}")
 
 
 def run(word: str, arguments: list[str]) -> None:

@@ -10,7 +10,7 @@ looked for in results= (runs) and among the committed ones. What is missing is s
 from pathlib import Path
 
 from labelnoise.experiment import records
-from labelnoise.experiment.compose import compose
+from labelnoise.experiment.compose import compose, prepared
 from labelnoise.experiment.groups import command
 from labelnoise.files import claims
 from labelnoise.tables import comparison, rendering
@@ -25,6 +25,7 @@ def table(arguments: list[str]) -> None:
     if form not in known:
         raise ValueError(f"format={form}: must be one of {', '.join(known)}")
     overrides = [a for a in arguments if not a.startswith("format=")]
+    prepared(overrides)  # what is wrong with one is told before any cell is named
     choice, extra = tables.split_arguments(overrides)
     chosen = tables.read(choice)
     cells = tables.cells(chosen, extra)

@@ -8,6 +8,7 @@ results= names the folder of records; the tracker's own files go into it, as tho
 What was written offline goes to the service by `wandb sync <results>/wandb/offline-run-*`.
 """
 
+import re
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -25,6 +26,9 @@ def track(arguments: list[str]) -> None:
         ValueError: no tracker was chosen, there is no such record, or an option is wrong.
     """
     named = [a.removeprefix("run_id=") for a in arguments if a.startswith("run_id=")]
+    for name in named:
+        if not re.fullmatch(r"[0-9a-f]{12}", name):
+            raise ValueError(f"run_id={name}: must be 12 hexadecimal digits")
     cfg = compose([a for a in arguments if not a.startswith("run_id=")])
     check(cfg)
     if cfg.tracker._target_.endswith(".none"):

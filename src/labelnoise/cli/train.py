@@ -1,6 +1,7 @@
 """The command line of `train`: one run, or with -m many through Hydra's sweeper and launcher."""
 
 import os
+import re
 import sys
 import warnings
 from typing import Any
@@ -50,9 +51,9 @@ def _alone(overrides: list[str]) -> None:
         name = override.lstrip("+~").partition("=")[0]
         if (name == "table" and override != "table=none") or name.startswith("table."):
             reason = f"a table is many runs and needs -m, {command('train')} -m {override}"
-            prepared([override])  # a table that is not there is told as such
+            prepared([override])  # whether there is such a table
             raise ValueError(f"{override}: {reason}")
-        if name.startswith(("hydra.", "hydra/")) and not override.startswith(SEARCHPATH):
+        if re.match(r"hydra\b", name) and not override.startswith(SEARCHPATH):
             raise ValueError(f"{override}: needs -m, {command('train')} -m {override}")
     run(compose(overrides))
 
@@ -60,7 +61,7 @@ def _alone(overrides: list[str]) -> None:
 def _through_hydra(flags: dict[str, str], overrides: list[str]) -> None:
     """A multirun, or one of Hydra's own services such as --cfg."""
     asked = sys.argv
-    written = overrides if "--shell-completion" in flags else prepared(overrides)
+    written = overrides if "--shell-completion" in flags else prepared(overrides, several="--multirun" in flags)
     given = [f"{name}={value}" if value else name for name, value in flags.items()]
     main = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")(_job)
     _failed.clear()

@@ -26,10 +26,14 @@ def explain(error: Exception, overrides: Sequence[str], cfg: DictConfig | None =
     if isinstance(error, MissingConfigException):
         return _not_found(first, overrides)
     if found := re.search(r"Ambiguous value for argument '(.+)'", first):
-        return _several(found.group(1))
+        return several_values(found.group(1))
     if isinstance(error, OverrideParseException):
+        given = overrides[0] if len(overrides) == 1 else error.override
         hint = "; a value with special characters needs quotes of its own, as in 'name=\"a(b)\"'"
-        return f"{error.override}: not of the form option=value{hint if '=' in error.override else ''}"
+        shown = given[:200] if given.strip() else repr(given)
+        return f"{shown}: not of the form option=value{hint if re.match(r'[+~]*[a-z][\w./@-]*=', given) else ''}"
+    if found := re.search(r"Error merging override (.+)", first):
+        return f"{found.group(1)}: cannot take the place of what is there"
     if isinstance(error, ConfigCompositionException) and (found := re.search(r"Could not override '([^']+)'", text)):
         return _not_overridden(found.group(1), overrides)
     if isinstance(error, MissingMandatoryValue | InterpolationResolutionError):
@@ -53,7 +57,8 @@ def _not_found(first: str, overrides: Sequence[str]) -> str:
     return f"{group}={option}: no such option; one of {', '.join(choices(group, overrides))}"
 
 
-def _several(argument: str) -> str:
+def several_values(argument: str) -> str:
+    """What to say of an option with several values where one is wanted."""
     name, _, values = argument.partition("=")
     if name.startswith("table."):
         return f"{argument}: a list has brackets, {name}=[{values}]"

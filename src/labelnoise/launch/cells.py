@@ -6,6 +6,7 @@ from typing import Any
 from labelnoise.experiment import identity, records
 from labelnoise.experiment.check import check
 from labelnoise.experiment.compose import compose
+from labelnoise.experiment.explain import several_values
 from labelnoise.launch.jobs import Outcome, make_jobs, over_seeds, summary
 from labelnoise.tables import table as tables
 
@@ -26,6 +27,8 @@ def missing(arguments: Sequence[str], several: Sequence[str], results: str, agai
     Raises:
         ValueError: the table or an override is wrong, or there are several values.
     """
+    if several and several[0].startswith("table."):
+        raise ValueError(several_values(several[0]))
     if several:
         raise ValueError(f"{several[0]}: several values do not go with table=, whose cells are the runs")
     choice, extra = tables.split_arguments(list(arguments))
