@@ -25,7 +25,9 @@ def same(a: Record, b: Record) -> bool:
     return all(a[key] == b[key] for key in ("noise", "metrics", "history"))
 
 
-@pytest.mark.parametrize("method", ["TwoInAList", "Staged", "co_teaching", "l2rw"])
+@pytest.mark.parametrize(
+    "method", ["TwoInAList", "Staged", "co_teaching", "l2rw", "co_teaching_plus", "refinery", "divide_mix"]
+)
 def test_a_method_resumes_from_any_step(method: str, tmp_path: Path, monkeypatch) -> None:
     whole = run(compose(job(method, tmp_path / "whole")), quiet=True)
     steps = 5  # of 137 images, 32 a batch; three in an epoch of the second stage

@@ -48,7 +48,7 @@ class Learner(nn.Module):
             if "capturable" in group:  # Adam counts its steps on the device then, as a CUDA graph needs
                 group["capturable"] = self._weights[0].is_cuda
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
-        self._schedule, self._epochs, self._clip_norm = schedule, epochs, clip_norm
+        self._schedule, self._first, self._epochs, self._clip_norm = schedule, 0, epochs, clip_norm
         self.precision, self._penalty = precision, penalty
 
     def forward(self, images: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
@@ -83,7 +83,16 @@ class Learner(nn.Module):
     def begin_epoch(self, epoch: int) -> None:
         """Set the learning rate of this epoch (from 0)."""
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
-            group["lr"] = rate * self._schedule(epoch, self._epochs)
+            group["lr"] = rate * self._schedule(max(epoch - self._first, 0), self._epochs)
+
+    def learn_during(self, first: int, epochs: int) -> None:
+        """Run the schedule over a part of the run: for a network that a method trains in one stage alone.
+
+        Args:
+            first: the first epoch of the stage, from 0.
+            epochs: its length.
+        """
+        self._first, self._epochs = first, epochs
 
     def lookahead(self, loss: Tensor) -> dict[str, Tensor]:
         """The weights after a virtual step of plain SGD down `loss` (0-d), differentiable; the network keeps its."""
