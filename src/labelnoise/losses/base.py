@@ -220,19 +220,21 @@ def _check_hyper_parameters(function: Callable[..., Any], given: dict[str, Any],
     for missing in [n for n, p in known.items() if p.default is p.empty and n not in given]:
         raise ValueError(f"{missing}: {name} needs a value, {missing}=...")
     own = function.func if isinstance(function, partial) else function
-    if not getattr(own, "__module__", "").startswith("labelnoise."):
-        return  # another's function may not stand a call on ten classes
+    if getattr(own, "__module__", "").startswith("labelnoise."):  # another's may not stand a call on ten classes
+        try_out(function, **given)
+
+
+def try_out(loss: Callable[..., Any], **hyper_parameters: Any) -> None:
+    """Call a loss once, on logits of 0 and stand-ins for what it needs, for its refusals. Draws from no generator.
+
+    Raises:
+        ValueError: as the loss says.
+    """
+    needed = needs_of(loss)
     classes = 2 if "binary" in needed else 10
-    stand_ins = {
-        "features": torch.zeros(2, classes),
-        "other_logits": torch.zeros(2, classes),
-        "generator": torch.Generator(),
-        "superclass": None,
-    }
+    logits = torch.zeros(2, classes + ("extra_output" in needed))
+    stand_ins = {"features": torch.zeros(2, 64), "other_logits": logits, "superclass": None}
+    stand_ins["generator"] = torch.Generator()
+    given = {name: value for name, value in stand_ins.items() if name in needed}
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        function(
-            torch.zeros(2, classes),
-            torch.tensor([0, 1]),
-            **{n: v for n, v in stand_ins.items() if n in needed},
-            **given,
-        )
+        loss(logits, torch.tensor([0, 1]), **given, **hyper_parameters)
