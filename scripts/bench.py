@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from labelnoise.cli.errors import one_line, script
-from labelnoise.experiment.config import check
+from labelnoise.experiment.check import check
 from labelnoise.experiment.run import compose
 
 ROUNDS, SECONDS = 5, 4.0  # rounds, and about how long each side works in one

@@ -19,7 +19,6 @@ from labelnoise.report.commands import command_of
 from labelnoise.tables import table
 from labelnoise.tables.comparison import Published, Result
 
-
 PARTS = {
     choice: table.read([choice, "table.rows=[ce,mae]", "table.columns=[clean,sym_0.4]"])
     for choice in ("table=digits", "table=cifar10_zhou2021")

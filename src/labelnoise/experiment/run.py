@@ -12,7 +12,8 @@ from omegaconf import DictConfig
 
 from labelnoise.experiment import identity, records
 from labelnoise.experiment.assemble import Assembled, assemble, check_optimizer, inject, make_loss
-from labelnoise.experiment.config import check, compose
+from labelnoise.experiment.check import check
+from labelnoise.experiment.compose import compose
 from labelnoise.experiment.environment import this_environment
 from labelnoise.experiment.listener import Hub
 from labelnoise.experiment.outcome import make_record, model_path, times, write
@@ -73,7 +74,7 @@ def train(cfg: DictConfig, quiet: bool = False) -> Trained:
 
 def _known(cfg: DictConfig, identifier: str, quiet: bool) -> records.Record | None:
     """The record that makes a run unnecessary."""
-    known = None if cfg.force else records.find(identifier, cfg.results)
+    known = None if cfg.force else records.find(identifier, cfg.results, quiet)
     if known is None or (cfg.save_model and not model_path(cfg, identifier).is_file()):
         return None
     if not quiet:
@@ -86,7 +87,7 @@ def _known(cfg: DictConfig, identifier: str, quiet: bool) -> records.Record | No
 @contextlib.contextmanager
 def _claimed(cfg: DictConfig, identifier: str) -> Iterator[str]:
     """The id, while this process alone works on the run in its results folder."""
-    atomic.check_writable(cfg.results)
+    atomic.check_writable(cfg.results, *(f"{identifier}.{end}" for end in records.FILES))
     results = Path(cfg.results)
     with hold(results / f"{identifier}.claim", f"run {identifier}"):
         for left in results.glob(f"{identifier}.*.part"):  # of a process that was killed while it wrote

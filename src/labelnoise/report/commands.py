@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from labelnoise.experiment.config import CONFIGS, check, compose, options
+from labelnoise.experiment.check import check
+from labelnoise.experiment.compose import compose
+from labelnoise.experiment.groups import CONFIGS, choices
 from labelnoise.experiment.identity import effective, identity, run_id
 from labelnoise.experiment.records import Record
 
@@ -66,7 +68,7 @@ def _options(config: dict[str, Any]) -> Iterable[str]:
         name = component_name(config[group])
         if group != "loss" and name == component_name(default[group]):
             continue
-        known = options(group)
+        known = choices(group)
         named = [name] if name in known else [option for option in known if name in _targets(group, option)]
         if not named:
             raise KeyError(name)

@@ -23,7 +23,8 @@ def lines(report: Report) -> list[str]:
     ]
     if report.transition is not None:
         v = report.transition
-        said.append(f"this noise: {v.noise} is its hardest, w_m/w_n {_number(v.ratio)}: {_verdict(v).strip()}")
+        which = f"hardest {v.noise}" if v.rate is None else f"{v.noise} {v.rate}"
+        said.append(f"this noise ({which}): w_m/w_n {_number(v.ratio)}, {_verdict(v)}")
     said += ["", "weight of a sample beside cross-entropy's, by p_y", *_curve(report.sample_weights)]
     return said + [f"- {note}" for note in report.notes]
 

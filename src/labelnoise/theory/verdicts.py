@@ -11,7 +11,7 @@ from labelnoise.theory.critical import Search, search
 from labelnoise.theory.evaluation import LossFunction
 from labelnoise.theory.noise_ratios import row_ratio
 from labelnoise.theory.report import Verdict
-from labelnoise.theory.search import logits_of, risks
+from labelnoise.theory.search import logits_of, refined, risks
 
 EXACT = 1e-9  # relative: the ratio of a rate that is written in decimals is not exact
 COMPLETE = 1.002  # a critical ratio below this that a search found is taken for 1
@@ -128,9 +128,10 @@ def _true_class(
 ) -> float | None:
     """The minimiser's probability of the true class, where it is not 1."""
     if found.search:
-        best = int(risks(found.search.pool, row.sort(descending=True).values).argmin())
-        logits = logits_of(found.search.pool.levels[[best]], found.search.pool.others[[best]], found.num_classes)
-        return float(logits.softmax(dim=1)[0, 0])
+        w = row.sort(descending=True).values
+        pool = refined(loss, found.search.pool, w, found.num_classes, steps=80, count=6)
+        best = risks(pool, w).argmin()[None]
+        return float(logits_of(pool.levels[best], pool.others[best], found.num_classes).softmax(dim=1)[0, 0])
     return convex_minimiser(loss, found.num_classes, ratio, tied) if one_level else None
 
 
