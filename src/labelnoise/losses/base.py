@@ -230,11 +230,31 @@ def try_out(loss: Callable[..., Any], **hyper_parameters: Any) -> None:
     Raises:
         ValueError: as the loss says.
     """
-    needed = needs_of(loss)
-    classes = 2 if "binary" in needed else 10
-    logits = torch.zeros(2, classes + ("extra_output" in needed))
-    stand_ins = {"features": torch.zeros(2, 64), "other_logits": logits, "superclass": None}
-    stand_ins["generator"] = torch.Generator()
-    given = {name: value for name, value in stand_ins.items() if name in needed}
+    given = _stand_ins(needs_of(loss))
+    asked = {name: value for name, value in given.items() if name in needs_of(loss)}
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        loss(logits, torch.tensor([0, 1]), **given, **hyper_parameters)
+        loss(given["logits"], given["labels"], **asked, **hyper_parameters)
+
+
+def try_out_regulariser(regulariser: Callable[..., Any]) -> None:
+    """Call a regulariser once, as `try_out` does a loss.
+
+    Raises:
+        ValueError: as the regulariser says.
+    """
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        regulariser(**{name: v for name, v in _stand_ins(frozenset()).items() if name in needs_of(regulariser)})
+
+
+def _stand_ins(needed: frozenset[str]) -> dict[str, Any]:
+    """Something in the place of each of ARGUMENTS."""
+    logits = torch.zeros(2, (2 if "binary" in needed else 10) + ("extra_output" in needed))
+    return {
+        "logits": logits,
+        "labels": torch.tensor([0, 1]),
+        "other_logits": logits,
+        "features": torch.zeros(2, 64),
+        "superclass": None,
+        "generator": torch.Generator(),
+        "weights": [torch.zeros(2, 2)],
+    }

@@ -23,7 +23,9 @@ def _scores(predicted: Tensor, true: Tensor, metric: str) -> Tensor:
     if metric == "f1":
         return 2 * hits / (positives + predicted.sum(dim=0))
     sensitivity, specificity = hits / positives.clamp(min=1), rejections / negatives.clamp(min=1)
-    return (sensitivity + specificity) / 2 if metric == "balanced_accuracy" else (sensitivity * specificity).sqrt()
+    if metric == "balanced_accuracy":
+        return (sensitivity + specificity) / 2
+    return (sensitivity * specificity).clamp(min=1e-12).sqrt()  # at 0, where a class is absent, it has no gradient
 
 
 def _checked(metric: str, L: float) -> None:

@@ -25,8 +25,8 @@ def _derivatives(margins: Tensor, lam: float, generator: torch.Generator) -> Ten
 def ens_loss_mc(logits: Tensor, labels: Tensor, lam: float = 0.0, *, generator: torch.Generator) -> Tensor:
     """EnsLoss for any number of classes, g m with m = z_y - log sum_{k != y} exp z_k and g a drawn derivative at m.
 
-    g = -BoxCoxInverse_lam(N(0, 1)), at least -1, sorted as the margins are, over m where m > 1; no gradient goes through
-    it. Only the gradient means something: the value is no measure of fit. For two classes it is `ens_loss`.
+    g = -BoxCoxInverse_lam(N(0, 1)), at least -1, sorted as the margins are, over m where m > 1; no gradient goes
+    through it. Only the gradient means something: the value is no measure of fit. For two classes it is `ens_loss`.
 
     Shapes: logits (B, C), labels (B,) -> (B,), of either sign.
     Args:
