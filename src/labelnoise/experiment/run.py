@@ -11,7 +11,7 @@ import hydra
 from omegaconf import DictConfig
 
 from labelnoise.experiment import identity, records
-from labelnoise.experiment.assemble import Assembled, assemble, check_optimizer, inject, make_loss
+from labelnoise.experiment.assemble import Assembled, assemble, check_optimizer, inject, make_loss, make_regulariser
 from labelnoise.experiment.auto import settled
 from labelnoise.experiment.check import check
 from labelnoise.experiment.compose import compose
@@ -117,6 +117,7 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
     say = (lambda *_: None) if quiet else print
     place = prepare(cfg.device, cfg.precision, cfg.threads, cfg.deterministic)
     loss = make_loss(cfg, say)
+    regulariser = make_regulariser(cfg)
     check_optimizer(cfg)
     compiled = cfg.compile and compiler_works()
     dataset, labels = inject(cfg)
@@ -125,7 +126,7 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
     path = Path(cfg.results) / f"{identifier}.checkpoint"
     commit = environment["commit"]
     assembled, state, earlier = _resumed(
-        lambda: assemble(cfg, dataset, labels, loss, place, compiled),
+        lambda: assemble(cfg, dataset, labels, loss, place, compiled, regulariser),
         path,
         checkpoints.load(path, identifier, commit if cfg.force else None),
         commit,
