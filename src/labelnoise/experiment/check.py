@@ -89,7 +89,7 @@ def _check_all_read(plain: dict[str, Any], raw: dict[str, Any]) -> None:
     _check_keys("dataset", plain["dataset"], DATASET)
     _check_keys("regime", plain.get("regime", {}), REGIME)
     tuned = plain.get("tuned", {})
-    _check_keys("tuned", tuned, ("loss", "method"))
+    _check_keys("tuned", tuned, ("loss", "method", "detach"))
     _check_keys("tuned.loss", tuned.get("loss", {}))
     for row, values in tuned.get("loss", {}).items():
         _check_keys(f"tuned.loss.{row}", values, plain["loss"] if isinstance(plain["loss"], dict) else ())
