@@ -112,13 +112,6 @@ OPTIONS = (
     Option("seed_noise", "${seed}", Seed, OUTCOME, "which labels are flipped"),
     Option("seed_init", "${seed}", Seed, OUTCOME, "the network's first weights"),
     Option("seed_data", "${seed}", Seed, OUTCOME, "order, augmentation, held-out parts"),
-    Option(
-        "focal_detach",
-        False,
-        bool,
-        HELPER,
-        "no gradient through focal weights, as in the released code (protocol=zhou2021)",
-    ),
     Option("device", "auto", Device, WHERE, "auto, cpu, cuda or cuda:N"),
     Option(
         "threads",
