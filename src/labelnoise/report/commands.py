@@ -12,7 +12,7 @@ from labelnoise.experiment.records import Record
 
 Overrides = tuple[str, ...]
 
-GROUPS = ("noise", "loss", "network", "optimizer", "schedule", "method")
+GROUPS = ("loss", "noise", "network", "optimizer", "schedule", "method")
 SEEDS = ("seed_noise", "seed_init", "seed_data")
 
 
