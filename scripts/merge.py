@@ -5,7 +5,8 @@ python scripts/merge.py runs from-the-cluster.tar.gz results=results/runs
 
 A PATH is a record, a folder with records in it, or a tar archive of them. A record's id must be that of its
 configuration. Where the same run is there already with other metrics, or comes twice with different ones, it is
-reported and left as it is. A record of an earlier version gets the id that it has now. Exit code 0 if all went in or was there already.
+reported and left as it is. A record of an earlier version gets the id that it has now. Exit code 0 if all went in or
+was there already.
 """
 
 import lzma

@@ -22,7 +22,7 @@ MISTAKES = {
     "added key": (["+foo=1"], ["foo=1: nothing reads this option"]),
     "added nested key": (["loss=agce", "+loss.b=1"], ["loss.b=1: no such option"]),
     "added data set key": (["+dataset.foo=1"], ["dataset.foo=1: nothing reads this option"]),
-    "added letter of a sum": (["loss=nce_agce", "+loss.zz=1"], ["loss.zz=1: no such parameter"]),
+    "added letter of a sum": (["loss=nce_agce", "+loss.zz=1"], ["loss.zz=1: no such hyper-parameter"]),
     "rate without noise": (["noise=clean", "rate=0.2"], ["rate=0.2: noise=clean has no rate", "noise=sym"]),
     "added rate without noise": (["noise=clean", "+rate=0.2"], ["rate=0.2: this noise has no rate"]),
     "no rate": (["noise=sym"], ["rate: this noise needs one, such as rate=0.4"]),

@@ -1,5 +1,6 @@
 """Every option of every group composes, checks, instantiates and runs a step; cards hold the papers' values."""
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -58,7 +59,7 @@ def test_every_option_runs(group: str, option: str, tmp_path: Path) -> None:
     common = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "threads=1", f"results={tmp_path}", "num_val=1200"]
     record = run(compose([*common, *overrides]), quiet=True)
     assert 0 <= record["metrics"]["test_acc_last"] <= 1
-    assert record["history"]["train_loss"][0] > 0
+    assert math.isfinite(record["history"]["train_loss"][0])  # ldr_kl and unhinged may be negative
 
 
 @pytest.mark.parametrize("option", ["resnet34", "preact_resnet18", "resnet18"])

@@ -69,6 +69,27 @@ def test_folders_and_archives_go_in(merge: Callable[..., Ended], tmp_path: Path)
     assert len(again.out.splitlines()) == 1
 
 
+def test_a_record_of_an_earlier_version_gets_the_id_that_it_has_now(
+    merge: Callable[..., Ended], tmp_path: Path
+) -> None:
+    """Made when a `_target_` was a whole path, some of functions that are called otherwise now."""
+    new = json.loads(record(tmp_path / "new", 1).read_text())
+    config = {
+        **new["config"],
+        "noise": {"_target_": "labelnoise.noise.zhou2021.symmetric", "_partial_": True, "rate": 0.4},
+        "loss": {"_target_": "labelnoise.losses.asymmetric.agce", "_partial_": True, "a": 0.6, "q": 0.6},
+    }
+    old = {**new, "config": config, "run_id": identity.run_id(config)}
+    came = records.write(old, tmp_path / "old")
+    assert merge(came).code == 0
+    (written,) = (tmp_path / "into").iterdir()
+    content = json.loads(written.read_text())
+    assert written.stem == content["run_id"] == identity.run_id(content["config"]) != old["run_id"]
+    assert content["config"]["noise"]["_target_"] == "symmetric_zhou2021"
+    assert content["config"]["loss"]["_target_"] == "agce"
+    assert {**content, "run_id": 0, "config": 0} == {**old, "run_id": 0, "config": 0}
+
+
 def test_other_metrics_overwrite_nothing(merge: Callable[..., Ended], tmp_path: Path) -> None:
     ours = record(tmp_path / "into", 1, 0.5)
     before = ours.read_bytes()

@@ -29,7 +29,7 @@ SUPPLIED = {
     "network": ("num_classes", "channels", "size"),
     "optimizer": ("params",),
     "schedule": ("epoch", "epochs"),
-    "method": ("make_learner", "loss", "train"),
+    "method": ("setup",),
     "tracker": ("run_id", "config", "results"),
     "dataset": ("images", "generator"),
 }
@@ -136,9 +136,9 @@ def _check_all_read(cfg: DictConfig) -> None:
         raise ValueError(f"{key!s}={cfg[key]}: {reason}")
     _check_keys("dataset", cfg.dataset, DATASET)
     _check_keys("regime", cfg.regime, REGIME)
-    _check_keys("tuned", cfg.get("tuned", {}), ("loss",))
-    for row, letters in cfg.get("tuned", {}).get("loss", {}).items():
-        _check_keys(f"tuned.loss.{row}", letters, tuple(map(str, cfg.loss)))
+    _check_keys("tuned", cfg.get("tuned", {}), ("loss", "method"))
+    for row, values in cfg.get("tuned", {}).get("loss", {}).items():
+        _check_keys(f"tuned.loss.{row}", values, tuple(map(str, cfg.loss)))
     if not isinstance(cfg.tuned_row, str):
         raise ValueError(f"tuned_row={cfg.tuned_row}: must be the name of a row of the loss's card")
 

@@ -3,7 +3,7 @@
 import numpy as np
 from torch import Tensor
 
-from labelnoise.noise.base import Facts, check_rate, flip_exactly
+from labelnoise.noise.base import Facts, check_rate, flip_exactly, known_truth
 
 
 def asymmetric(facts: Facts, seed: int, rate: float) -> Tensor:
@@ -24,5 +24,5 @@ def asymmetric(facts: Facts, seed: int, rate: float) -> Tensor:
         raise ValueError(f"noise=asym: {facts.name} has no published asymmetric pairs; use sym, pairflip or instance")
     mistaken_for = facts.mistaken_for.numpy()
     return flip_exactly(
-        facts.train_labels, rate, facts.num_classes, np.random.RandomState(seed), lambda c, n: mistaken_for[c]
+        known_truth(facts), rate, facts.num_classes, np.random.RandomState(seed), lambda c, n: mistaken_for[c]
     )

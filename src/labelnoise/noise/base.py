@@ -18,7 +18,8 @@ class Facts(Protocol):
     Attributes:
         name: the data set's name.
         train_images: (N, channels, height, width), uint8.
-        train_labels: (N,), int64, the true labels.
+        train_labels: (N,), int64, the labels that the training images are given with.
+        true_labels: (N,), int64, the true ones, or None where they are not known.
         num_classes: C.
         mistaken_for: (C,), the class that each class is mistaken for, itself if for none; None where unknown.
     """
@@ -30,9 +31,24 @@ class Facts(Protocol):
     @property
     def train_labels(self) -> Tensor: ...
     @property
+    def true_labels(self) -> Tensor | None: ...
+    @property
     def num_classes(self) -> int: ...
     @property
     def mistaken_for(self) -> Tensor | None: ...
+
+
+def known_truth(facts: Facts) -> Tensor:
+    """The true labels (N,), which a noise model flips.
+
+    Raises:
+        ValueError: they are not known.
+    """
+    if facts.true_labels is None:
+        raise ValueError(
+            f"dataset={facts.name} has no true labels to flip; use noise=given (its labels as they are) or noise=file"
+        )
+    return facts.true_labels
 
 
 def check_rate(rate: float, low: float = 0.0, high: float = 1.0) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labelnoise.noise.base import Facts
+from labelnoise.noise.base import Facts, known_truth
 
 FILES = {
     "cifar10": (
@@ -52,7 +52,7 @@ def human(facts: Facts, seed: int, labels: str, data_dir: str) -> Tensor:
     except (KeyError, TypeError, IndexError, ValueError) as error:
         raise ValueError(f"noise=human: {path} is damaged ({error})") from None
     in_range = noisy.shape == true.shape and ((noisy >= 0) & (noisy < facts.num_classes)).all()
-    if not np.array_equal(true, facts.train_labels.numpy()) or not in_range:
+    if not np.array_equal(true, known_truth(facts).numpy()) or not in_range:
         raise ValueError(f"noise=human: {path} is damaged: its labels are not those of {facts.name}'s images")
     return torch.from_numpy(noisy)
 

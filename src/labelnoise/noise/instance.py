@@ -7,7 +7,7 @@ from scipy.special import softmax
 from scipy.stats import truncnorm
 from torch import Tensor
 
-from labelnoise.noise.base import Facts, check_rate
+from labelnoise.noise.base import Facts, check_rate, known_truth
 
 SPREAD = 0.1  # standard deviation of the images' own rates
 
@@ -29,7 +29,7 @@ def instance(facts: Facts, seed: int, rate: float) -> Tensor:
     """
     check_rate(rate, 0.05, 0.9)
     random = np.random.RandomState(seed)
-    true_labels, classes = facts.train_labels.numpy(), facts.num_classes
+    true_labels, classes = known_truth(facts).numpy(), facts.num_classes
     q = _image_rates(rate, random.random_sample(len(true_labels)))
     wrong = random.random_sample(len(true_labels)) < q
     which = random.random_sample(len(true_labels))

@@ -3,7 +3,7 @@
 import numpy as np
 from torch import Tensor
 
-from labelnoise.noise.base import Facts, check_rate, flip_exactly
+from labelnoise.noise.base import Facts, check_rate, flip_exactly, known_truth
 
 
 def pairflip(facts: Facts, seed: int, rate: float) -> Tensor:
@@ -18,4 +18,4 @@ def pairflip(facts: Facts, seed: int, rate: float) -> Tensor:
     """
     check_rate(rate)
     classes = facts.num_classes
-    return flip_exactly(facts.train_labels, rate, classes, np.random.RandomState(seed), lambda c, n: (c + 1) % classes)
+    return flip_exactly(known_truth(facts), rate, classes, np.random.RandomState(seed), lambda c, n: (c + 1) % classes)

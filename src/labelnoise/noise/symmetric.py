@@ -3,7 +3,7 @@
 import numpy as np
 from torch import Tensor
 
-from labelnoise.noise.base import Facts, check_rate, flip_exactly
+from labelnoise.noise.base import Facts, check_rate, flip_exactly, known_truth
 
 
 def symmetric(facts: Facts, seed: int, rate: float) -> Tensor:
@@ -19,5 +19,5 @@ def symmetric(facts: Facts, seed: int, rate: float) -> Tensor:
     check_rate(rate)
     random, classes = np.random.RandomState(seed), facts.num_classes
     return flip_exactly(
-        facts.train_labels, rate, classes, random, lambda c, n: (c + random.randint(1, classes, n)) % classes
+        known_truth(facts), rate, classes, random, lambda c, n: (c + random.randint(1, classes, n)) % classes
     )

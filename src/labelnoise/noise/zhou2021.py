@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labelnoise.noise.base import Facts, check_rate
+from labelnoise.noise.base import Facts, check_rate, known_truth
 
 MNIST_PAIRS = {7: 1, 2: 7, 5: 6, 6: 5, 3: 8}
 CIFAR10_PAIRS = ((9, 1), (2, 0), (3, 5), (5, 3), (4, 7))  # in the order in which they are flipped
@@ -28,7 +28,7 @@ def symmetric_zhou2021(facts: Facts, seed: int, rate: float) -> Tensor:
     check_rate(rate)
     _refuse_others(facts, "sym_zhou2021")
     K = facts.num_classes
-    true_labels = facts.train_labels.numpy()
+    true_labels = known_truth(facts).numpy()
     if facts.name == "mnist":
         T = np.full((K, K), rate / (K - 1))
         np.fill_diagonal(T, 1 - rate)
@@ -57,7 +57,7 @@ def asymmetric_zhou2021(facts: Facts, seed: int, rate: float) -> Tensor:
     """
     check_rate(rate)
     _refuse_others(facts, "asym_zhou2021")
-    true_labels = facts.train_labels.numpy()
+    true_labels = known_truth(facts).numpy()
     if facts.name == "cifar10":
         return _one_after_the_other(true_labels, rate, np.random.RandomState(seed))
     T = np.eye(facts.num_classes)
