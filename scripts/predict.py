@@ -19,7 +19,7 @@ from labelnoise.data.train_set import normalise
 from labelnoise.experiment.config import check
 from labelnoise.experiment.run import compose
 from labelnoise.files.atomic import write_whole
-from labelnoise.training.device import prepare
+from labelnoise.training.device import prepare, settle
 
 BATCH = 1000
 
@@ -61,6 +61,7 @@ def predict(arguments: list[str]) -> None:
     if list(dataset.train_images.shape[1:]) != about["shape"] or list(dataset.classes) != about["classes"]:
         raise ValueError(f"dataset={dataset.name}: other images or classes than model={own['model']} was trained on")
     network = network.to(place.device).to(memory_format=torch.channels_last)
+    settle(place, cfg.threads, network, about["shape"], BATCH)
     mean, std = (torch.tensor(about[name], device=place.device)[:, None, None] for name in ("mean", "std"))
     probs = torch.cat(
         [

@@ -103,7 +103,7 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
     import torch
 
     from labelnoise.experiment.metrics import in_short, noise_facts, noise_in_short, summarise
-    from labelnoise.training.device import compiler_works, memory_full, prepare
+    from labelnoise.training.device import compiler_works, memory_full, prepare, settle
     from labelnoise.training.loop import fit
 
     started = time.monotonic()
@@ -123,6 +123,8 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
         checkpoint,
         checkpoints.load(checkpoint, identifier, environment["commit"] if cfg.force else None),
     )
+    before = earlier[-1]["threads"] if earlier else None
+    place = settle(place, cfg.threads, method.network, dataset.train_images.shape[1:], cfg.batch_size, before, say)
     if position.order or position.epoch:
         say(f"goes on after epoch {position.epoch}, step {position.step}")
     steps = -(-len(true_labels) // cfg.batch_size)
