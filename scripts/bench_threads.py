@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from labelnoise.cli.errors import script
-from labelnoise.experiment.config import check
+from labelnoise.experiment.check import check
 from labelnoise.experiment.run import compose
 from labelnoise.training.threads import cores
 

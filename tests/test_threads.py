@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import REPOSITORY
+from conftest import REPOSITORY, stop_at
 from torch import nn
 
 from labelnoise.experiment import records
 from labelnoise.experiment.run import compose, run
 from labelnoise.networks.cnn import cnn4
 from labelnoise.networks.resnet import resnet18
-from labelnoise.training import checkpoints, threads
+from labelnoise.training import signals, threads
 from labelnoise.training.device import prepare, settle
 
 DIGITS = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=2", "num_val=1300"]
@@ -149,18 +149,10 @@ def test_a_resumed_run_takes_its_checkpoints_threads(tmp_path: Path, monkeypatch
     """A run of two threads that is stopped resumes with two, though auto would be one."""
     monkeypatch.setattr(threads, "cores", lambda: 2)
     asked = [*DIGITS, f"results={tmp_path}"]
-    keep = checkpoints.Keeper.__call__
-
-    def stop(self: checkpoints.Keeper, position: object) -> None:
-        keep(self, position)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(
-        checkpoints.Keeper, "__call__", lambda self, position: (self.save(position), stop(self, position))
-    )
-    with pytest.raises(KeyboardInterrupt):
-        run(compose([*asked, "threads=2"]), quiet=True)
-    monkeypatch.setattr(checkpoints.Keeper, "__call__", keep)
+    with monkeypatch.context() as patched:
+        stop_at(3, patched)
+        with pytest.raises(signals.Stopped):
+            run(compose([*asked, "threads=2"]), quiet=True)
     record = run(compose(asked))
     assert record["environment"]["threads"] == record["environment"]["earlier_pieces"][0]["threads"] == 2
     assert "the checkpoint was computed" not in capsys.readouterr().out
