@@ -118,7 +118,7 @@ OPTIONS = (
         "auto",
         Literal["auto"] | Annotated[int, Ge(1), Le(4096)],
         WHERE,
-        "CPU threads; auto: every core this process may use",
+        "CPU threads; auto: one for a small step, more for more work, up to every core",
     ),
     Option(
         "data_dir",

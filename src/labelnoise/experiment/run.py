@@ -109,7 +109,7 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
     import torch
 
     from labelnoise.experiment.metrics import in_short, noise_facts, noise_in_short
-    from labelnoise.training.device import compiler_works, memory_full, prepare
+    from labelnoise.training.device import compiler_works, memory_full, prepare, settle
 
     started = time.monotonic()
     environment = this_environment()  # now: the checkout may move on while it trains
@@ -131,6 +131,9 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
         checkpoints.load(path, identifier, commit if cfg.force else None),
         commit,
     )
+    before = earlier[-1]["threads"] if earlier else None
+    shape = dataset.train_images.shape[1:]
+    place = settle(place, cfg.threads, assembled.method.network, shape, cfg.batch_size, before, say)
     if state.feeds or state.epoch:
         say(f"resumes after epoch {state.epoch}, step {state.done}")
     training = time.monotonic()
