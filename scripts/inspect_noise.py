@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from labelnoise.cli.errors import script
-from labelnoise.experiment.config import check
+from labelnoise.experiment.check import check
 from labelnoise.experiment.metrics import noise_facts
 from labelnoise.experiment.run import compose, inject
 from labelnoise.files.atomic import write_whole

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from labelnoise.cli import train as cli
-from labelnoise.experiment.config import options
+from labelnoise.experiment.groups import choices
 from labelnoise.experiment.progress import Quiet
 from labelnoise.experiment.run import compose, inject
 
@@ -111,4 +111,4 @@ def stop_at(step: int, monkeypatch: pytest.MonkeyPatch, number: int = signal.SIG
 
 def every(group: str) -> list[str]:
     """The options of a group, for parametrize."""
-    return options(group)
+    return choices(group)

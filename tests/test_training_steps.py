@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from labelnoise.data.dataset import Dataset
 from labelnoise.experiment.assemble import assemble
-from labelnoise.experiment.config import compose
+from labelnoise.experiment.compose import compose
 from labelnoise.training.device import Place
 from labelnoise.training.loop import Position, fit
 

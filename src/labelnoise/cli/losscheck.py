@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from labelnoise.cli.errors import check_flags
+from labelnoise.experiment.check import check
 from labelnoise.experiment.classes import num_classes
-from labelnoise.experiment.config import check, compose, options
+from labelnoise.experiment.compose import compose
+from labelnoise.experiment.groups import choices
 from labelnoise.files.atomic import write_whole
 
 if TYPE_CHECKING:
@@ -43,13 +45,13 @@ def losscheck(arguments: list[str]) -> None:
     if "--all" in arguments:
         _table(overrides, num_classes(cfg))
     else:
-        report = examine(cfg, _name(overrides))
+        report = examine(cfg, overrides)
         if plot is not None:
             _draw(plot, cfg, report, overrides)
         print(report)
 
 
-def examine(cfg: DictConfig, name: str) -> "Report":
+def examine(cfg: DictConfig, overrides: list[str]) -> "Report":
     """The report on a configuration's loss and, unless its labels are taken as they are, on its noise.
 
     Raises:
@@ -57,14 +59,15 @@ def examine(cfg: DictConfig, name: str) -> "Report":
     """
     from labelnoise import theory
 
-    classes = num_classes(cfg)
+    name, classes = _chosen("loss", overrides, "ce"), num_classes(cfg)
     loss = loss_of(cfg, name)
-    matrix, noise, rate = _transition(cfg, classes)
+    matrix, drawn = _transition(cfg, classes)
     report = replace(theory.check(loss, classes, matrix), loss=_title(cfg, name))
     if report.transition is None:
         return report
-    if noise is not None:  # every class is alike, so its name says more than a class's number
-        return replace(report, transition=replace(report.transition, noise=noise, rate=rate))
+    if not drawn:  # every class that is flipped is alike, so the noise's name says more than a class's number
+        named = replace(report.transition, noise=_chosen("noise", overrides, "clean"), rate=cfg.noise.rate)
+        return replace(report, transition=named)
     note = (
         "this noise: by the realised shares of each class; where it depends on the image, single images may be harder"
     )
@@ -85,9 +88,10 @@ def loss_of(cfg: DictConfig, name: str) -> Any:
         raise ValueError(f"loss={name}: not a function of (logits, labels) alone: {error}") from None
 
 
-def _name(overrides: list[str]) -> str:
-    given = [override.removeprefix("loss=") for override in overrides if override.startswith("loss=")]
-    return given[-1] if given else "ce"
+def _chosen(group: str, overrides: list[str], default: str) -> str:
+    """The option of a group by its name, which a composed configuration no longer has."""
+    given = [override.removeprefix(f"{group}=") for override in overrides if override.startswith(f"{group}=")]
+    return given[-1] if given else default
 
 
 def _title(cfg: DictConfig, name: str) -> str:
@@ -96,27 +100,24 @@ def _title(cfg: DictConfig, name: str) -> str:
     return f"{name}({', '.join(letters)})" if letters else name
 
 
-def _transition(cfg: DictConfig, classes: int) -> "tuple[Tensor | None, str | None, float | None]":
-    """The transition matrix (C, C) of the noise, and its name and rate if it is known without drawing it.
-
-    None of all where the labels are the data set's own.
-    """
+def _transition(cfg: DictConfig, classes: int) -> "tuple[Tensor | None, bool]":
+    """The transition matrix (C, C) of the noise, None where the labels are the data set's own; whether it was drawn."""
     import torch
 
     from labelnoise.theory.noise_ratios import kind_of, nominal_row
 
     target, rate = str(cfg.noise["_target_"]), cfg.noise.get("rate")
     if target.endswith("given.given"):
-        return None, None, None
-    if rate is not None and (kind := kind_of(target)):
+        return None, False
+    if rate is not None and kind_of(target):
         row = nominal_row(target, rate, classes)
-        return torch.stack([row.roll(c) for c in range(classes)]), "sym" if kind == "symmetric" else "asym", rate
+        return torch.stack([row.roll(c) for c in range(classes)]), False
     from labelnoise.experiment.assemble import inject
 
     dataset, noisy = inject(cfg)
     counts = torch.zeros(classes, classes, dtype=torch.float64)
     counts.index_put_((dataset.train_labels, noisy), torch.ones(len(noisy), dtype=torch.float64), accumulate=True)
-    return counts / counts.sum(dim=1, keepdim=True), None, None
+    return counts / counts.sum(dim=1, keepdim=True), True
 
 
 def _table(overrides: list[str], classes: int) -> None:
@@ -124,7 +125,7 @@ def _table(overrides: list[str], classes: int) -> None:
     from labelnoise.theory import properties
 
     others = [override for override in overrides if not override.startswith("loss")]
-    losses = {name: loss_of(compose([*others, f"loss={name}"]), name) for name in options("loss")}
+    losses = {name: loss_of(compose([*others, f"loss={name}"]), name) for name in choices("loss")}
     found = properties.rows(losses, classes)
     print(properties.markdown(found))
     print(json.dumps([asdict(row) for row in found]))

@@ -13,10 +13,12 @@ import pydantic_core
 from omegaconf import OmegaConf
 from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError, model_validator
 
-from labelnoise.experiment.config import CONFIGS, SUPPLIED, options
+from labelnoise.experiment.groups import CONFIGS, choices
 from labelnoise.experiment.identity import short_name
+from labelnoise.experiment.options import COMPONENTS
 from labelnoise.files.reading import check_regular
-from labelnoise.files.schema import Closed, Text, reason
+from labelnoise.files.schema import Closed, RunId, Text, reason
+from labelnoise.files.text import plain
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -33,7 +35,7 @@ class About(Closed):
         mean, std: of the training images, one a channel, in [0, 1] units.
     """
 
-    run_id: Text
+    run_id: RunId
     network: dict[str, bool | int | FiniteFloat | Text | None]
     shape: Annotated[list[Annotated[int, Field(ge=1, le=4096)]], Field(min_length=3, max_length=3)]
     classes: Annotated[list[Text], Field(min_length=1, max_length=100_000)]
@@ -109,7 +111,7 @@ def _about(metadata: dict[str, str]) -> About:
 
 def networks() -> dict[str, str]:
     """What configs/network names: the name that a saved network has for it, and the function's whole path."""
-    files = (CONFIGS / "network" / f"{option}.yaml" for option in options("network"))
+    files = (CONFIGS / "network" / f"{option}.yaml" for option in choices("network"))
     targets = [str(getattr(OmegaConf.load(file), "_target_", "")) for file in files]
     return {short_name(target): target for target in targets}
 
@@ -123,19 +125,19 @@ def _maker(network: dict[str, Any]) -> "Callable[[int, int, int], nn.Module]":
     known = networks()
     name = short_name(str(network.get("_target_")))  # files of earlier versions have the whole path
     if name not in known:
-        raise ValueError(f"its network is {name}, must be one of {', '.join(known)}")
+        raise ValueError(f"its network is {plain(name)}, must be one of {', '.join(known)}")
     function = hydra.utils.get_object(known[name])
     parameters, hints = inspect.signature(function).parameters, get_type_hints(function)
     arguments = {key: value for key, value in network.items() if key not in ("_target_", "_partial_")}
     for key, value in arguments.items():
-        if key not in parameters or key in SUPPLIED["network"]:
-            raise ValueError(f"its network {name} has no argument {key}")
+        if key not in parameters or key in COMPONENTS["network"]:
+            raise ValueError(f"its network {name} has no argument {plain(key)}")
         try:
             TypeAdapter(hints.get(key, Any)).validate_python(value, strict=True)
         except ValidationError as error:
-            raise ValueError(f"its network {name} has {key}={value}: {reason(error)}") from None
+            raise ValueError(f"its network {name} has {key}={plain(str(value))}: {reason(error)}") from None
     return lambda num_classes, channels, size: function(num_classes, channels, size, **arguments)
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return plain((str(error).splitlines() or [type(error).__name__])[0])

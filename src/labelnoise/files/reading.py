@@ -14,9 +14,12 @@ def read_bounded(path: str | Path, limit: int) -> bytes:
     """
     # O_NONBLOCK: opening a pipe that nobody writes to would wait for ever.
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(handle, "rb") as file:  # noqa: PTH123 (a number, not a path)
+    try:
         _refuse_unless_regular(os.fstat(handle))
-        content = file.read(limit + 1)
+        with open(handle, "rb", closefd=False) as file:
+            content = file.read(limit + 1)
+    finally:
+        os.close(handle)
     if len(content) > limit:
         raise ValueError(f"is larger than {limit:,} bytes")
     return content

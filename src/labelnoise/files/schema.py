@@ -8,7 +8,10 @@ from typing import Annotated, Union
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from typing_extensions import TypeAliasType
 
+from labelnoise.files.text import plain
+
 Text = Annotated[str, Field(max_length=10_000)]
+RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 # Any JSON value without NaN and infinity.
@@ -33,4 +36,4 @@ def reason(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
     several = error.error_count() > 1 and len(first["loc"]) > 2  # one message for each type that `Json` allows
     what = "must be JSON with finite numbers" if several else first["msg"].replace("Input should be", "must be")
-    return f"{'.'.join(map(str, first['loc'][:2]))}: {what}" if first["loc"] else what
+    return plain(f"{'.'.join(map(str, first['loc'][:2]))}: {what}" if first["loc"] else what)

@@ -16,20 +16,31 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 # ----------------------------------------------------------------------------------------- shapes and hyper-parameters
 
 
-def check_shapes(logits: Tensor, labels: Tensor) -> None:
-    """Refuse what is not (B, C) floating point and (B,) int64. Reads no value, so it never waits for the device.
+def check_logits(logits: Tensor) -> None:
+    """Refuse what is not (B, C) floating point. Reads no value, so it never waits for the device.
 
-    `of_label` and `log_complement_of_label` call it, and with them every loss.
+    `at_least_single` calls it, and `of_label` and its like call `check_labels`: a loss that is made of them is checked.
 
     Raises:
-        ValueError: gives both shapes, or both types.
+        ValueError: gives the shape and the type.
     """
-    if logits.dim() != 2 or logits.shape[1] < 2 or labels.shape != logits.shape[:1]:
-        raise ValueError(
-            f"logits {tuple(logits.shape)} and labels {tuple(labels.shape)}: must be (B, C) with C >= 2, and (B,)"
-        )
-    if not logits.is_floating_point() or labels.dtype != torch.int64:
-        raise ValueError(f"logits {logits.dtype} and labels {labels.dtype}: must be floating point and torch.int64")
+    if logits.dim() != 2 or logits.shape[1] < 2 or not logits.is_floating_point():
+        shape = tuple(logits.shape)
+        raise ValueError(f"logits {shape} {logits.dtype}: must be (B, C) with C >= 2, and floating point")
+
+
+def check_labels(logits: Tensor, labels: Tensor) -> None:
+    """Refuse what is not (B,) int64 beside logits (B, C).
+
+    Raises:
+        ValueError: gives both shapes, or the labels' type; or what `check_logits` says.
+    """
+    check_logits(logits)
+    if labels.shape != logits.shape[:1]:
+        shapes = f"logits {tuple(logits.shape)} and labels {tuple(labels.shape)}"
+        raise ValueError(f"{shapes}: must be (B, C) and (B,), one label an image")
+    if labels.dtype != torch.int64:
+        raise ValueError(f"labels {labels.dtype}: must be torch.int64")
 
 
 def in_range(name: str, value: float, low: float, high: float = float("inf"), *, open_low: bool = False) -> None:
@@ -49,7 +60,12 @@ def in_range(name: str, value: float, low: float, high: float = float("inf"), *,
 
 
 def at_least_single(logits: Tensor) -> Tensor:
-    """`logits` in float32, or as they are if wider: the losses' logarithms need it."""
+    """`logits` in float32, or as they are if wider: the losses' logarithms need it.
+
+    Raises:
+        ValueError: not (B, C) floating point.
+    """
+    check_logits(logits)
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
@@ -64,7 +80,7 @@ def of_label(values: Tensor, labels: Tensor) -> Tensor:
     Raises:
         ValueError: other shapes or types.
     """
-    check_shapes(values, labels)
+    check_labels(values, labels)
     return values.gather(1, labels[:, None]).squeeze(1)
 
 
@@ -74,7 +90,7 @@ def at_label(values: Tensor, labels: Tensor) -> Tensor:
     Raises:
         ValueError: other shapes or types.
     """
-    check_shapes(values, labels)
+    check_labels(values, labels)
     return torch.zeros_like(values).scatter_(1, labels[:, None], 1.0)
 
 
@@ -98,7 +114,7 @@ def log_complements(logits: Tensor) -> Tensor:
 
 def log_complement_of_label(logits: Tensor, labels: Tensor) -> Tensor:
     """log(1 - p_y). Shapes: (B, C), (B,) -> (B,)."""
-    check_shapes(logits, labels)
+    check_labels(logits, labels)
     z = at_least_single(logits)
     others = z.scatter(1, labels[:, None], float("-inf"))
     return others.logsumexp(dim=1) - z.logsumexp(dim=1)
@@ -204,19 +220,41 @@ def _check_hyper_parameters(function: Callable[..., Any], given: dict[str, Any],
     for missing in [n for n, p in known.items() if p.default is p.empty and n not in given]:
         raise ValueError(f"{missing}: {name} needs a value, {missing}=...")
     own = function.func if isinstance(function, partial) else function
-    if not getattr(own, "__module__", "").startswith("labelnoise."):
-        return  # another's function may not stand a call on ten classes
-    classes = 2 if "binary" in needed else 10
-    stand_ins = {
-        "features": torch.zeros(2, classes),
-        "other_logits": torch.zeros(2, classes),
-        "generator": torch.Generator(),
-        "superclass": None,
-    }
+    if getattr(own, "__module__", "").startswith("labelnoise."):  # another's may not stand a call on ten classes
+        try_out(function, **given)
+
+
+def try_out(loss: Callable[..., Any], **hyper_parameters: Any) -> None:
+    """Call a loss once, on logits of 0 and stand-ins for what it needs, for its refusals. Draws from no generator.
+
+    Raises:
+        ValueError: as the loss says.
+    """
+    given = _stand_ins(needs_of(loss))
+    asked = {name: value for name, value in given.items() if name in needs_of(loss)}
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        function(
-            torch.zeros(2, classes),
-            torch.tensor([0, 1]),
-            **{n: v for n, v in stand_ins.items() if n in needed},
-            **given,
-        )
+        loss(given["logits"], given["labels"], **asked, **hyper_parameters)
+
+
+def try_out_regulariser(regulariser: Callable[..., Any]) -> None:
+    """Call a regulariser once, as `try_out` does a loss.
+
+    Raises:
+        ValueError: as the regulariser says.
+    """
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        regulariser(**{name: v for name, v in _stand_ins(frozenset()).items() if name in needs_of(regulariser)})
+
+
+def _stand_ins(needed: frozenset[str]) -> dict[str, Any]:
+    """Something in the place of each of ARGUMENTS."""
+    logits = torch.zeros(2, (2 if "binary" in needed else 10) + ("extra_output" in needed))
+    return {
+        "logits": logits,
+        "labels": torch.tensor([0, 1]),
+        "other_logits": logits,
+        "features": torch.zeros(2, 64),
+        "superclass": None,
+        "generator": torch.Generator(),
+        "weights": [torch.zeros(2, 2)],
+    }

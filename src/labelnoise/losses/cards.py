@@ -69,19 +69,14 @@ def sum_of(name: str) -> Any:
 
     lines = (CARDS / f"{name}.yaml").read_text().splitlines()
     text = "\n".join(line[2:] for line in lines if line.startswith("# ") and "@package" not in line)
-    vars(loss).update(
-        __name__=name,
-        __qualname__=name,
-        __module__="labelnoise.losses",
-        __doc__=f"{text}\n\nShapes: logits (B, C), labels (B,) -> (B,).",
-        __signature__=inspect.Signature(
-            [
-                *(Parameter(key, Parameter.POSITIONAL_OR_KEYWORD) for key in ("logits", "labels")),
-                *(Parameter(key, Parameter.KEYWORD_ONLY, default=value) for key, value in defaults.items()),
-            ]
-        ),
-        needs=needs_of(function),
-    )
+    loss.__name__ = loss.__qualname__ = name
+    loss.__module__ = "labelnoise.losses"
+    loss.__doc__ = f"{text}\n\nShapes: logits (B, C), labels (B,) -> (B,)."
+    parameters = [
+        *(Parameter(key, Parameter.POSITIONAL_OR_KEYWORD) for key in ("logits", "labels")),
+        *(Parameter(key, Parameter.KEYWORD_ONLY, default=value) for key, value in defaults.items()),
+    ]
+    vars(loss).update(__signature__=inspect.Signature(parameters), needs=needs_of(function))
     return loss
 
 

@@ -60,7 +60,6 @@ def gjs(logits: Tensor, labels: Tensor, pi: float, *, other_logits: Tensor) -> T
     views = [log_probs(logits), log_probs(other_logits)]
     weight = (1 - pi) / 2
     log_both = torch.logaddexp(*views) + log(weight)
-    log_pi = torch.where(at_label(log_both, labels) > 0, log(pi), float("-inf"))
-    log_m = torch.logaddexp(log_both, log_pi)
+    log_m = torch.logaddexp(log_both, at_label(log_both, labels).log() + log(pi))
     of_views = sum(((v.exp() * (v - log_m)).sum(dim=1) for v in views), start=torch.zeros_like(log_m[:, 0]))
     return scale * (weight * of_views - pi * of_label(log_m, labels))

@@ -17,16 +17,17 @@ def _over_their_mean(logits: Tensor) -> Tensor:
     return logits.shape[1] * logs.softmax(dim=1)
 
 
-def ldr_kl(logits: Tensor, labels: Tensor, lam: float, margin: float, normalize: bool = False) -> Tensor:
+def ldr_kl(logits: Tensor, labels: Tensor, lam: float, margin: float, normalize: bool = True) -> Tensor:
     """LDR-KL, lam log((1/C) sum_k exp((z_k - z_y + margin [k != y]) / lam)).
 
-    The closed form of max over q of sum_k q_k (z_k - z_y + margin [k != y]) - lam KL(q, 1/C). At lam 1 and margin 0 it
-    is cross-entropy minus log C; as lam grows it becomes the mean of the margins, which is symmetric. May be negative.
+    The closed form of max over q of sum_k q_k (z_k - z_y + margin [k != y]) - lam KL(q, 1/C). At lam 1 and margin 0,
+    not normalized, it is cross-entropy minus log C; as lam grows it becomes the mean of the margins, which is
+    symmetric. May be negative.
 
     Shapes: logits (B, C), labels (B,) -> (B,).
     Args:
         lam: > 0. margin: >= 0.
-        normalize: put softplus(z) over its mean over the classes first, as the released code does.
+        normalize: put softplus(z) over its mean over the classes in the place of z, as the released code does.
     Raises:
         ValueError: lam or margin out of range.
     Source: Zhu, Ying, Yang 2023 (ICML), Label Distributionally Robust Losses for Multi-class Classification.

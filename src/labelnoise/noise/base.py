@@ -1,15 +1,18 @@
-"""What noise functions share: the facts they read, the check of a rate, and flipping an exact share of each class.
+"""What noise functions share: the facts they read, the type of a rate, and flipping an exact share of each class.
 
 A noise function maps `(facts, seed)` to noisy labels (N,), int64 on the CPU. It draws from numpy's RandomState, whose
 streams are frozen: the same seed gives the same labels on every platform and version.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor
+
+Rate = Annotated[float, Ge(0), Le(1)]
 
 
 class Facts(Protocol):
@@ -49,16 +52,6 @@ def known_truth(facts: Facts) -> Tensor:
             f"dataset={facts.name} has no true labels to flip; use noise=given (its labels as they are) or noise=file"
         )
     return facts.true_labels
-
-
-def check_rate(rate: float, low: float = 0.0, high: float = 1.0) -> None:
-    """Refuse a rate outside [low, high].
-
-    Raises:
-        ValueError: names the rate and what is allowed.
-    """
-    if not isinstance(rate, int | float) or isinstance(rate, bool) or not low <= rate <= high:
-        raise ValueError(f"rate={rate}: must be a number from {low:g} to {high:g}")
 
 
 def flip_exactly(

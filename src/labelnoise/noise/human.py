@@ -1,12 +1,13 @@
 """CIFAR-10N and CIFAR-100N: labels that people gave."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from labelnoise.arguments.ranges import checked
 from labelnoise.noise.base import Facts, known_truth
 
 FILES = {
@@ -23,8 +24,11 @@ FILES = {
     "cifar100": ("CIFAR-100_human.pt", {"noisy": "noisy_label"}),
 }
 
+Labels = Literal["worse", "aggre", "random1", "random2", "random3", "noisy"]
 
-def human(facts: Facts, seed: int, labels: str, data_dir: str) -> Tensor:
+
+@checked
+def human(facts: Facts, seed: int, labels: Labels, data_dir: str) -> Tensor:
     """The human annotations of a CIFAR training set, as published.
 
     Shapes: -> (N,), int64.

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from labelnoise.experiment import records
-from labelnoise.experiment.config import compose, options
+from labelnoise.experiment.compose import compose
+from labelnoise.experiment.groups import choices
 from labelnoise.experiment.records import Record
 from labelnoise.report.commands import command_of
 from labelnoise.tables import comparison, table
@@ -41,7 +42,7 @@ def collect(results: str | Path) -> Collection:
     datasets = {record["config"]["dataset"]["name"] for record in found.values()}
     sheets: list[Sheet] = []
     commands: dict[str, Overrides] = {}
-    for name in sorted((n for n in options("table") if n != "none"), key=lambda name: (name != "digits", name)):
+    for name in sorted((n for n in choices("table") if n != "none"), key=lambda name: (name != "digits", name)):
         chosen = table.read([f"table={name}"])
         # Composing a table's cells takes seconds: not done where no record can be one of them.
         cells = table.cells(chosen) if _dataset(chosen) in {None, *datasets} else []

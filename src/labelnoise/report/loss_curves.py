@@ -3,7 +3,8 @@
 from typing import Any
 
 from labelnoise.experiment.assemble import make_loss
-from labelnoise.experiment.config import compose, options
+from labelnoise.experiment.compose import compose
+from labelnoise.experiment.groups import choices
 
 CLASSES = 10
 PROBABILITIES = tuple(round(0.01 + 0.02 * i, 2) for i in range(50))  # of the given label
@@ -21,7 +22,7 @@ def curves(dataset: str = "cifar10") -> dict[str, Any]:
 
     p = torch.tensor(PROBABILITIES, dtype=torch.float64)
     found = {}
-    for name in options("loss"):
+    for name in choices("loss"):
         cfg = compose([f"dataset={dataset}", f"loss={name}"])
         logits = ((1 - p) / (CLASSES - 1)).log()[:, None].repeat(1, CLASSES)
         logits[:, 0] = p.log()

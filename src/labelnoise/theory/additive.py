@@ -105,7 +105,10 @@ def profile(loss: LossFunction, num_classes: int) -> Profile:
     log_odds, slopes = log_odds[kept], slopes[kept]
     at_0 = limit(slopes[log_odds < max(-FAR, 0.6 * float(log_odds[0]))].flip(0))
     at_1 = limit(slopes[log_odds > min(FAR, 0.6 * float(log_odds[-1]))])
-    return Profile(log_odds, slopes, at_0, at_1, _shape(slopes, 1e-4 if narrow else 1e-7), _drop(loss, num_classes))
+    # Where the loss no longer changes to the 12th digit a slope may jump by rounding; a 0 that is left is a clamp's.
+    seen = ((slopes * (-log_odds.abs()).exp()).abs() > 1e-12 * scale) | (slopes == 0)
+    shape = _shape(slopes[seen], 1e-4 if narrow else 1e-7)
+    return Profile(log_odds, slopes, at_0, at_1, shape, _drop(loss, num_classes))
 
 
 def rounded_away(change: Tensor, slopes: Tensor, distance: Tensor, side: Tensor, scale: float) -> Tensor:
@@ -119,12 +122,11 @@ def rounded_away(change: Tensor, slopes: Tensor, distance: Tensor, side: Tensor,
         slopes: (N,). distance: (N,), larger is farther outside. side: (N,), bool, this end's.
         scale: the range of the loss.
     """
-    unseen = side & (change.abs() < 1e-11 * scale)
     flat = side & (slopes == 0)
-    if not flat.any() or not unseen.any():
+    unseen = side & ~flat & (change.abs() < 1e-11 * scale)
+    if not flat.any() or not unseen.any() or distance[unseen].min() > distance[flat].min():
         return torch.zeros_like(side)
-    start = distance[unseen & ~flat].min() if (unseen & ~flat).any() else distance[unseen].min()
-    return side & (distance >= start) if start <= distance[flat].min() else torch.zeros_like(side)
+    return side & (distance >= distance[unseen].min())
 
 
 def limit(outward: Tensor) -> float:
@@ -157,7 +159,7 @@ def ratios(loss: LossFunction, num_classes: int, slopes: Profile) -> Ratios | No
     """r and its upper version; None for an l that does not decrease.
 
     Convex l: both are l'(1) / l'(0). Concave or linear l: both are 1. Otherwise they are searched on log-spaced steps
-    of p_y from 1e-6, and in the limit of small steps by the slopes.
+    of p_y from 1e-9, and in the limit of small steps by the slopes.
     """
     if slopes.shape == "not decreasing":
         return None
@@ -170,7 +172,7 @@ def ratios(loss: LossFunction, num_classes: int, slopes: Profile) -> Ratios | No
     small = 0.0 if isinf(slopes.at_0) else inf if slopes.at_0 == 0 else 1 / slopes.at_0
     upper = inf if slopes.at_0 == 0 else 0.0 if small == 0 and not isinf(slopes.at_1) else slopes.at_1 * small
     lower = inf if slopes.at_0 == 0 else float(slopes.steepness.min()) * small
-    parts = torch.logspace(-6, 0, 90, dtype=torch.float64)  # u2, or 1 - u
+    parts = torch.logspace(-9, 0, 136, dtype=torch.float64)  # u2, or 1 - u
     shares = torch.cat([torch.logspace(-6, -1, 30, dtype=torch.float64), torch.linspace(0.1, 1, 46).double()])
     start = (1 - parts)[:, None] * torch.cat([torch.zeros(1).double(), shares])  # u1 <= 1 - u2
     taken = _at(loss, torch.zeros(1).double(), num_classes) - _at(loss, parts, num_classes)

@@ -85,5 +85,5 @@ def resolve(loss: str, q: float | None, noise: str, rate: float, num_classes: in
     kept = "" if loss == "ael" else f" with q={q:g}"
     return a, (
         f"loss.a=auto: a={a:g}, the smallest{kept} that theory calls tolerant "
-        f"(needs w_m/w_n >= {critical:.4g}, the noise has {ratio:.4g})"
+        f"(needs w_m/w_n >= {critical:.6g}, the noise has {ratio:.6g})"
     )

@@ -66,10 +66,10 @@ def refuse(loss: LossFunction, num_classes: int) -> None:
         )
     if not found.isfinite().all():
         raise ValueError(f"{name}: not finite at ordinary logits (normal, standard deviation 3)")
+    _refuse_coupling(loss, name, logits, labels, found.detach())
     extreme = EXTREME * torch.nn.functional.one_hot(labels, num_classes).double()
     if not all(values(loss, z, labels).isfinite().all() for z in (extreme, -extreme)):
         raise ValueError(f"{name}: not finite at logits of {EXTREME:g}, where a probability is 0")
-    _refuse_coupling(loss, name, logits, labels, found.detach())
     try:
         slopes = gradients(loss, logits, labels)
     except RuntimeError:

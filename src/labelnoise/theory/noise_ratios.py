@@ -9,9 +9,9 @@ from math import inf
 import torch
 from torch import Tensor
 
-# The functions of labelnoise.noise whose transition matrix is known before any data is read, without the room's name.
-SYMMETRIC = ("symmetric.symmetric", "zhou2021.symmetric")
-PAIRED = ("asymmetric.asymmetric", "zhou2021.asymmetric", "pairflip.pairflip")
+# The functions of labelnoise.noise whose transition matrix is known before any data is read, and their configurations.
+SYMMETRIC = ("symmetric", "symmetric_zhou2021", "sym", "sym_zhou2021")
+PAIRED = ("asymmetric", "asymmetric_zhou2021", "asym", "asym_zhou2021", "pairflip")
 # Every grid row: name of the noise's configuration, rate. K is 10 and 100.
 GRID = (
     *(("sym", rate) for rate in (0.2, 0.4, 0.6, 0.8)),
@@ -46,10 +46,10 @@ def noise_ratio(target: str, rate: float, num_classes: int) -> float:
 
 def kind_of(target: str) -> str | None:
     """symmetric, paired or None (not known) of a noise function or configuration by its name."""
-    short = ".".join(target.removeprefix("labelnoise.noise.").rsplit(".", 2)[-2:])
-    if short in SYMMETRIC or short in ("sym", "sym_zhou2021"):
-        return "symmetric"
-    return "paired" if short in PAIRED or short in ("asym", "asym_zhou2021", "pairflip") else None
+    module, _, name = target.rpartition(".")
+    if module and not module.startswith("labelnoise.noise"):
+        return None  # a function of your own may have any name
+    return "symmetric" if name in SYMMETRIC else "paired" if name in PAIRED else None
 
 
 def nominal_row(target: str, rate: float, num_classes: int) -> Tensor:

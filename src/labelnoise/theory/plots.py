@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NOISES = (("pairflip", 0.45), ("asym", 0.4), ("sym", 0.8), ("asym", 0.1))  # boundaries drawn in the maps, at K = 10
+STYLES = ("-", "--", "-.", ":")  # curves that lie on each other stay apart
 RELEASED = {"AGCE": ((0.6, 0.6), (4.0, 0.2), (6.0, 1.5)), "AUL": ((5.5, 3.0), (3.0, 0.1), (6.3, 1.5))}
 
 
@@ -48,11 +49,12 @@ def figure(losses: Mapping[str, LossFunction], num_classes: int = 10) -> "Figure
 def _curves(left: Any, right: Any, losses: Mapping[str, LossFunction], num_classes: int) -> None:
     p = torch.linspace(0.002, 0.998, 250, dtype=torch.float64)
     one = torch.tensor([40.0], dtype=torch.float64)  # log-odds of p_y = 1
-    for name, loss in losses.items():
+    for index, (name, loss) in enumerate(losses.items()):
+        style = STYLES[index % len(STYLES)]
         above = additive.value(loss, p.logit(), num_classes) - additive.value(loss, one, num_classes)
         weight = sample_weights(loss, num_classes, p)
-        left.plot(p, above / above[0], label=name)
-        right.plot(p, weight / weight.max(), label=name)
+        left.plot(p, above / above[0], style, label=name)
+        right.plot(p, weight / weight.max(), style, label=name)
     left.set(xlabel="p_y", ylabel="loss, from 1 at p_y = 0.002 to 0", title="Loss")
     right.set(
         xlabel="p_y", ylabel="|dL/dz_y| / (1 - p_y), largest = 1", title="Weight of a sample beside cross-entropy's"

@@ -23,7 +23,8 @@ def lines(report: Report) -> list[str]:
     ]
     if report.transition is not None:
         v = report.transition
-        said.append(f"this noise: {v.noise} is its hardest, w_m/w_n {_number(v.ratio)}: {_verdict(v).strip()}")
+        which = f"hardest {v.noise}" if v.rate is None else f"{v.noise} {v.rate}"
+        said.append(f"this noise ({which}): w_m/w_n {_number(v.ratio)}, {_verdict(v)}")
     said += ["", "weight of a sample beside cross-entropy's, by p_y", *_curve(report.sample_weights)]
     return said + [f"- {note}" for note in report.notes]
 
@@ -58,16 +59,18 @@ def _critical(report: Report) -> str:
         return f"no ratio but a difference, w_m - w_n >= {report.critical_difference:.4g}"
     if report.symmetric:
         return "none; symmetric noise alone is covered, as the sum over labels is constant"
-    return "never" if report.minimum == "vertex" else f"none: the minimum without noise is {report.minimum}"
+    return "never" if report.minimum == "vertex" else "none (see below)"
 
 
 def _calibrated(report: Report) -> str:
-    if report.calibration is None:
+    found = report.calibration
+    if found is None:
         return "not checked: no single minimiser, or the loss cannot be computed for three classes"
-    if not report.calibration.top:
-        return "no: the minimiser's largest probability is not always the likeliest class's (3 classes, numerical)"
-    order = "ranks all classes" if report.calibration.ranks else "keeps the likeliest class, not the rank of the others"
-    return f"yes: the minimiser {order} (3 classes, numerical)"
+    how = "by its shape" if found.proven else "numerical, 3 classes"
+    if not found.top:
+        return f"no: the minimiser's largest probability is not always the likeliest class's ({how})"
+    order = "ranks all classes" if found.ranks else "keeps the likeliest class, not the rank of the others"
+    return f"yes: the minimiser {order} ({how})"
 
 
 def _excess(report: Report) -> str:
