@@ -11,7 +11,7 @@ from labelnoise.experiment.records import Record
 from labelnoise.experiment.run import compose, run, train
 from labelnoise.training import checkpoints, signals
 from labelnoise.training.clock import Clock
-from labelnoise.training.schedules import cosine
+from labelnoise.training.schedules import cosine, linear
 
 COMMON = ["dataset=digits", "noise=sym", "rate=0.4", "num_val=1260", "num_trusted=40", "threads=1"]
 
@@ -92,3 +92,11 @@ def test_a_loss_that_needs_what_a_method_does_not_give_is_refused(tmp_path: Path
     record = run(compose(job("erm", tmp_path, loss, "epochs=1")), quiet=True)
     assert record["history"]["train_loss"][0] > 100, "the mean feature is part of it"
     assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
+
+
+def test_a_rate_that_falls_on_a_straight_line() -> None:
+    """As released with co-teaching: (epochs - epoch) / (epochs - 80) from epoch 80 on."""
+    factors = [linear(epoch, 200, 0.4) for epoch in range(200)]
+    assert factors == pytest.approx([1.0] * 80 + [(200 - epoch) / 120 for epoch in range(80, 200)])
+    with pytest.raises(ValueError, match="start=1"):
+        linear(0, 10, 1.0)
