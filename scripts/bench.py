@@ -24,6 +24,7 @@ from rich.table import Table
 from labelnoise.cli.errors import one_line, script
 from labelnoise.experiment.check import check
 from labelnoise.experiment.run import compose
+from labelnoise.training.threads import WAITING, cores
 
 ROUNDS, SECONDS = 5, 4.0  # rounds, and about how long each side works in one
 EVALUATED = 2000  # images in one timing of the evaluation
@@ -34,7 +35,7 @@ def ours(cfg: Any) -> dict[str, Any]:
     import hydra
 
     from labelnoise.experiment.run import assemble
-    from labelnoise.training.device import prepare
+    from labelnoise.training.device import prepare, settle
     from labelnoise.training.evaluate import confusion_matrix
     from labelnoise.training.graphs import Steps
     from labelnoise.training.loop import train_epoch
@@ -43,6 +44,7 @@ def ours(cfg: Any) -> dict[str, Any]:
     place = prepare(cfg.device, cfg.precision, cfg.threads, cfg.deterministic)
     dataset, labels = data(cfg)
     method, yardstick = assemble(cfg, dataset, labels, hydra.utils.instantiate(cfg.loss), place)
+    place = settle(place, cfg.threads, method.network, dataset.train_images.shape[1:], cfg.batch_size)
     test = yardstick.test
     evaluated = min(EVALUATED, len(test.labels))
     test = test._replace(images=test.images[:evaluated], labels=test.labels[:evaluated])
@@ -111,8 +113,7 @@ def reference(cfg: Any) -> dict[str, Any]:
     import torch
     from omegaconf import OmegaConf
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(cores if cfg.threads == "auto" else cfg.threads)
+    torch.set_num_threads(cores() if cfg.threads == "auto" else cfg.threads)
     device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if cfg.device == "auto" else cfg.device)
     dataset, labels = data(cfg)
     channels, size = dataset.train_images.shape[1], dataset.train_images.shape[-1]
@@ -186,13 +187,29 @@ def next_order(pipe: Connection) -> Any:
 
 
 class Side:
-    """One side's process."""
+    """One side's process.
 
-    def __init__(self, side: str, overrides: list[str]) -> None:
+    Args:
+        side: ours or reference.
+        overrides: as train.py takes them.
+        waiting: how its threads wait, as environment variables in place of those that train.py sets; None: as train.py
+            for ours, and as torch comes for the published code.
+    """
+
+    def __init__(self, side: str, overrides: list[str], waiting: dict[str, str] | None = None) -> None:
+        if waiting is None and side == "reference":
+            waiting = {}
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=worker, args=(side, overrides, theirs))
-        self.process.start()
+        before = dict(os.environ)
+        if waiting is not None:
+            for name in WAITING:
+                os.environ.pop(name, None)
+            os.environ.update(waiting)
+        self.process.start()  # reads the environment
+        os.environ.clear()
+        os.environ.update(before)
         theirs.close()
 
     def wait(self) -> None:
@@ -247,8 +264,7 @@ def measure(overrides: list[str]) -> dict[str, Any]:
 
 def packed(overrides: list[str], batch_size: int) -> float:
     """Images a second of as many one-thread runs side by side as there are cores, together."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    sides = [Side("ours", [*overrides, "threads=1"]) for _ in range(cores)]
+    sides = [Side("ours", [*overrides, "threads=1"]) for _ in range(cores())]
     for side in sides:
         side.wait()
     count = max(4, steps_a_round(sides[0]) // 2)

@@ -89,7 +89,7 @@ def _check_all_read(plain: dict[str, Any], raw: dict[str, Any]) -> None:
     _check_keys("dataset", plain["dataset"], DATASET)
     _check_keys("regime", plain.get("regime", {}), REGIME)
     tuned = plain.get("tuned", {})
-    _check_keys("tuned", tuned, ("loss", "regulariser", "method"))
+    _check_keys("tuned", tuned, ("loss", "regulariser", "method", "detach"))
     for group in ("loss", "regulariser"):
         _check_keys(f"tuned.{group}", tuned.get(group, {}))
         for row, values in tuned.get(group, {}).items():

@@ -27,6 +27,9 @@ def explain(error: Exception, overrides: Sequence[str], cfg: DictConfig | None =
         return _not_found(first, overrides)
     if found := re.search(r"Ambiguous value for argument '(.+)'", first):
         return _several(found.group(1))
+    if found := re.search(r"Error resolving interpolation '(.+)', possible interpolation keys: (.+)", first):
+        absent = next(group for group in re.findall(r"\w+", found.group(1)) if group not in found.group(2).split(", "))
+        return f"{absent}: needs a value, {absent}=..."
     if isinstance(error, OverrideParseException):
         hint = "; a value with special characters needs quotes of its own, as in 'name=\"a(b)\"'"
         return f"{error.override}: not of the form option=value{hint if '=' in error.override else ''}"

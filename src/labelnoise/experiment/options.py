@@ -112,20 +112,13 @@ OPTIONS = (
     Option("seed_noise", "${seed}", Seed, OUTCOME, "which labels are flipped"),
     Option("seed_init", "${seed}", Seed, OUTCOME, "the network's first weights"),
     Option("seed_data", "${seed}", Seed, OUTCOME, "order, augmentation, held-out parts"),
-    Option(
-        "focal_detach",
-        False,
-        bool,
-        HELPER,
-        "no gradient through focal weights, as in the released code (protocol=zhou2021)",
-    ),
     Option("device", "auto", Device, WHERE, "auto, cpu, cuda or cuda:N"),
     Option(
         "threads",
         "auto",
         Literal["auto"] | Annotated[int, Ge(1), Le(4096)],
         WHERE,
-        "CPU threads; auto: every core this process may use",
+        "CPU threads; auto: one for a small step, more for more work, up to every core",
     ),
     Option(
         "data_dir",

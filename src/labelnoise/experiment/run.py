@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from labelnoise.experiment import identity, records
 from labelnoise.experiment.assemble import Assembled, assemble, check_optimizer, inject, make_loss, make_regulariser
+from labelnoise.experiment.auto import settled
 from labelnoise.experiment.check import check
 from labelnoise.experiment.compose import compose
 from labelnoise.experiment.environment import this_environment
@@ -55,7 +56,7 @@ def run(cfg: DictConfig, quiet: bool = False) -> records.Record:
         MemoryError: a GPU's memory does not suffice; the text says how many such runs fit.
         FloatingPointError: the loss is not a finite number any more.
     """
-    check(cfg)
+    cfg = _settled(cfg, quiet)
     config = identity.effective(cfg)
     if known := _known(cfg, identity.run_id(config), quiet):
         return known
@@ -66,10 +67,19 @@ def run(cfg: DictConfig, quiet: bool = False) -> records.Record:
 
 def train(cfg: DictConfig, quiet: bool = False) -> Trained:
     """As `run`, for whoever needs the trained method too: trains although there is a record. Raises: as `run`."""
-    check(cfg)
+    cfg = _settled(cfg, quiet)
     config = identity.effective(cfg)
     with _claimed(cfg, identity.run_id(config)) as identifier:
         return _train(cfg, config, identifier, quiet)
+
+
+def _settled(cfg: DictConfig, quiet: bool) -> DictConfig:
+    """The checked configuration, with numbers for what is left to theory."""
+    cfg, line = settled(cfg)
+    check(cfg)
+    if line and not quiet:
+        print(line)
+    return cfg
 
 
 def _known(cfg: DictConfig, identifier: str, quiet: bool) -> records.Record | None:
@@ -99,7 +109,7 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
     import torch
 
     from labelnoise.experiment.metrics import in_short, noise_facts, noise_in_short
-    from labelnoise.training.device import compiler_works, memory_full, prepare
+    from labelnoise.training.device import compiler_works, memory_full, prepare, settle
 
     started = time.monotonic()
     environment = this_environment()  # now: the checkout may move on while it trains
@@ -121,6 +131,9 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
         checkpoints.load(path, identifier, commit if cfg.force else None),
         commit,
     )
+    before = earlier[-1]["threads"] if earlier else None
+    shape = dataset.train_images.shape[1:]
+    place = settle(place, cfg.threads, assembled.method.network, shape, cfg.batch_size, before, say)
     if state.feeds or state.epoch:
         say(f"resumes after epoch {state.epoch}, step {state.done}")
     training = time.monotonic()
