@@ -22,8 +22,9 @@ from rich.console import Console
 from rich.table import Table
 
 from labelnoise.cli.errors import one_line, script
-from labelnoise.experiment.config import check
+from labelnoise.experiment.check import check
 from labelnoise.experiment.run import compose
+from labelnoise.training.threads import WAITING, cores
 
 ROUNDS, SECONDS = 5, 4.0  # rounds, and about how long each side works in one
 EVALUATED = 2000  # images in one timing of the evaluation
@@ -33,33 +34,46 @@ def ours(cfg: Any) -> dict[str, Any]:
     """This project's step as the trainer takes it: `train(steps)` and `evaluate()`, and what they compute on."""
     import hydra
 
-    from labelnoise.experiment.progress import Quiet
     from labelnoise.experiment.run import assemble
-    from labelnoise.training.device import prepare
-    from labelnoise.training.loop import Position, confusion_matrix, train_epoch
+    from labelnoise.training.device import prepare, settle
+    from labelnoise.training.evaluate import confusion_matrix
+    from labelnoise.training.graphs import Steps
+    from labelnoise.training.loop import train_epoch
+    from labelnoise.training.state import TrainState
 
     place = prepare(cfg.device, cfg.precision, cfg.threads, cfg.deterministic)
     dataset, labels = data(cfg)
-    method, truth, _, test = assemble(cfg, dataset, labels, hydra.utils.instantiate(cfg.loss), place)
+    method, yardstick = assemble(cfg, dataset, labels, hydra.utils.instantiate(cfg.loss), place)
+    place = settle(place, cfg.threads, method.network, dataset.train_images.shape[1:], cfg.batch_size)
+    test = yardstick.test
     evaluated = min(EVALUATED, len(test.labels))
     test = test._replace(images=test.images[:evaluated], labels=test.labels[:evaluated])
+    run_step = Steps(method)
 
     def train(steps: int) -> None:
-        order = list(itertools.islice(endless(method, cfg.batch_size), steps))
-        train_epoch(method, truth, cfg.batch_size, Quiet(), Position(order=order))
+        feeds = list(itertools.islice(endless(method), steps))
+        train_epoch(method, TrainState(feeds=feeds), yardstick.truth, run_step, Deaf())
 
     def evaluate() -> None:
-        confusion_matrix(method, test, Position())
+        confusion_matrix(method, test)
 
-    sizes = {"train_images": len(truth), "test_images": len(dataset.test_labels), "evaluated": evaluated}
+    sizes = {"train_images": len(labels), "test_images": len(dataset.test_labels), "evaluated": evaluated}
     facts = lambda: {**place.facts(), **sizes}  # noqa: E731
     return {"train": train, "evaluate": evaluate, "facts": facts, "shares": lambda: shares(method, cfg)}
 
 
-def endless(method: Any, size: int) -> Any:
-    """The indices of one epoch after another."""
+class Deaf:
+    """A listener that does nothing."""
+
+    def keep(self, state: Any) -> None: ...
+    def step(self) -> None: ...
+    def epoch(self, row: Any) -> None: ...
+
+
+def endless(method: Any) -> Any:
+    """The feeds of one epoch after another."""
     while True:
-        yield from method.order(size)
+        yield from method.feeds()
 
 
 def shares(method: Any, cfg: Any) -> dict[str, float]:
@@ -68,7 +82,7 @@ def shares(method: Any, cfg: Any) -> dict[str, float]:
 
     learner, spent, steps = method.learner, dict.fromkeys(("data", "forward", "backward", "optimizer"), 0.0), 6
     wait = torch.cuda.synchronize if torch.cuda.is_available() else (lambda: None)
-    indices = endless(method, cfg.batch_size)
+    feeds = endless(method)
     for step in range(steps):
         marks = [time.perf_counter()]
 
@@ -76,7 +90,7 @@ def shares(method: Any, cfg: Any) -> dict[str, float]:
             wait()
             marks.append(time.perf_counter())
 
-        batch = method.batch(next(indices))
+        batch = method.train_set.batch(next(feeds).index["train"])
         mark()
         loss = method.loss(learner(batch.images), batch.labels).mean()
         mark()
@@ -99,8 +113,7 @@ def reference(cfg: Any) -> dict[str, Any]:
     import torch
     from omegaconf import OmegaConf
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(cores if cfg.threads == "auto" else cfg.threads)
+    torch.set_num_threads(cores() if cfg.threads == "auto" else cfg.threads)
     device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if cfg.device == "auto" else cfg.device)
     dataset, labels = data(cfg)
     channels, size = dataset.train_images.shape[1], dataset.train_images.shape[-1]
@@ -174,13 +187,29 @@ def next_order(pipe: Connection) -> Any:
 
 
 class Side:
-    """One side's process."""
+    """One side's process.
 
-    def __init__(self, side: str, overrides: list[str]) -> None:
+    Args:
+        side: ours or reference.
+        overrides: as train.py takes them.
+        waiting: how its threads wait, as environment variables in place of those that train.py sets; None: as train.py
+            for ours, and as torch comes for the published code.
+    """
+
+    def __init__(self, side: str, overrides: list[str], waiting: dict[str, str] | None = None) -> None:
+        if waiting is None and side == "reference":
+            waiting = {}
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=worker, args=(side, overrides, theirs))
-        self.process.start()
+        before = dict(os.environ)
+        if waiting is not None:
+            for name in WAITING:
+                os.environ.pop(name, None)
+            os.environ.update(waiting)
+        self.process.start()  # reads the environment
+        os.environ.clear()
+        os.environ.update(before)
         theirs.close()
 
     def wait(self) -> None:
@@ -235,8 +264,7 @@ def measure(overrides: list[str]) -> dict[str, Any]:
 
 def packed(overrides: list[str], batch_size: int) -> float:
     """Images a second of as many one-thread runs side by side as there are cores, together."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    sides = [Side("ours", [*overrides, "threads=1"]) for _ in range(cores)]
+    sides = [Side("ours", [*overrides, "threads=1"]) for _ in range(cores())]
     for side in sides:
         side.wait()
     count = max(4, steps_a_round(sides[0]) // 2)

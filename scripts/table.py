@@ -12,7 +12,7 @@ from pathlib import Path
 
 from labelnoise.cli.errors import check_flags, script
 from labelnoise.experiment import records
-from labelnoise.experiment.config import compose
+from labelnoise.experiment.compose import compose
 from labelnoise.files import claims
 from labelnoise.tables import comparison, rendering
 from labelnoise.tables import table as tables
@@ -31,7 +31,7 @@ def table(arguments: list[str]) -> None:
     chosen = tables.read(choice)
     cells = tables.cells(chosen, extra)
     folder = Path(compose([o for o in extra if o.startswith("results=")]).results)
-    found = {cell.run_id: record for cell in cells if (record := records.glance(cell.run_id, folder))}
+    found = {cell.run_id: record for cell in cells if (record := records.find(cell.run_id, folder))}
     print(status(chosen, cells, found, folder) if form == "status" else render(chosen, cells, found, form, overrides))
 
 

@@ -1,5 +1,6 @@
-"""Every option of every group composes, checks, instantiates and runs a step; cards hold the papers' values."""
+"""Every option of every group composes, checks, instantiates and runs a step."""
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +10,10 @@ import pytest
 import torch
 from conftest import HERE, REPOSITORY, every
 from omegaconf import OmegaConf
-from published_values import CARDS
 
 from labelnoise.experiment import identity
-from labelnoise.experiment.config import CONFIGS, check
+from labelnoise.experiment.check import check
+from labelnoise.experiment.groups import CONFIGS
 from labelnoise.experiment.run import compose, run
 
 # What an option needs beside its name.
@@ -21,7 +22,18 @@ NEEDS = {
     ("noise", "human"): ["noise.labels=worse"],
     ("network", "timm"): ["network.model=resnet10t"],
 }
-GROUPS = ("dataset", "noise", "loss", "network", "optimizer", "schedule", "method", "tracker", "protocol")
+GROUPS = (
+    "dataset",
+    "noise",
+    "loss",
+    "regulariser",
+    "network",
+    "optimizer",
+    "schedule",
+    "method",
+    "tracker",
+    "protocol",
+)
 
 
 def rate_of(noise: str) -> list[str]:
@@ -48,7 +60,7 @@ def test_every_option_composes_resolves_and_checks(group: str, option: str) -> N
     ("group", "option"),
     [
         (g, o)
-        for g in ("loss", "network", "optimizer", "schedule", "method", "tracker", "protocol")
+        for g in ("loss", "regulariser", "network", "optimizer", "schedule", "method", "tracker", "protocol")
         for o in every(g)
         if o not in ("resnet34", "preact_resnet18", "resnet18")  # their step is taken below, on fewer images
     ],
@@ -58,7 +70,7 @@ def test_every_option_runs(group: str, option: str, tmp_path: Path) -> None:
     common = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "threads=1", f"results={tmp_path}", "num_val=1200"]
     record = run(compose([*common, *overrides]), quiet=True)
     assert 0 <= record["metrics"]["test_acc_last"] <= 1
-    assert record["history"]["train_loss"][0] > 0
+    assert math.isfinite(record["history"]["train_loss"][0])  # ldr_kl and unhinged may be negative
 
 
 @pytest.mark.parametrize("option", ["resnet34", "preact_resnet18", "resnet18"])
@@ -98,29 +110,12 @@ def test_every_data_set_names_a_row() -> None:
     assert rows == {name: name for name in ("mnist", "cifar10", "cifar100")}
 
 
-@pytest.mark.parametrize("loss", CARDS)
-def test_cards_hold_the_published_values(loss: str) -> None:
-    for dataset, values in zip(("mnist", "cifar10", "cifar100"), CARDS[loss], strict=True):
-        cfg = compose([f"dataset={dataset}", f"loss={loss}"])
-        assert {name: cfg.loss[name] for name in values} == values, dataset
-    default = compose(["dataset=digits", f"loss={loss}"])
-    assert {name: default.loss[name] for name in CARDS[loss][1]} == CARDS[loss][1], "the default row is CIFAR-10's"
-
-
 @pytest.mark.parametrize("name", ["agce", "aul", "ael"])
 def test_sums_with_nfl_take_the_values_with_nce(name: str) -> None:
     for dataset in ("mnist", "cifar10", "cifar100"):
         nce, nfl = (compose([f"dataset={dataset}", f"loss={first}_{name}"]).loss for first in ("nce", "nfl"))
         assert all(nfl[key] == nce[key] for key in nce if key in ("alpha", "beta", "a", "q"))
         assert nfl.gamma == 0.5
-
-
-@pytest.mark.parametrize("name", [n for n in every("loss") if n.startswith("nfl_")])
-def test_sums_with_nfl_follow_the_protocol(name: str) -> None:
-    """gamma 0.5, and no gradient through the weight under protocol=zhou2021 alone."""
-    for protocol in ("none", "zhou2021"):
-        loss = compose([f"loss={name}", f"protocol={protocol}"]).loss
-        assert (loss.gamma, loss.first.detach) == (0.5, protocol == "zhou2021")
 
 
 def test_bare_command_is_plain_training_on_cifar10() -> None:
@@ -184,8 +179,9 @@ def test_the_wheel_holds_the_configs(tmp_path: Path) -> None:
     wheel = next(WheelBuilder(str(REPOSITORY)).build(directory=str(tmp_path / "dist"), versions=["standard"]))
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     code = (
-        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import labelnoise.experiment.config as c;"
-        "print(c.CONFIGS); print(c.compose(['loss=agce', 'dataset=mnist']).loss.q)"
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import labelnoise.experiment.run as r;"
+        "from labelnoise.experiment.groups import CONFIGS;"
+        "print(CONFIGS); print(r.compose(['loss=agce', 'dataset=mnist']).loss.q)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(tmp_path / "site" / "labelnoise" / "configs"), "0.2"]

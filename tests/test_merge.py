@@ -2,17 +2,19 @@
 
 import io
 import json
+import os
+import re
 import runpy
 import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
+import made_up
 import pytest
 from conftest import REPOSITORY, Ended
 
 from labelnoise.experiment import identity, records
-from labelnoise.experiment.config import compose
 
 
 @pytest.fixture
@@ -33,17 +35,7 @@ def merge(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], t
 
 
 def record(folder: Path, seed: int, accuracy: float = 0.5, commit: str = "abcdef0123") -> Path:
-    config = identity.effective(compose(["dataset=digits", f"seed={seed}"]))
-    metrics = {"test_acc_last": accuracy, "confusion": [[1]]}
-    content = {
-        "run_id": identity.run_id(config),
-        "config": config,
-        "noise": {},
-        "metrics": metrics,
-        "history": {},
-        "environment": {"commit": commit, "processor": "Test"},
-    }
-    return records.write(content, folder)
+    return made_up.write(folder, ["dataset=digits", f"seed={seed}"], accuracy, commit=commit)
 
 
 def packed(path: Path, *files: tuple[str, bytes]) -> Path:
@@ -123,7 +115,7 @@ def test_a_broken_one_that_stands_there_makes_room(merge: Callable[..., Ended], 
     (tmp_path / "into" / path.name).write_text("{")
     ended = merge(tmp_path / "come")
     assert ended.out.startswith("1 new")
-    assert "is not a whole record; replaced" in ended.err
+    assert re.search(r"is not a whole record \(.*\); replaced\n", ended.err)
     assert (tmp_path / "into" / path.name).read_bytes() == path.read_bytes()
 
 
@@ -165,3 +157,86 @@ def test_mistakes_are_one_line_and_write_nothing(merge: Callable[..., Ended], tm
     assert (ended.code, ended.out) == (1, "")
     assert ended.err.strip().splitlines()[-1].startswith("error: ")
     assert not (tmp_path / "into").exists()
+
+
+def test_an_archive_of_files_without_a_folder(merge: Callable[..., Ended], tmp_path: Path) -> None:
+    """As `tar czf x.tgz *.json` makes it."""
+    files = [record(tmp_path / "come", seed) for seed in (1, 2)]
+    ended = merge(packed(tmp_path / "x.tgz", *((file.name, file.read_bytes()) for file in files)))
+    assert (ended.code, ended.err, ended.out[:6]) == (0, "", "2 new,")
+    assert sorted(path.name for path in (tmp_path / "into").iterdir()) == sorted(file.name for file in files)
+
+
+def test_a_record_of_an_earlier_version_comes_under_the_id_it_has_now(merge: Callable[..., Ended], tmp_path) -> None:
+    now = made_up.record(["dataset=digits"])
+    config = {**now["config"], "network": {"_target_": "labelnoise.networks.cnn.cnn4", "_partial_": True}}
+    before = {**now, "config": config, "run_id": identity.run_id(config)}
+    assert before["run_id"] != now["run_id"]
+    path = records.write(before, tmp_path / "come")
+    for source in (path, packed(tmp_path / "x.tgz", (path.name, path.read_bytes()))):
+        assert merge(source).code == 0
+        assert [path.name for path in (tmp_path / "into").iterdir()] == [f"{now['run_id']}.json"]
+    assert records.load(tmp_path / "into" / f"{now['run_id']}.json") == now
+
+
+@pytest.mark.parametrize("name", made_up.BROKEN)
+def test_a_broken_record_is_left_out_and_the_rest_goes_in(merge: Callable[..., Ended], tmp_path, name: str) -> None:
+    bad, good = record(tmp_path / "come", 1), record(tmp_path / "come", 2)
+    bad.write_text(made_up.BROKEN[name](bad.read_text()))
+    ended = merge(tmp_path / "come", packed(tmp_path / "x.tgz", (bad.name, bad.read_bytes())))
+    assert (ended.code, ended.out[:59]) == (1, "1 new, 0 there already, 0 in conflict, 2 broken: " + ended.out[49:59])
+    assert [line.split()[-2:] for line in ended.err.splitlines() if line] == [["left", "out"]] * 2
+    assert [path.name for path in (tmp_path / "into").iterdir()] == [good.name]
+
+
+def test_a_huge_file_is_not_read(merge: Callable[..., Ended], tmp_path: Path) -> None:
+    good = record(tmp_path / "come", 1)
+    huge = tmp_path / "come" / "0123456789ab.json"
+    with huge.open("wb") as file:
+        file.truncate(6_000_000_000)  # sparse: it takes no room
+    ended = merge(tmp_path / "come")
+    assert ended.code == 1
+    assert "is larger than 16,777,216 bytes; left out" in ended.err
+    assert [path.name for path in (tmp_path / "into").iterdir()] == [good.name]
+
+
+def test_no_path_and_no_records_are_mistakes(merge: Callable[..., Ended], tmp_path: Path, monkeypatch) -> None:
+    good = record(tmp_path / "come", 1)
+    monkeypatch.chdir(good.parent)
+    (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for path, said in (
+        ("", "an empty path"),
+        (tmp_path / "empty", "holds no records"),
+        (packed(tmp_path / "none.tgz", ("notes.json", b"{}")), "holds no records"),
+        (tmp_path / "pipe", "neither a folder nor a regular file"),
+    ):
+        ended = merge(good, path)
+        assert (ended.code, ended.out) == (1, ""), path
+        assert said in ended.err
+    assert not (tmp_path / "into").exists()
+
+
+def test_a_folder_in_the_way_is_told_before_anything_is_written(merge: Callable[..., Ended], tmp_path: Path) -> None:
+    first, second = sorted(record(tmp_path / "come", seed).name for seed in (1, 2))
+    (tmp_path / "into" / second).mkdir(parents=True)
+    ended = merge(tmp_path / "come")
+    assert (ended.code, ended.out) == (1, "")
+    assert f"{second} is a folder" in ended.err
+    assert not (tmp_path / "into" / first).exists()
+
+
+def test_what_a_later_version_tells_besides_is_no_conflict(merge: Callable[..., Ended], tmp_path: Path) -> None:
+    record(tmp_path / "into", 1)
+    more = made_up.record(["dataset=digits", "seed=1"])
+    more["metrics"]["audit"] = {"area": 0.9}
+    records.write(more, tmp_path / "come")
+    assert merge(tmp_path / "come").out.startswith("0 new, 1 there already, 0 in conflict, 0 broken")
+
+
+def test_a_records_text_stays_in_its_line(merge: Callable[..., Ended], tmp_path: Path) -> None:
+    made_up.write(tmp_path / "into", ["dataset=digits"], 0.5)
+    made_up.write(tmp_path / "come", ["dataset=digits"], 0.6, processor="one\ntwo\x1b[31m")
+    ended = merge(tmp_path / "come")
+    assert len(ended.err.strip().splitlines()) == 1
+    assert "one two [31m" in ended.err

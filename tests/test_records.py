@@ -1,8 +1,10 @@
 """Records: ids that never change, committed records that are what their id says, writing in one piece."""
 
 import json
+import os
 from pathlib import Path
 
+import made_up
 import numpy as np
 import pytest
 from conftest import REPOSITORY, every
@@ -13,6 +15,9 @@ from labelnoise.experiment.metrics import summarise
 from labelnoise.experiment.run import compose
 
 COMMITTED = sorted((REPOSITORY / "results" / "runs").glob("*.json"))
+
+
+DIGITS = ["dataset=digits", "noise=sym", "rate=0.3", "epochs=2"]
 
 
 def id_of(*overrides: str) -> str:
@@ -128,17 +133,17 @@ def test_a_record_of_100_classes_stays_small(tmp_path: Path) -> None:
     confusion = random.multinomial(100, [0.01] * 100, 100).tolist()
     history = {f"column_{i}": random.random_sample(200).round(4).tolist() for i in range(7)}
     config = identity.effective(compose(["dataset=cifar100", "noise=sym", "rate=0.8", "loss=nfl_agce"]))
-    whole = record() | {"config": config, "noise": {"transition": transition}, "metrics": {"confusion": confusion}}
+    made = made_up.record(DIGITS)
+    whole = made | {"config": config, "noise": made["noise"] | {"transition": transition}}
+    whole |= {"run_id": identity.run_id(config), "metrics": made["metrics"] | {"confusion": confusion}}
     path = records.write(whole | {"history": history, "environment": this_environment()}, tmp_path)
     assert path.stat().st_size < 60_000
-
-
-def record() -> dict:
-    return dict.fromkeys(records.KEYS) | {"run_id": "0123456789ab"}
+    assert records.load(path)["config"] == config
 
 
 def test_writing_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = records.write(record(), tmp_path)
+    record = made_up.record(DIGITS)
+    path = records.write(record, tmp_path)
     before = path.read_bytes()
 
     def full(_: int) -> None:
@@ -146,29 +151,91 @@ def test_writing_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        records.write(record() | {"noise": {"more": 1}}, tmp_path)
+        records.write(record | {"noise": {"more": 1}}, tmp_path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
 def test_nan_is_never_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        records.write(record() | {"metrics": {"x": float("nan")}}, tmp_path)
+        records.write(made_up.record(DIGITS) | {"metrics": {"x": float("nan")}}, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_cut_or_foreign_file_is_no_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("name", made_up.BROKEN)
+def test_a_broken_record_is_told_once_and_left_out(tmp_path: Path, capsys, name: str) -> None:
+    path = made_up.write(tmp_path, DIGITS)
+    path.write_text(made_up.BROKEN[name](path.read_text()))
+    with pytest.raises(ValueError, match=rf"^{path} (is|holds) "):
+        records.load(path)
+    for _ in range(3):
+        assert records.find(path.stem, tmp_path) is None
+    said = capsys.readouterr().err
+    assert said.startswith(f"{path} ")
+    assert said.endswith("; left out\n")
+    assert said.count("\n") == 1
+    path.write_text("")
+    os.utime(path, (1, 1))
+    assert records.find(path.stem, tmp_path, quiet=True) is None
+    assert capsys.readouterr().err == ""
+    assert records.find(path.stem, tmp_path) is None
+    assert capsys.readouterr().err != "", "the file has changed since"
+
+
+@pytest.mark.parametrize("content", [b"\xff", json.dumps({"run_id": 1}).encode(), b"null", b"\xef\xbb\xbf{}"])
+def test_a_foreign_file_is_no_record(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "0123456789ab.json"
-    for content in (b"{", b"[]", b"\xff", json.dumps({"run_id": 1}).encode()):
-        path.write_bytes(content)
-        with pytest.raises(ValueError, match="is not a whole record"):
-            records.load(path)
-        assert records.find("0123456789ab", tmp_path) is None
-        assert "ignored" in capsys.readouterr().err
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="is not a whole record"):
+        records.load(path)
+
+
+def test_what_is_no_regular_file_is_no_record(tmp_path: Path, capsys) -> None:
+    """A pipe that nobody writes to is not waited for."""
+    (tmp_path / "0123456789ab.json").mkdir()
+    os.mkfifo(tmp_path / "0123456789ac.json")
+    (tmp_path / "0123456789ad.json").symlink_to("/dev/zero")
+    for end, said in (("b", "is a folder"), ("c", "is not a regular file"), ("d", "is not a regular file")):
+        assert records.find(f"0123456789a{end}", tmp_path) is None
+        assert said in capsys.readouterr().err
+
+
+def test_what_is_unknown_and_what_is_new_may_stand_in_a_record(tmp_path: Path) -> None:
+    """A data set without true labels; metrics, columns and facts that a later version writes."""
+    record = made_up.record(DIGITS, accelerator="x", nested={"a": [1, 2.5, None]})
+    record["noise"] |= {"realised_rate": None, "transition": None}
+    record["metrics"] |= {"audit": {"area": 0.9}, "confusion": None}
+    record["history"] |= {"acc_wrong_given": None, "label_precision": [0.1, 0.2], "target_acc": [None, None]}
+    path = records.write(record, tmp_path)
+    assert records.load(path) == record
+
+
+@pytest.mark.parametrize("name", ["deep inside", "commit", "no last accuracy", "accuracy NaN", "another configuration"])
+def test_a_run_goes_on_from_a_broken_record(train, tmp_path: Path, name: str) -> None:
+    """Told once, trained again, replaced."""
+    short = ["dataset=digits", "epochs=1", "num_val=1400", "threads=1"]
+    path = made_up.write(tmp_path, short)
+    path.write_text(made_up.BROKEN[name](path.read_text()))
+    ended = train(*short, f"results={tmp_path}")
+    assert (ended.code, ended.err.count(str(path))) == (0, 1), ended
+    assert records.load(path)["metrics"]["confusion"] != [[3, 1], [0, 4]]
+
+
+@pytest.mark.parametrize("end", records.FILES)
+def test_a_folder_where_a_file_must_go_is_told_before_training(train, tmp_path: Path, monkeypatch, end: str) -> None:
+    monkeypatch.setattr("labelnoise.experiment.run._train", lambda *_: pytest.fail("trained"))
+    folder = tmp_path / f"{made_up.record(DIGITS)['run_id']}.{end}"
+    folder.mkdir()
+    ended = train(*DIGITS, f"results={tmp_path}")
+    assert ended.code == 1
+    assert ended.err.splitlines()[-1] == (
+        f"error: results={tmp_path}: {folder.name} is a folder, and the run needs that name; remove it"
+    )
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_commit_falls_back_to_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert len(this_environment()["commit"] or "") in (0, 40)
-    monkeypatch.setattr(records, "REPOSITORY", tmp_path)
+    monkeypatch.setattr("labelnoise.experiment.environment.REPOSITORY", tmp_path)
     monkeypatch.setenv("LABELNOISE_COMMIT", "abc")
     assert (this_environment()["commit"], this_environment()["dirty"]) == ("abc", None)

@@ -1,7 +1,6 @@
 """`python train.py -m` as typed: sweeps and tables on digits, two drivers at once, faults, plugins once installed."""
 
 import contextlib
-import json
 import os
 import random
 import shutil
@@ -13,11 +12,12 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import made_up
 import pytest
 from conftest import REPOSITORY, every
 
 from labelnoise.experiment import identity, records
-from labelnoise.experiment.config import compose, from_yaml
+from labelnoise.experiment.compose import compose, from_yaml
 from labelnoise.tables import table as tables
 
 SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "num_val=1300"]
@@ -147,8 +147,7 @@ def test_a_table_runs_what_is_missing(train, tmp_path: Path, monkeypatch) -> Non
     monkeypatch.setattr(records, "COMMITTED", tmp_path)
     cells = tables.cells(tables.read(part), more)
     for cell in cells[:3]:
-        record = {key: {} for key in records.KEYS} | {"run_id": cell.run_id}
-        (tmp_path / f"{cell.run_id}.json").write_text(json.dumps(record))
+        made_up.write(tmp_path, cell.overrides)
     ended = train("-m", *part, *more)
     assert ended.code == 0, ended.err
     assert "digits: 8 cells, 3 done already" in ended.out
@@ -157,8 +156,7 @@ def test_a_table_runs_what_is_missing(train, tmp_path: Path, monkeypatch) -> Non
     train("-m", *part, *more, "force=true")
     assert len(launched) == 8
     for cell in cells:
-        record = {key: {} for key in records.KEYS} | {"run_id": cell.run_id}
-        (tmp_path / f"{cell.run_id}.json").write_text(json.dumps(record))
+        made_up.write(tmp_path, cell.overrides)
     launched.clear()
     ended = train("-m", *part, *more)
     assert (ended.code, launched) == (0, [])
@@ -190,7 +188,7 @@ def test_plugins_are_in_the_wheel(tmp_path: Path) -> None:
     assert not (tmp_path / "site" / "hydra_plugins" / "__init__.py").exists(), "others' plugins would be hidden"
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import hydra_plugins;"
-        "import labelnoise.experiment.config as c;"
+        "import labelnoise.experiment.compose as c;"
         "c.compose([]); from hydra.core.plugins import Plugins;"
         "print(*[k for k in Plugins.instance().class_name_to_class if k.startswith('hydra_plugins')]);"
         "print(sys.modules['hydra_plugins.labelnoise_local'].__file__)"

@@ -8,8 +8,10 @@ from typing import Any
 from hydra.errors import HydraException, InstantiationException
 from omegaconf.errors import OmegaConfBaseException
 
-from labelnoise.experiment.config import explain, option_names
+from labelnoise.experiment.explain import explain
+from labelnoise.experiment.groups import option_names
 from labelnoise.files.claims import Claimed
+from labelnoise.training.threads import wait_briefly
 
 # Hydra's own flags; those that take a value may have it after them.
 FLAGS = {
@@ -40,6 +42,7 @@ def check_flags(arguments: list[str]) -> None:
 
 def guard(action: Callable[[], Any], overrides: list[str]) -> None:
     """Do it; an error ends the program with one line and exit code 1 (LABELNOISE_TRACEBACK=1 shows the traceback)."""
+    wait_briefly()
     asked = os.environ.get("HYDRA_FULL_ERROR", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its exceptions on instead of printing its own long answer
     try:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from labelnoise.cli.errors import check_flags
+from labelnoise.experiment.check import check
 from labelnoise.experiment.classes import num_classes
-from labelnoise.experiment.config import check, compose, options
+from labelnoise.experiment.compose import compose
+from labelnoise.experiment.groups import choices
 from labelnoise.files.atomic import write_whole
 
 if TYPE_CHECKING:
@@ -123,7 +125,7 @@ def _table(overrides: list[str], classes: int) -> None:
     from labelnoise.theory import properties
 
     others = [override for override in overrides if not override.startswith("loss")]
-    losses = {name: loss_of(compose([*others, f"loss={name}"]), name) for name in options("loss")}
+    losses = {name: loss_of(compose([*others, f"loss={name}"]), name) for name in choices("loss")}
     found = properties.rows(losses, classes)
     print(properties.markdown(found))
     print(json.dumps([asdict(row) for row in found]))

@@ -2,73 +2,69 @@
 
 Top-level keys: run_id, config, noise, metrics, history, environment. The first five repeat bit for bit on the same kind
 of processor with the same versions, precision and number of threads; whatever varies otherwise is in environment.
+A record may come from anywhere: it is read by the schema in record_schema.py.
 """
 
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
+from labelnoise.experiment import identity
 from labelnoise.experiment.environment import REPOSITORY
 from labelnoise.files.atomic import write_whole
+from labelnoise.files.reading import read_bounded
 
 Record = dict[str, Any]
 
 KEYS = ("run_id", "config", "noise", "metrics", "history", "environment")
 COMMITTED = REPOSITORY / "results" / "runs"
+FILES = ("json", "checkpoint", "safetensors", "claim")  # what a run may write, each called by its id
+LARGEST = 2**24  # bytes of a record; one of CIFAR-100 has some 60,000
+
+_reported: set[tuple[str, str, int]] = set()  # path, reason and time of what was reported in this process
 
 
-def find(identifier: str, results: str | Path) -> Record | None:
+def find(identifier: str, results: str | Path, quiet: bool = False) -> Record | None:
     """The record of that id in `results`, else among the committed ones; None where there is none.
 
-    A file that is no whole record is reported on standard error and ignored.
+    A file that is not a whole record is left out, and reported once on standard error.
+
+    Args:
+        quiet: report nothing.
     """
     for folder in (Path(results), COMMITTED):
         path = folder / f"{identifier}.json"
-        if path.is_file():
-            try:
-                return load(path)
-            except ValueError as error:
-                print(f"{error}; ignored", file=sys.stderr)
+        try:
+            return load(path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (ValueError, OSError) as error:
+            if not quiet:
+                report(path, str(error))
     return None
 
 
-def glance(identifier: str, results: str | Path) -> Record | None:
-    """As `find`, but only the numbers of the metrics and the environment: for tables of thousands of records.
-
-    It takes a record as `write` lays it out, a line a key, and sees one that was cut short; the other lines it does not
-    read.
-    """
-    for folder in (Path(results), COMMITTED):
-        try:
-            lines = (folder / f"{identifier}.json").read_text().split("\n")
-        except (OSError, UnicodeDecodeError):
-            continue
-        starts = [f'{{"run_id": "{identifier}",', *(f'"{key}": {{' for key in KEYS[1:]), ""]
-        if len(lines) != len(starts) or not all(map(str.startswith, lines, starts)):
-            continue
-        metrics, environment = (lines[KEYS.index(key)].removeprefix(f'"{key}": ') for key in ("metrics", "environment"))
-        told = re.findall(r'"(\w+)":([-+.\deE]+|null)[,}]', metrics.partition('"confusion"')[0])
-        try:
-            return {
-                "run_id": identifier,
-                "metrics": {name: json.loads(value) for name, value in told},
-                "environment": json.loads(environment.removesuffix("}")),
-            }
-        except json.JSONDecodeError:
-            continue
-    return find(identifier, results)  # none, or one laid out otherwise, or a broken one, which is reported
+def report(path: Path, reason: str) -> None:
+    """Say on standard error that a record is left out, once for each state of its file."""
+    try:
+        state = (str(path), reason, path.stat().st_mtime_ns)
+    except OSError:
+        state = (str(path), reason, 0)
+    if state not in _reported:
+        _reported.add(state)
+        print(f"{reason}; left out", file=sys.stderr)
 
 
 def load(path: Path) -> Record:
     """Read a record.
 
     Raises:
-        ValueError: the file is not a whole record.
+        OSError: the file is not there or cannot be read.
+        ValueError: it is not a whole record, or not the record of the configuration that it holds.
     """
     try:
-        return parse(path.read_bytes(), path.stem)
+        return parse(read_bounded(path, LARGEST), path.stem)
     except ValueError as error:
         raise ValueError(f"{path} {error}") from None
 
@@ -77,16 +73,21 @@ def parse(content: bytes, identifier: str) -> Record:
     """The record with this id that a file holds.
 
     Raises:
-        ValueError: it is not a whole record; the text goes on from the file's name.
+        ValueError: it is not a whole record, or not the record of its configuration; the text goes on from the file's
+            name.
     """
+    from labelnoise.experiment.record_schema import validated
+
+    if len(content) > LARGEST:
+        raise ValueError(f"is larger than {LARGEST:,} bytes")
     try:
-        record = json.loads(content)
-    except ValueError:  # no JSON, or not UTF-8
-        record = None
-    if not isinstance(record, dict) or tuple(record) != KEYS or record["run_id"] != identifier:
-        raise ValueError("is not a whole record")
-    if not all(isinstance(record[key], dict) for key in KEYS[1:]):
-        raise ValueError("is not a whole record")
+        record = validated(content)
+    except ValueError as error:
+        raise ValueError(f"is not a whole record ({error})") from None
+    if record["run_id"] != identifier:
+        raise ValueError(f"is the record of run {record['run_id']}")
+    if (of := identity.run_id(record["config"])) != identifier:
+        raise ValueError(f"holds the configuration of run {of}")
     return record
 
 

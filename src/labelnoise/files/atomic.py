@@ -4,6 +4,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from labelnoise.files.reading import check_regular
+
 
 def write_whole(path: Path, content: bytes, sync: bool = True) -> Path:
     """Write a file so that it is there whole or not at all; after a power cut too, if `sync`."""
@@ -24,11 +26,13 @@ def write_whole(path: Path, content: bytes, sync: bool = True) -> Path:
     return path
 
 
-def check_writable(results: str | Path) -> None:
+def check_writable(results: str | Path, *names: str) -> None:
     """Refuse a results folder that cannot hold a record, before hours are spent on one.
 
+    Args:
+        names: files that are to be written there; what is in the way of one is refused.
     Raises:
-        ValueError: names the folder and the reason.
+        ValueError: names the folder or file and the reason.
     """
     try:
         Path(results).mkdir(parents=True, exist_ok=True)
@@ -36,3 +40,10 @@ def check_writable(results: str | Path) -> None:
             file.write(b" " * 65536)
     except OSError as error:
         raise ValueError(f"results={results}: cannot be written ({error.strerror})") from None
+    for name in names:
+        try:
+            check_regular(Path(results) / name)
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            raise ValueError(f"results={results}: {name} {error}, and the run needs that name; remove it") from None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from labelnoise.experiment import records
-from labelnoise.experiment.config import CONFIGS
+from labelnoise.experiment.groups import CONFIGS
 from labelnoise.tables.table import Cell, Table
 
 LEVEL = 0.05  # a cell is marked below this; so large a share of the cells is, were everything equal

@@ -8,8 +8,11 @@ from pathlib import Path
 
 from omegaconf.errors import OmegaConfBaseException
 
-from labelnoise.experiment import identity
-from labelnoise.experiment.config import CONFIGS, compose, explain
+from labelnoise.experiment import identity, options
+from labelnoise.experiment.auto import settled
+from labelnoise.experiment.compose import compose
+from labelnoise.experiment.explain import explain
+from labelnoise.experiment.groups import CONFIGS
 from labelnoise.files import atomic
 
 Overrides = tuple[str, ...]
@@ -20,13 +23,14 @@ KEPT = 8  # caches of other states of configs/ that are left in the folder
 class Identities:
     """`identity.identity` of the configurations that overrides compose, for many that differ little.
 
-    The cache is for one state of configs/ and of records.py. Without a folder that can be written to there is none.
+    The cache is for one state of configs/, identity.py and options.py. Without a folder that can be written to there is
+    none.
     What depends on more than the overrides (a file's content, an environment variable, further configs) is never kept.
     """
 
     def __init__(self) -> None:
         state = hashlib.sha256(f"{version('hydra-core')} {version('omegaconf')}".encode())
-        for path in [Path(identity.__file__), *sorted(CONFIGS.rglob("*.yaml"))]:
+        for path in [Path(identity.__file__), Path(options.__file__), *sorted(CONFIGS.rglob("*.yaml"))]:
             state.update(path.parent.name.encode() + b"/" + path.name.encode() + b"\0" + path.read_bytes() + b"\0")
         self._path: Path | None = None
         try:
@@ -48,7 +52,7 @@ class Identities:
             return known
         cfg = compose(list(overrides))
         try:
-            text = identity.identity(identity.effective(cfg))
+            text = identity.identity(identity.effective(settled(cfg)[0]))
         except OmegaConfBaseException as error:
             raise ValueError(explain(error, list(overrides), cfg)) from None
         elsewhere = any("${" in o or o.lstrip("+~").startswith("hydra") for o in overrides)

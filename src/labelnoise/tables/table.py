@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from omegaconf import OmegaConf
 
 from labelnoise.experiment import identity
-from labelnoise.experiment.config import compose, options
+from labelnoise.experiment.compose import compose
+from labelnoise.experiment.groups import choices
 from labelnoise.tables.identities import Identities, Overrides
 
 # Stand for a cell's seed and its noise's seed in the template of a row and column. Below 2^32, and no seed of anyone's.
@@ -59,7 +60,7 @@ def read(choice: list[str]) -> Table:
     Raises:
         ValueError: no such table, row, column or seed; one line says what there is.
     """
-    names = [option for option in options("table") if option != "none"]
+    names = [option for option in choices("table", choice) if option != "none"]
     name = next((o.removeprefix("table=") for o in reversed(choice) if o.startswith("table=")), "none")
     if name == "none":
         raise ValueError(f"table=...: choose one of {', '.join(names)}")

@@ -1,0 +1,88 @@
+"""Classify a data set's test images with a saved network (save_model=true) and report its accuracy.
+
+python scripts/predict.py model=runs/0123456789ab.safetensors dataset=cifar10 out=predictions.csv
+
+out= writes one line an image: its true class, the predicted one and that one's probability.
+"""
+
+import csv
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from labelnoise.experiment import saved_network
+from labelnoise.experiment.assemble import inject
+from labelnoise.experiment.check import check
+from labelnoise.experiment.compose import compose
+from labelnoise.files.atomic import write_whole
+
+if TYPE_CHECKING:  # torch takes a second to import, and --help does not need it
+    from torch import Tensor
+
+    from labelnoise.data.dataset import Dataset
+    from labelnoise.training.device import Place
+
+BATCH = 1000
+
+
+def predict(arguments: list[str]) -> None:
+    """Print the accuracy; write `out=`.
+
+    Args:
+        arguments: model=, out= and train.py's overrides, of which dataset, data_dir, device and threads count.
+    Raises:
+        ValueError: an option is wrong, or the network is not one for this data set.
+    """
+    from labelnoise.training.device import prepare
+
+    own = {name: value for name, _, value in (a.partition("=") for a in arguments) if name in ("model", "out")}
+    if not own.get("model"):
+        raise ValueError("model: needs a value, model=<results>/<run_id>.safetensors")
+    cfg = compose([a for a in arguments if a.partition("=")[0] not in own])
+    check(cfg)
+    saved = saved_network.read(own["model"])
+    place = prepare(cfg.device, "float32", cfg.threads)
+    dataset, _ = inject(cfg)
+    # Before it is built: how large the network gets is the data set's affair, not the file's.
+    if list(dataset.train_images.shape[1:]) != saved.about.shape or list(dataset.classes) != saved.about.classes:
+        raise ValueError(f"dataset={dataset.name}: other images or classes than model={own['model']} was trained on")
+    probs = _probabilities(saved, own["model"], dataset.test_images, place, cfg.threads)
+    confidence, predicted = probs.max(dim=1)
+    right = (predicted == dataset.test_labels).double().mean()
+    print(f"{dataset.name}: {right:.2%} of {len(predicted):,} test images")
+    if "out" in own:
+        write_whole(Path(own["out"]), _as_csv(dataset, predicted, confidence).encode())
+        print(f"{own['out']} written")
+
+
+def _probabilities(
+    saved: saved_network.SavedNetwork, path: str, images: "Tensor", place: "Place", threads: int | str
+) -> "Tensor":
+    """Shapes: (N, channels, H, W) uint8 -> (N, C) on the CPU, float32."""
+    import torch
+
+    from labelnoise.data.train_set import normalise
+    from labelnoise.training.device import settle
+
+    device = place.device
+    network = saved_network.build(saved, path).to(device).to(memory_format=torch.channels_last)
+    settle(place, threads, network, saved.about.shape, BATCH)
+    mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (saved.about.mean, saved.about.std))
+    with torch.no_grad():
+        parts = [
+            network(normalise(part.to(device), mean, std)).float().softmax(dim=1).cpu() for part in images.split(BATCH)
+        ]
+    probs = torch.cat(parts)
+    if not probs.isfinite().all():
+        raise ValueError(f"model={path}: its outputs are not finite")
+    return probs
+
+
+def _as_csv(dataset: "Dataset", predicted: "Tensor", confidence: "Tensor") -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image", "true", "predicted", "probability"])
+    rows = zip(dataset.test_labels.tolist(), predicted.tolist(), confidence.tolist(), strict=True)
+    for i, (true, guess, probability) in enumerate(rows):
+        writer.writerow([i, dataset.classes[true], dataset.classes[guess], f"{probability:.4f}"])
+    return text.getvalue()

@@ -1,0 +1,90 @@
+"""The schema of a record: what must be in one, of which type and size. Later versions may add keys inside its parts."""
+
+from typing import Annotated, Any
+
+import pydantic_core
+from pydantic import Field, FiniteFloat, ValidationError, model_validator
+
+from labelnoise.files.schema import Closed, Count, Fraction, Json, Open, RunId, Text, reason
+
+Counts = Annotated[list[Annotated[list[Count], Field(max_length=10_000)]], Field(max_length=10_000)]
+Column = Annotated[list[FiniteFloat | None], Field(max_length=1_000_000)]
+
+
+class Noise(Open):
+    """What the noise came out as.
+
+    Attributes:
+        realised_rate: share of wrong labels; null where the true ones are unknown.
+        transition: counts (C, C), rows the true class, columns the noisy one; null likewise.
+        label_hash: of the noisy labels.
+        seed: of the noise.
+    """
+
+    realised_rate: Fraction | None
+    transition: Counts | None = None
+    label_hash: Text | None = None
+    seed: Count | None = None
+
+
+class Metrics(Open):
+    """Accuracies on the test set, fractions; `test_acc_val` is null without a held-out part.
+
+    Attributes:
+        oracle: the names of those that were chosen by looking at the test set.
+        confusion: counts (C, C) after the last epoch, rows the true class, columns the predicted one.
+    """
+
+    test_acc_last: Fraction
+    test_acc_best: Fraction
+    test_acc_last10: Fraction
+    test_acc_val: Fraction | None = None
+    oracle: list[Text] = Field(default_factory=list)
+    confusion: Counts | None = None
+
+
+class Environment(Open):
+    """Where the run was made. What is absent or null is unknown."""
+
+    commit: Text | None = None
+    dirty: bool | None = None
+    python: Text | None = None
+    versions: dict[Text, Text | None] = Field(default_factory=dict)
+    system: Text | None = None
+    processor: Text | None = None
+    device: Text = "cpu"
+    precision: Text | None = None
+    threads: Count | None = None
+    seconds: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    finished: Text | None = None
+
+
+class Record(Closed):
+    """A whole record. `history` has a column for each thing that was watched, with a value for each epoch."""
+
+    run_id: RunId
+    config: dict[str, Json]
+    noise: Noise
+    metrics: Metrics
+    history: dict[str, Column | None]
+    environment: Environment
+
+    @model_validator(mode="after")
+    def _columns_are_equally_long(self) -> "Record":
+        if len({len(column) for column in self.history.values() if column is not None}) > 1:
+            raise ValueError("the columns of the history differ in length")
+        return self
+
+
+def validated(content: bytes) -> dict[str, Any]:
+    """The record in a file, as it stands there.
+
+    Raises:
+        ValueError: it is not a whole record; the text says what is wrong first.
+    """
+    try:
+        parsed = pydantic_core.from_json(content, allow_inf_nan=False)
+        Record.model_validate(parsed)
+    except ValidationError as error:
+        raise ValueError(reason(error)) from None
+    return parsed

@@ -1,0 +1,143 @@
+"""A network saved with save_model=true: `<results>/<run_id>.safetensors`, the weights and what it takes to build it.
+
+The file may come from anywhere. It chooses among the networks that configs/network names and gives their arguments;
+nothing in it is ever looked up as a Python name.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
+
+import hydra
+import pydantic_core
+from omegaconf import OmegaConf
+from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError, model_validator
+
+from labelnoise.experiment.groups import CONFIGS, choices
+from labelnoise.experiment.identity import short_name
+from labelnoise.experiment.options import COMPONENTS
+from labelnoise.files.reading import check_regular
+from labelnoise.files.schema import Closed, RunId, Text, reason
+from labelnoise.files.text import plain
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class About(Closed):
+    """What a saved network's file says beside the weights.
+
+    Attributes:
+        run_id: of the run that trained it.
+        network: the function's name in `_target_`, and its arguments.
+        shape: channels, height and width of the images.
+        classes: their names, in the order of the logits.
+        mean, std: of the training images, one a channel, in [0, 1] units.
+    """
+
+    run_id: RunId
+    network: dict[str, bool | int | FiniteFloat | Text | None]
+    shape: Annotated[list[Annotated[int, Field(ge=1, le=4096)]], Field(min_length=3, max_length=3)]
+    classes: Annotated[list[Text], Field(min_length=1, max_length=100_000)]
+    mean: list[FiniteFloat]
+    std: list[Annotated[FiniteFloat, Field(gt=0)]]
+
+    @model_validator(mode="after")
+    def _one_a_channel(self) -> "About":
+        if not len(self.mean) == len(self.std) == self.shape[0]:
+            raise ValueError("mean and std must have a number for each channel")
+        return self
+
+
+class SavedNetwork(NamedTuple):
+    """Attributes: about; weights, by name, all finite."""
+
+    about: About
+    weights: "dict[str, Tensor]"
+
+
+def read(path: str) -> SavedNetwork:
+    """Read a saved network's file without building the network.
+
+    Raises:
+        ValueError: it is not there, or is not a network saved by this program, or has numbers that are not finite.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        check_regular(path)
+        with safe_open(path, framework="pt") as file:
+            about = _about(file.metadata() or {})
+            _maker(about.network)  # refused before the weights are read
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
+        for name, value in weights.items():
+            if not value.isfinite().all():
+                raise ValueError(f"its weights {name} are not finite")
+    except FileNotFoundError:
+        raise ValueError(f"model={path}: no such file") from None
+    except (OSError, SafetensorError, ValueError, RuntimeError) as error:
+        raise ValueError(f"model={path}: not a network saved with save_model=true ({_first_line(error)})") from None
+    return SavedNetwork(about, weights)
+
+
+def build(saved: SavedNetwork, path: str) -> "nn.Module":
+    """The network in evaluation mode, on the CPU.
+
+    Args:
+        path: for the message.
+    Raises:
+        ValueError: the weights are not those of this network.
+    """
+    about = saved.about
+    try:
+        network = _maker(about.network)(len(about.classes), about.shape[0], about.shape[-1])
+        network.load_state_dict(saved.weights)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(f"model={path}: not a network saved with save_model=true ({_first_line(error)})") from None
+    return network.eval()
+
+
+def _about(metadata: dict[str, str]) -> About:
+    """The metadata of a safetensors file, whose values are JSON but for the run's id."""
+    try:
+        parsed = {
+            key: text if key == "run_id" else pydantic_core.from_json(text, allow_inf_nan=False)
+            for key, text in metadata.items()
+        }
+        return About.model_validate(parsed)
+    except ValidationError as error:
+        raise ValueError(reason(error)) from None
+
+
+def networks() -> dict[str, str]:
+    """What configs/network names: the name that a saved network has for it, and the function's whole path."""
+    files = (CONFIGS / "network" / f"{option}.yaml" for option in choices("network"))
+    targets = [str(getattr(OmegaConf.load(file), "_target_", "")) for file in files]
+    return {short_name(target): target for target in targets}
+
+
+def _maker(network: dict[str, Any]) -> "Callable[[int, int, int], nn.Module]":
+    """The function that makes the network, with the arguments that the file gives it.
+
+    Raises:
+        ValueError: configs/network does not name it, or an argument is not one of its signature or of another type.
+    """
+    known = networks()
+    name = short_name(str(network.get("_target_")))  # files of earlier versions have the whole path
+    if name not in known:
+        raise ValueError(f"its network is {plain(name)}, must be one of {', '.join(known)}")
+    function = hydra.utils.get_object(known[name])
+    parameters, hints = inspect.signature(function).parameters, get_type_hints(function)
+    arguments = {key: value for key, value in network.items() if key not in ("_target_", "_partial_")}
+    for key, value in arguments.items():
+        if key not in parameters or key in COMPONENTS["network"]:
+            raise ValueError(f"its network {name} has no argument {plain(key)}")
+        try:
+            TypeAdapter(hints.get(key, Any)).validate_python(value, strict=True)
+        except ValidationError as error:
+            raise ValueError(f"its network {name} has {key}={plain(str(value))}: {reason(error)}") from None
+    return lambda num_classes, channels, size: function(num_classes, channels, size, **arguments)
+
+
+def _first_line(error: Exception) -> str:
+    return plain((str(error).splitlines() or [type(error).__name__])[0])
