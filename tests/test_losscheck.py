@@ -127,3 +127,11 @@ def test_every_published_data_set_has_its_number_of_classes() -> None:
 
 def test_the_documented_figure_is_small() -> None:
     assert (REPOSITORY / "docs" / "theory.png").stat().st_size < 300_000
+
+
+def test_the_example_of_the_document_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs" / "theory.md").read_text(), re.S)
+    found: dict = {}
+    exec(example, found)
+    assert found["report"].critical_ratio == pytest.approx(1.4804, abs=1e-4)
+    assert capsys.readouterr().out.startswith("agce, 10 classes")
