@@ -363,7 +363,7 @@ def test_noise_ratio_is_that_of_the_labels_drawn(kind: str, rate: float, num_cla
     class Facts:
         name = "balanced"
         train_images = torch.empty(0)
-        train_labels = torch.arange(num_classes).repeat_interleave(20000)
+        true_labels = train_labels = torch.arange(num_classes).repeat_interleave(20000)
         mistaken_for = (torch.arange(num_classes) + 1) % num_classes
 
     Facts.num_classes = num_classes
