@@ -24,6 +24,7 @@ ALLOWED = {
     "cli": {"experiment", "files", "launch", "tables", "theory"},
     "launch": {"cli", "experiment", "files", "tables", "training"},
     "report": {"experiment", "files", "tables", "theory"},
+    "figures": {"data", "experiment", "files", "tables"},
     "tables": {"experiment", "files"},
     "experiment": {"data", "files", "losses", "methods", "training"},
     "methods": {"data", "losses", "training"},
