@@ -7,9 +7,9 @@ python scripts/figures.py label_precision table=digits rows=ce columns=[sym_0.4,
 python scripts/figures.py a_q loss=agce dataset=digits
 python scripts/figures.py tsne model=runs/0123456789ab.safetensors dataset=digits images=1000
 
-accuracy, memorisation, confusion and label_precision draw cells of a table (digits where none is given); further options
-apply to every cell, as in scripts/table.py. Records are looked for in results= (runs) and among the committed ones.
-out=FOLDER (figures) takes the files.
+accuracy, memorisation, confusion and label_precision draw cells of a table (digits where none is given); further
+options apply to every cell, as in scripts/table.py. Records are looked for in results= (runs) and among the committed
+ones. out=FOLDER (figures) takes the files.
 """
 
 from labelnoise.cli.errors import script

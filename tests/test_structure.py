@@ -24,7 +24,7 @@ ALLOWED = {
     "cli": {"experiment", "files", "launch", "tables", "theory"},
     "launch": {"cli", "experiment", "files", "tables", "training"},
     "report": {"experiment", "files", "tables", "theory"},
-    "figures": {"data", "experiment", "files", "tables"},
+    "figures": {"data", "experiment", "files", "report", "tables"},
     "tables": {"experiment", "files"},
     "experiment": {"data", "files", "losses", "methods", "training"},
     "methods": {"data", "losses", "training"},

@@ -33,7 +33,7 @@ def figures(arguments: list[str]) -> None:
     """
     name, *options = arguments or [""]
     if name not in NAMES:
-        raise ValueError(f"figure {name}: must be one of {', '.join(NAMES)}".replace("figure :", "figure:"))
+        raise ValueError(f"{name or 'NAME'}: no such figure; one of {', '.join(NAMES)}")
     for option in options:
         if "=" not in option:
             raise ValueError(f"{option}: not of the form option=value")
@@ -56,13 +56,15 @@ def _draw(name: str, options: list[str]) -> "tuple[Figure, str]":
         found = {path.stem: path for path in (*records.COMMITTED.glob("*.json"), *Path(folder).glob("*.json"))}
         whole = [record for stem in sorted(found) if (record := records.find(stem, folder))]
         return hyper_parameters.over_a_and_q(whole, loss, dataset), f"a_q_{loss}_{dataset}"
-    choice, overrides = ["table=digits"], []
+    choice, overrides = list[str](), list[str]()
     for option in options:
         key, _, value = option.partition("=")
         if key in CHOICES:
             choice.append(f"{CHOICES[key]}={value if value.startswith('[') else f'[{value}]'}")
         else:
             (choice if option.startswith(("table=", "table.")) else overrides).append(option)
+    if not any(option.startswith("table=") for option in choice):
+        choice.insert(0, "table=digits")
     cells = runs.read(choice, overrides)
     columns = cells.columns()
     place = f"_{columns[0]}" if len(columns) == 1 else ""

@@ -57,7 +57,7 @@ def memorisation(cells: Cells) -> "Figure":
         _band(left, cells.records[row, column], "test_acc", row, index)
         _band(right, cells.records[row, column], "acc_wrong_given", row, index)
     left.set(title="test accuracy (%)", xlabel="epoch")
-    right.set(title="memorised wrong labels (%)", xlabel="epoch", ylim=(0, 100))
+    right.set(title="memorised (%)", xlabel="epoch", ylim=(0, 100))
     _legend(figure, [left, right])
     return figure
 

@@ -3,10 +3,11 @@
 import json
 import statistics
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from labelnoise.experiment.records import Record
 from labelnoise.figures.style import COLUMN, panels
+from labelnoise.report.commands import component_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +45,9 @@ def over_a_and_q(found: Iterable[Record], loss: str, dataset: str) -> "Figure":
     Raises:
         ValueError: no four runs of that loss and data set are alike but for a, q and the seeds.
     """
-    wanted = [r for r in found if r["config"]["dataset"]["name"] == dataset and _name(r["config"]["loss"]) == loss]
+    wanted = [
+        r for r in found if r["config"]["dataset"]["name"] == dataset and component_name(r["config"]["loss"]) == loss
+    ]
     by_rest = groups(wanted)
     if not by_rest:
         raise ValueError(
@@ -53,7 +56,7 @@ def over_a_and_q(found: Iterable[Record], loss: str, dataset: str) -> "Figure":
         )
     rest, group = max(by_rest.items(), key=lambda item: (len(item[1]), item[0]))
     noise = json.loads(rest)["noise"]
-    title = f"{loss}, {dataset}, {_name(noise)}" + (f" {noise['rate']}" if "rate" in noise else "")
+    title = f"{loss}, {dataset}, {component_name(noise)}" + (f" {noise['rate']}" if "rate" in noise else "")
     all_a, all_q = sorted({a for a, _ in group}), sorted({q for _, q in group})
     figure, (axis,) = panels(1, COLUMN, 2.3)
     means = [[statistics.fmean(group[a, q]) if (a, q) in group else float("nan") for a in all_a] for q in all_q]
@@ -68,9 +71,3 @@ def over_a_and_q(found: Iterable[Record], loss: str, dataset: str) -> "Figure":
         axis.text(all_a.index(a), all_q.index(q), f"{mean:.1f}", ha="center", va="center", size=6, color=colour)
     figure.colorbar(image, ax=axis, label="test accuracy (%)")
     return figure
-
-
-def _name(component: dict[str, Any]) -> str:
-    """A function's name; a sum of losses by its parts' names."""
-    parts = [_name(component[key]) for key in ("first", "second") if isinstance(component.get(key), dict)]
-    return "_".join(parts) or str(component.get("_target_")).rpartition(".")[2]

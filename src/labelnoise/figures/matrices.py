@@ -66,7 +66,7 @@ def label_precision(cells: Cells) -> "Figure":
         drawn += 1
     if not drawn:
         raise ValueError(f"table={cells.table.name}: the noise of these records is unknown")
-    axis.set(xlabel="class of the label", ylabel="labels that are right (%)", ylim=(0, 102))
+    axis.set(xlabel="class of the label", ylabel="correct labels (%)", ylim=(0, 102))
     if len(matrix or ()) <= NUMBERS:
         axis.set_xticks(range(len(matrix or ())))
     figure.legend(loc="outside lower center", ncols=3)

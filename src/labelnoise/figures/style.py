@@ -11,11 +11,11 @@ from labelnoise.files.atomic import write_whole
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLUMN, PAGE = 3.25, 6.75  # inches: the width of a column and of both, in the templates of NeurIPS, ICML and IEEE
+COLUMN, PAGE = 3.25, 6.75  # inches: the width of a column and of both, in ICML's template; IEEE's is a little wider
 # Okabe and Ito's colours, which colour-blind readers can tell apart; dashes do it in print without colour.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#7f7f7f")
 DASHES = ("-", "--", "-.", ":")
-SETTINGS: dict[str, Any] = {
+SETTINGS: Any = {
     "font.family": "serif",
     "mathtext.fontset": "stix",
     "font.size": 8,

@@ -68,7 +68,7 @@ function tolerance() {
     make("p", { class: "about" }, `Whether theory covers a loss under a noise (${classes} classes): yes where minimising its noisy risk minimises its clean risk. The number is the margin, the noise's w_m / w_n over the critical one; 1 is the boundary. It says nothing of how fast a network gets there; docs/theory.md explains it.`),
     make("div", { class: "scroll" }, make("table", { class: "tolerance" }, make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "loss"), noises.map((noise) => make("th", { scope: "col" }, noise)))), make("tbody", {}, lines))),
     make("h3", {}, "Tolerance over a and q"),
-    make("p", { class: "about" }, "The hardest noise that the loss tolerates with these hyper-parameters; darker is more."),
+    make("p", { class: "about" }, "The hardest noise that the loss tolerates with these hyper-parameters; the legend goes from the easiest to the hardest."),
     make("div", { class: "two" }, maps.map((map) => make("section", {}, make("p", { class: "about" }, map.loss), make("div", { class: "chart square", id: `map-${map.loss}` })))),
   ];
 }
@@ -78,21 +78,21 @@ function drawMaps() {
   const { boundaries, maps } = data.losses;
   const easiest = [...boundaries].sort((x, y) => y[1] - x[1]); // a high w_m / w_n is easy
   const steps = ["none of these", ...easiest.map(([noise]) => noise), "all clean-dominant"];
-  const colours = dark() ? ["#1e2227", "#1d3448", "#1b466a", "#19588c", "#3b84bd", "#8cc8f5"] : ["#f7fafd", "#d8e8f6", "#a9cdea", "#74b0de", "#3579b5", "#08407e"];
+  const colours = () => dark() ? ["#1e2227", "#1d3448", "#1b466a", "#19588c", "#3b84bd", "#8cc8f5"] : ["#f7fafd", "#d8e8f6", "#a9cdea", "#74b0de", "#3579b5", "#08407e"];
   const hardest = (critical) => (critical <= 1.0001 ? steps.length - 1 : easiest.filter(([, ratio]) => ratio >= critical).length);
   for (const { loss, a, q, critical } of maps) {
     const values = q.flatMap((y, i) => a.map((x, j) => ({ a: x, q: y, critical: critical[i][j], tolerates: steps[hardest(critical[i][j])] })));
     const ticks = (all) => all.filter((_, i) => i % 6 === 0);
-    draw(byId(`map-${loss}`), {
+    draw(byId(`map-${loss}`), () => ({
       height: 260,
       data: { values },
       mark: "rect",
       encoding: {
         x: { field: "a", type: "ordinal", axis: { values: ticks(a), labelAngle: 0, format: ".2~r" } },
         y: { field: "q", type: "ordinal", sort: "descending", axis: { values: ticks(q), format: ".2~r" } },
-        color: { field: "tolerates", type: "ordinal", sort: steps, title: null, scale: { domain: steps, range: colours }, legend: { columns: 3 } },
+        color: { field: "tolerates", type: "ordinal", sort: steps, title: null, scale: { domain: steps, range: colours() }, legend: { columns: 3 } },
         tooltip: [{ field: "a" }, { field: "q" }, { field: "critical", title: "critical ratio" }, { field: "tolerates" }],
       },
-    }, "canvas");
+    }), "canvas");
   }
 }
