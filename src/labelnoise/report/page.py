@@ -72,7 +72,7 @@ def render(collection: Collection, library: str) -> str:
         lstrip_blocks=True,
     )
     script = "(async () => {\n" + "\n".join(_read(f"{name}.js") for name in SCRIPTS) + "\n})();\n"
-    data = content(collection) | {"losses": loss_curves.curves()}
+    data = content(collection) | {"losses": loss_curves.losses()}
     return environment.get_template("page.html").render(
         sheets=[_shown(sheet, collection) for sheet in collection.sheets],
         runs=len(collection.records),
