@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from labelnoise.experiment.assemble import make_loss
-from labelnoise.experiment.config import compose, options
+from labelnoise.experiment.compose import compose
+from labelnoise.experiment.groups import choices
 
 CLASSES = 10
 PROBABILITIES = tuple(round(0.01 + 0.02 * i, 2) for i in range(50))  # of the given label
