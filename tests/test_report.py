@@ -197,17 +197,18 @@ def test_loss_curves_are_the_losses(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("mean", "published", "best", "expected"),
     [
-        (None, 70.0, 0.0, ""),
-        (70.4, 70.0, 0.0, "z"),
-        (71.0, 70.0, 0.0, "p1"),
-        (66.0, 70.0, 0.0, "m2"),
-        (60.0, 70.0, 0.0, "m3"),
+        (None, 70.0, None, ""),
+        (70.4, 70.0, None, "z"),
+        (71.0, 70.0, None, "p1"),
+        (66.0, 70.0, None, "m2"),
+        (60.0, 70.0, None, "m3"),
+        (60.0, None, None, ""),
         (90.0, None, 90.5, "q0"),
         (90.0, None, 95.0, "q2"),
         (40.0, None, 95.0, "q5"),
     ],
 )
-def test_shade(mean: float | None, published: float | None, best: float, expected: str) -> None:
+def test_shade(mean: float | None, published: float | None, best: float | None, expected: str) -> None:
     values = () if mean is None else (mean,)
     theirs = None if published is None else Published(published, 0.1, 3)
     assert page.shade(Result("row", "column", values, (), theirs), best) == expected

@@ -27,6 +27,9 @@ def explain(error: Exception, overrides: Sequence[str], cfg: DictConfig | None =
         return _not_found(first, overrides)
     if found := re.search(r"Ambiguous value for argument '(.+)'", first):
         return _several(found.group(1))
+    if found := re.search(r"Error resolving interpolation '(.+)', possible interpolation keys: (.+)", first):
+        absent = next(group for group in re.findall(r"\w+", found.group(1)) if group not in found.group(2).split(", "))
+        return f"{absent}: needs a value, {absent}=..."
     if isinstance(error, OverrideParseException):
         hint = "; a value with special characters needs quotes of its own, as in 'name=\"a(b)\"'"
         return f"{error.override}: not of the form option=value{hint if '=' in error.override else ''}"
@@ -71,11 +74,9 @@ def _not_overridden(key: str, overrides: Sequence[str]) -> str:
 def _unresolved(error: OmegaConfBaseException, first: str, cfg: DictConfig | None) -> str:
     key = error.full_key or (re.findall(r"[\w.]+$", first) or ["?"])[0]
     if "tuned." in first and cfg is not None:
-        card = cfg.get("tuned", {}).get("loss", {})
-        return (
-            f"{key}: this loss has no value for dataset={cfg.dataset.name} (its card has {', '.join(map(str, card))}); "
-            f"give {key}=..."
-        )
+        group = key.split(".")[0]
+        rows = ", ".join(map(str, cfg.get("tuned", {}).get(group, {})))
+        return f"{key}: this {group} has no value for dataset={cfg.dataset.name} (its card has {rows}); give {key}=..."
     if cfg is not None and OmegaConf.is_missing(cfg, "rate") and key.endswith("rate"):
         return "rate: this noise needs one, such as rate=0.4"
     return f"{key}: needs a value, {key}=..." if "issing mandatory value" in first else f"{key}: {first}"

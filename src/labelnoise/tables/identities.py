@@ -9,6 +9,7 @@ from pathlib import Path
 from omegaconf.errors import OmegaConfBaseException
 
 from labelnoise.experiment import identity, options
+from labelnoise.experiment.auto import settled
 from labelnoise.experiment.compose import compose
 from labelnoise.experiment.explain import explain
 from labelnoise.experiment.groups import CONFIGS
@@ -51,7 +52,7 @@ class Identities:
             return known
         cfg = compose(list(overrides))
         try:
-            text = identity.identity(identity.effective(cfg))
+            text = identity.identity(identity.effective(settled(cfg)[0]))
         except OmegaConfBaseException as error:
             raise ValueError(explain(error, list(overrides), cfg)) from None
         elsewhere = any("${" in o or o.lstrip("+~").startswith("hydra") for o in overrides)
