@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from labelnoise.cli.errors import one_line, script
-from labelnoise.experiment.config import check
+from labelnoise.experiment.check import check
 from labelnoise.experiment.run import compose
 
 ROUNDS, SECONDS = 5, 4.0  # rounds, and about how long each side works in one
@@ -33,33 +33,45 @@ def ours(cfg: Any) -> dict[str, Any]:
     """This project's step as the trainer takes it: `train(steps)` and `evaluate()`, and what they compute on."""
     import hydra
 
-    from labelnoise.experiment.progress import Quiet
     from labelnoise.experiment.run import assemble
     from labelnoise.training.device import prepare
-    from labelnoise.training.loop import Position, confusion_matrix, train_epoch
+    from labelnoise.training.evaluate import confusion_matrix
+    from labelnoise.training.graphs import Steps
+    from labelnoise.training.loop import train_epoch
+    from labelnoise.training.state import TrainState
 
     place = prepare(cfg.device, cfg.precision, cfg.threads, cfg.deterministic)
     dataset, labels = data(cfg)
-    method, truth, _, test = assemble(cfg, dataset, labels, hydra.utils.instantiate(cfg.loss), place)
+    method, yardstick = assemble(cfg, dataset, labels, hydra.utils.instantiate(cfg.loss), place)
+    test = yardstick.test
     evaluated = min(EVALUATED, len(test.labels))
     test = test._replace(images=test.images[:evaluated], labels=test.labels[:evaluated])
+    run_step = Steps(method)
 
     def train(steps: int) -> None:
-        order = list(itertools.islice(endless(method, cfg.batch_size), steps))
-        train_epoch(method, truth, cfg.batch_size, Quiet(), Position(order=order))
+        feeds = list(itertools.islice(endless(method), steps))
+        train_epoch(method, TrainState(feeds=feeds), yardstick.truth, run_step, Deaf())
 
     def evaluate() -> None:
-        confusion_matrix(method, test, Position())
+        confusion_matrix(method, test)
 
-    sizes = {"train_images": len(truth), "test_images": len(dataset.test_labels), "evaluated": evaluated}
+    sizes = {"train_images": len(labels), "test_images": len(dataset.test_labels), "evaluated": evaluated}
     facts = lambda: {**place.facts(), **sizes}  # noqa: E731
     return {"train": train, "evaluate": evaluate, "facts": facts, "shares": lambda: shares(method, cfg)}
 
 
-def endless(method: Any, size: int) -> Any:
-    """The indices of one epoch after another."""
+class Deaf:
+    """A listener that does nothing."""
+
+    def keep(self, state: Any) -> None: ...
+    def step(self) -> None: ...
+    def epoch(self, row: Any) -> None: ...
+
+
+def endless(method: Any) -> Any:
+    """The feeds of one epoch after another."""
     while True:
-        yield from method.order(size)
+        yield from method.feeds()
 
 
 def shares(method: Any, cfg: Any) -> dict[str, float]:
@@ -68,7 +80,7 @@ def shares(method: Any, cfg: Any) -> dict[str, float]:
 
     learner, spent, steps = method.learner, dict.fromkeys(("data", "forward", "backward", "optimizer"), 0.0), 6
     wait = torch.cuda.synchronize if torch.cuda.is_available() else (lambda: None)
-    indices = endless(method, cfg.batch_size)
+    feeds = endless(method)
     for step in range(steps):
         marks = [time.perf_counter()]
 
@@ -76,7 +88,7 @@ def shares(method: Any, cfg: Any) -> dict[str, float]:
             wait()
             marks.append(time.perf_counter())
 
-        batch = method.batch(next(indices))
+        batch = method.train_set.batch(next(feeds).index["train"])
         mark()
         loss = method.loss(learner(batch.images), batch.labels).mean()
         mark()

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from labelnoise.cli.errors import script
-from labelnoise.experiment.config import check
+from labelnoise.experiment.check import check
 from labelnoise.experiment.metrics import noise_facts
 from labelnoise.experiment.run import compose, inject
 from labelnoise.files.atomic import write_whole
@@ -50,7 +50,7 @@ def inspect_noise(arguments: list[str]) -> None:
     cfg = compose(overrides)
     check(cfg)
     dataset, noisy_labels = inject(cfg)
-    facts = noise_facts(dataset.train_labels, noisy_labels, dataset.num_classes, cfg.seed_noise)
+    facts = noise_facts(dataset.true_labels, noisy_labels, dataset.num_classes, cfg.seed_noise)
     counts = np.array(facts["transition"])
     T = counts / counts.sum(axis=1, keepdims=True)
     table = matrix(T, dataset.classes) if dataset.num_classes <= WHOLE else largest(T, dataset.classes)

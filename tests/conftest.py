@@ -16,7 +16,8 @@ import pytest
 import torch
 
 from labelnoise.cli import train as cli
-from labelnoise.experiment.config import options
+from labelnoise.experiment.groups import choices
+from labelnoise.experiment.progress import Quiet
 from labelnoise.experiment.run import compose, inject
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -94,6 +95,20 @@ def digits():
     return inject(compose(["dataset=digits"]))[0]
 
 
+def stop_at(step: int, monkeypatch: pytest.MonkeyPatch, number: int = signal.SIGTERM) -> None:
+    """Send this process a signal in the middle of the n-th step of the next run, counted over epochs."""
+    taken = 0
+
+    class Interrupted(Quiet):
+        def step(self) -> None:
+            nonlocal taken
+            taken += 1
+            if taken == step:
+                os.kill(os.getpid(), number)
+
+    monkeypatch.setattr("labelnoise.experiment.run.show", lambda *_: Interrupted())
+
+
 def every(group: str) -> list[str]:
     """The options of a group, for parametrize."""
-    return options(group)
+    return choices(group)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from labelnoise.experiment import identity, records
-from labelnoise.experiment.config import compose
+from labelnoise.experiment.compose import compose
 
 FACTS = {"commit": "0123456789abcdef", "dirty": False, "processor": "Test", "device": "cpu", "seconds": 60.0}
 FACTS |= {"precision": "float32", "versions": {"torch": "2"}}

@@ -1,4 +1,4 @@
-"""Checkpoints: what is stopped at any step goes on to the record that the uninterrupted run writes, bit for bit."""
+"""Checkpoints: what is stopped at any step resumes to the record that the uninterrupted run writes, bit for bit."""
 
 import json
 import os
@@ -6,15 +6,13 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import REPOSITORY
+from conftest import REPOSITORY, stop_at
 
-from labelnoise.experiment import identity, records
-from labelnoise.experiment.progress import Quiet
+from labelnoise.experiment import environment, identity, records
 from labelnoise.experiment.run import compose, run
 from labelnoise.training import checkpoints, signals
 
@@ -32,20 +30,6 @@ def job(results: Path, *more: str) -> list[str]:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> records.Record:
     return run(compose(job(tmp_path_factory.mktemp("whole"))), quiet=True)
-
-
-def stop_at(step: int, monkeypatch: pytest.MonkeyPatch, number: int = signal.SIGTERM) -> None:
-    """Send this process a signal in the middle of the n-th step of the next run, counted over epochs."""
-    taken = 0
-
-    class Interrupted(Quiet):
-        def step(self) -> None:
-            nonlocal taken
-            taken += 1
-            if taken == step:
-                os.kill(os.getpid(), number)
-
-    monkeypatch.setattr("labelnoise.experiment.run.show", lambda *_: Interrupted())
 
 
 def same(a: records.Record, b: records.Record) -> bool:
@@ -75,20 +59,20 @@ def test_going_on_gives_the_uninterrupted_record(whole, step: int, tmp_path: Pat
 
 def test_stopped_twice_and_in_the_evaluation(whole, tmp_path: Path, monkeypatch) -> None:
     stop_at(STEPS, monkeypatch)
-    monkeypatch.setattr("labelnoise.training.loop.EVAL_BATCH", 100)
-    evaluated = checkpoints.Keeper.__call__
+    monkeypatch.setattr("labelnoise.training.evaluate.EVAL_BATCH", 100)
+    evaluated = checkpoints.Checkpointer.__call__
 
-    def late(self, position) -> None:  # the signal comes with the last step; act on it in the evaluation
-        if position.step == STEPS and self._signals.noted and not hasattr(self, "waited"):
+    def late(self, state) -> None:  # the signal comes with the last step; act on it in the evaluation
+        if state.done == STEPS and self._signals.noted and not hasattr(self, "waited"):
             self.waited = True
             return
-        evaluated(self, position)
+        evaluated(self, state)
 
-    monkeypatch.setattr(checkpoints.Keeper, "__call__", late)
+    monkeypatch.setattr(checkpoints.Checkpointer, "__call__", late)
     for step in (STEPS, 5):
         with pytest.raises(signals.Stopped):
             run(compose(job(tmp_path)), quiet=True)
-        monkeypatch.setattr(checkpoints.Keeper, "__call__", evaluated)
+        monkeypatch.setattr(checkpoints.Checkpointer, "__call__", evaluated)
         stop_at(step, monkeypatch)
     monkeypatch.undo()
     record = run(compose(job(tmp_path)), quiet=True)
@@ -133,7 +117,7 @@ def test_a_signal_after_the_last_step_is_not_lost(whole, tmp_path: Path, monkeyp
 
 def test_force_starts_again_where_the_code_has_changed(tmp_path: Path, monkeypatch, capsys) -> None:
     for commit, more in (("a" * 40, []), ("a" * 40, ["force=true"]), ("b" * 40, ["force=true"])):
-        monkeypatch.setattr(records, "_commit", lambda commit=commit: {"commit": commit, "dirty": False})
+        monkeypatch.setattr(environment, "_commit", lambda commit=commit: {"commit": commit, "dirty": False})
         stop_at(3, monkeypatch)
         with pytest.raises(signals.Stopped):
             run(compose(job(tmp_path, *more)), quiet=True)
@@ -171,12 +155,15 @@ def test_requeueing_that_ends_the_command_that_asked_for_it(code: int, raised, t
     assert [path.suffix for path in tmp_path.iterdir()] == [".checkpoint"]
 
 
-def test_a_checkpoint_is_written_every_epoch_and_every_two_minutes(tmp_path: Path, monkeypatch) -> None:
-    saved, save = [], checkpoints.Keeper.save
+def test_a_checkpoint_is_written_after_an_epoch_and_every_two_minutes(tmp_path: Path, monkeypatch) -> None:
+    saved, save = [], checkpoints.Checkpointer.save
     monkeypatch.setattr(
-        checkpoints.Keeper, "save", lambda self, at: (saved.append((at.epoch, at.step)), save(self, at))[1]
+        checkpoints.Checkpointer, "save", lambda self, at: (saved.append((at.epoch, at.done)), save(self, at))[1]
     )
     run(compose(job(tmp_path)), quiet=True)
+    assert saved == [], "the whole run takes seconds"
+    monkeypatch.setattr(checkpoints, "AT_LEAST", 0.0)
+    run(compose(job(tmp_path, "force=true")), quiet=True)
     assert saved == [(1, 0), (2, 0), (3, 0)]
     saved.clear()
     monkeypatch.setattr(checkpoints, "EVERY", 0.0)
@@ -191,8 +178,8 @@ def spoil(path: Path, how: str) -> None:
         path.write_bytes(content[: len(content) // 2])
     elif how == "another run's":
         torch.save({**state, "run_id": "0" * 12}, path)
-    elif how == "another network's":
-        torch.save({**state, "method": {}}, path)
+    elif how == "another commit's":
+        torch.save({**state, "method": {}, "pieces": [{**state["pieces"][0], "commit": "a" * 40}]}, path)
     else:
         torch.save({**state, "pieces": [Bomb()]}, path)
 
@@ -204,7 +191,7 @@ class Bomb:
         return os.mkdir, ("exploded",)
 
 
-@pytest.mark.parametrize("how", ["cut short", "another run's", "another network's", "a program"])
+@pytest.mark.parametrize("how", ["cut short", "another run's", "another commit's", "a program"])
 def test_a_spoilt_checkpoint_is_refused(whole, how: str, tmp_path: Path, monkeypatch, capsys) -> None:
     stop_at(20, monkeypatch)
     with pytest.raises(signals.Stopped):
@@ -215,11 +202,26 @@ def test_a_spoilt_checkpoint_is_refused(whole, how: str, tmp_path: Path, monkeyp
     spoil(checkpoint, how)
     record = run(compose(job(tmp_path)), quiet=True)
     said = capsys.readouterr().err
-    assert said.count(f"{checkpoint} is not used: it") == 1
+    assert said.count(f"{checkpoint} is not used: ") == 1
     assert "the run starts again" in said
     assert same(record, whole)
     assert "earlier_pieces" not in record["environment"]
     assert not (tmp_path / "exploded").exists()
+
+
+def test_a_whole_checkpoint_that_does_not_fit_is_an_error(tmp_path: Path, monkeypatch) -> None:
+    """Of this configuration and commit: starting again in silence would drop hours of work, again and again."""
+    stop_at(20, monkeypatch)
+    with pytest.raises(signals.Stopped):
+        run(compose(job(tmp_path)), quiet=True)
+    monkeypatch.undo()
+    (checkpoint,) = tmp_path.glob("*.checkpoint")
+    content = torch.load(checkpoint, weights_only=True)
+    torch.save({**content, "method": {}}, checkpoint)
+    before = checkpoint.read_bytes()
+    with pytest.raises(ValueError, match=r"\.checkpoint: does not fit this run \(.*\); remove it to start again"):
+        run(compose(job(tmp_path)), quiet=True)
+    assert checkpoint.read_bytes() == before
 
 
 def test_a_full_disk_keeps_the_last_checkpoint_and_the_run(whole, tmp_path: Path, monkeypatch, capsys) -> None:
@@ -240,7 +242,7 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_the_run(whole, tmp_path: Path
     assert checkpoint.read_bytes() == before
     said = capsys.readouterr().err
     assert "cannot be written (No space left on device); the run goes on without" in said
-    assert "starts again or goes on from an earlier checkpoint" in said
+    assert "starts again or resumes from an earlier checkpoint" in said
     stop_at(10**6, monkeypatch)
     assert same(run(compose(job(tmp_path)), quiet=True), whole)
     assert capsys.readouterr().err.count("cannot be written") == 1
@@ -250,20 +252,20 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_the_run(whole, tmp_path: Path
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_command_line_stops_and_goes_on(number: int, tmp_path: Path) -> None:
     """`train.py` told to stop: exit code 75, one line, no traceback; the same command finishes it."""
-    command = [sys.executable, "train.py", *JOB, "epochs=40", f"results={tmp_path}"]
+    command = [sys.executable, "-u", "train.py", *JOB, "epochs=40", f"results={tmp_path}"]
     process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("*.checkpoint")) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith("epoch "):
+        assert process.poll() is None
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 75
     assert "Traceback" not in said
-    assert "; the same command goes on from there" in said.splitlines()[-1]
+    assert "; the same command resumes from there" in said.splitlines()[-1]
     assert [path.suffix for path in tmp_path.iterdir()] == [".checkpoint"]
     ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0
-    assert "goes on after epoch" in ended.stdout
+    assert "resumes after epoch" in ended.stdout
     (path,) = tmp_path.iterdir()
     assert len(json.loads(path.read_text())["environment"]["earlier_pieces"]) == 1
 

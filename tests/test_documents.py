@@ -11,7 +11,7 @@ import pytest
 from conftest import REPOSITORY
 
 from labelnoise.experiment import records
-from labelnoise.experiment.config import check
+from labelnoise.experiment.check import check
 from labelnoise.experiment.run import compose
 from labelnoise.tables import comparison
 from labelnoise.tables import table as tables

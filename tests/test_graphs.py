@@ -7,7 +7,6 @@ step that passes can be captured, up to what only a GPU shows.
 import contextlib
 import warnings
 from collections.abc import Iterator
-from functools import partial
 from types import SimpleNamespace
 
 import hydra
@@ -20,7 +19,9 @@ from labelnoise.cpu import compiler
 from labelnoise.data.train_set import TrainSet
 from labelnoise.experiment.run import compose
 from labelnoise.training import graphs
+from labelnoise.training.clock import Clock
 from labelnoise.training.learner import Learner
+from labelnoise.training.method import Setup, StepResult
 
 
 @contextlib.contextmanager
@@ -30,28 +31,41 @@ def shapes_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def take_two_steps(overrides: list[str], channels: int, size: int) -> dict[str, torch.Tensor]:
+def take_two_steps(overrides: list[str], channels: int, size: int) -> StepResult:
     """Two steps of a configuration on images that have a shape only."""
     cfg = compose(overrides)
     images = torch.zeros(64, channels, size, size, dtype=torch.uint8)
     labels = torch.zeros(64, dtype=torch.long)
     augment, generator = hydra.utils.instantiate(cfg.dataset.augment), torch.Generator()
-    train = TrainSet(images, labels, 10, (0.5,) * channels, (0.5,) * channels, augment, generator)
+    facts = (10, (0.5,) * channels, (0.5,) * channels, augment, generator)
+    train = TrainSet(images, labels, *facts, TrainSet(images[:32], labels[:32], *facts))
     make, optimizer, schedule = map(hydra.utils.instantiate, (cfg.network, cfg.optimizer, cfg.schedule))
-    learner = partial(Learner, make(10, channels, size), optimizer, schedule, 2, cfg.clip_norm, torch.bfloat16)
-    method = hydra.utils.instantiate(cfg.method)(learner, hydra.utils.instantiate(cfg.loss), train)
-    method.begin_epoch(0)
-    for index in method.order(32):
-        outputs = method.step(method.batch(index))
-    return outputs
+
+    def make_learner(extra_outputs: int = 0) -> Learner:
+        network = make(10 + extra_outputs, channels, size)
+        return Learner(network, optimizer, schedule, 2, cfg.clip_norm, torch.bfloat16)
+
+    setup = Setup(make_learner, hydra.utils.instantiate(cfg.loss), train, Clock(2, 32))
+    method = hydra.utils.instantiate(cfg.method)(setup)
+    method.begin_epoch()
+    for feed in method.feeds():
+        result = method.step(feed)
+    return result
 
 
 @pytest.mark.parametrize("loss", every("loss"))
 def test_no_loss_waits_for_the_device(loss: str, monkeypatch) -> None:
     with shapes_only(monkeypatch):
-        outputs = take_two_steps(["dataset=digits", f"loss={loss}"], 1, 8)
-        assert outputs["loss"].shape == ()
-        assert outputs["predicted"].shape == (32,)
+        result = take_two_steps(["dataset=digits", f"loss={loss}"], 1, 8)
+        assert result.loss.shape == ()
+        assert result.predicted is not None
+        assert result.predicted.shape == (32,)
+
+
+@pytest.mark.parametrize("method", every("method"))
+def test_no_method_waits_for_the_device(method: str, monkeypatch) -> None:
+    with shapes_only(monkeypatch):
+        take_two_steps(["dataset=digits", "noise=sym", "rate=0.4", f"method={method}"], 1, 8)
 
 
 @pytest.mark.parametrize("dataset", ["cifar10", "cifar100"])

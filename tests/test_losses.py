@@ -1,51 +1,24 @@
-"""Losses: values and gradients against the formulas written in float64 from p, extremes, ranges, the module form."""
+"""Every card's loss: finite at extremes, per sample, as Hydra makes it; names, shapes, ranges and the module form."""
 
+import importlib.resources
+import inspect
 import math
+import pickle
+import pkgutil
+from functools import partial
 
 import hydra
 import pytest
 import torch
 from conftest import every
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from loss_formulas import by_card, supplied
 
 from labelnoise import losses
-from labelnoise.experiment.config import CONFIGS
 from labelnoise.experiment.run import compose
-from labelnoise.losses.base import Loss, log_complements
+from labelnoise.losses.base import Loss, needs, needs_of
 from labelnoise.losses.combine import weighted_sum
 
-
-def one_hot(p, y):
-    return torch.nn.functional.one_hot(y, p.shape[1]).to(p.dtype)
-
-
-def reverse(p, y):
-    log_label = torch.log(one_hot(p, y).clamp(min=1e-4))
-    return -(p * log_label).sum(1)
-
-
-def nfl_formula(p, y, gamma):
-    focal = -((1 - p) ** gamma) * p.log()
-    return focal.gather(1, y[:, None])[:, 0] / focal.sum(1)
-
-
-# name -> (parameters, formula of the probabilities p (B, C), p_y (B,) and labels y (B,))
-FORMULAS = {
-    "ce": ({}, lambda p, py, y: -py.log()),
-    "focal": ({"gamma": 0.5}, lambda p, py, y: -((1 - py) ** 0.5) * py.log()),
-    "mae": ({}, lambda p, py, y: (p - one_hot(p, y)).abs().sum(1)),
-    "gce": ({"q": 0.7}, lambda p, py, y: (1 - py**0.7) / 0.7),
-    "rce": ({}, lambda p, py, y: reverse(p, y)),
-    "sce": ({"alpha": 0.3, "beta": 2.0}, lambda p, py, y: -0.3 * py.log() + 2 * reverse(p, y)),
-    "nce": ({}, lambda p, py, y: py.log() / p.log().sum(1)),
-    "nfl": ({"gamma": 0.5}, lambda p, py, y: nfl_formula(p, y, 0.5)),
-    "ngce": ({"q": 0.7}, lambda p, py, y: (1 - py**0.7) / (p.shape[1] - (p**0.7).sum(1))),
-    "agce": ({"a": 0.6, "q": 0.6}, lambda p, py, y: (1.6**0.6 - (0.6 + py) ** 0.6) / 0.6),
-    "aul": ({"a": 5.5, "q": 3.0}, lambda p, py, y: ((5.5 - py) ** 3 - 4.5**3) / 3),
-    "ael": ({"a": 2.5}, lambda p, py, y: (-py / 2.5).exp()),
-}
-BASE = sorted(FORMULAS)
+ROWS = ("default", "mnist", "cifar10", "cifar100")
 
 
 def logits_and_labels(classes: int, scale: float, seed: int = 0, batch: int = 16):
@@ -54,209 +27,265 @@ def logits_and_labels(classes: int, scale: float, seed: int = 0, batch: int = 16
     return logits.requires_grad_(), torch.randint(0, classes, (batch,), generator=generator)
 
 
-@pytest.mark.parametrize("name", BASE)
-@pytest.mark.parametrize(("classes", "scale"), [(2, 1.0), (10, 3.0), (100, 2.0)])
-def test_value_and_gradient_are_the_formula(name: str, classes: int, scale: float) -> None:
-    parameters, formula = FORMULAS[name]
-    logits, labels = logits_and_labels(classes, scale)
-    p = logits.softmax(1)
-    expected = formula(p, p.gather(1, labels[:, None])[:, 0], labels)
-    (expected_gradient,) = torch.autograd.grad(expected.sum(), logits)
-    value = getattr(losses, name)(logits, labels, **parameters)
-    (gradient,) = torch.autograd.grad(value.sum(), logits)
-    torch.testing.assert_close(value, expected, rtol=1e-9, atol=1e-12)
-    torch.testing.assert_close(gradient, expected_gradient, rtol=1e-7, atol=1e-10)
+def width(loss, classes: int) -> int:
+    return classes + ("extra_output" in needs_of(loss))
 
 
-@settings(max_examples=40, deadline=None)
-@given(a=st.just(0.0) | st.floats(1e-3, 10), q=st.floats(0.05, 4), seed=st.integers(0, 1000))
-def test_asymmetric_losses_over_their_ranges(a: float, q: float, seed: int) -> None:
-    logits, labels = logits_and_labels(10, 3.0, seed)
-    py = logits.softmax(1).gather(1, labels[:, None])[:, 0]
-    for value, expected in (
-        (losses.agce(logits, labels, a=a, q=q), ((a + 1) ** q - (a + py) ** q) / q),
-        (losses.aul(logits, labels, a=a + 1, q=q), ((a + 1 - py) ** q - a**q) / q),
-        (losses.ael(logits, labels, a=a + 0.1), (-py / (a + 0.1)).exp()),
-    ):
-        torch.testing.assert_close(value, expected, rtol=1e-8, atol=1e-9)
+# --------------------------------------------------------------------------------------------------------- every card
 
 
-def test_gradients_at_uniform_probabilities_are_the_published_ones() -> None:
-    """-dL/dz_y at p = 1/K for the settings of zhou2021: independent figures, to their two digits."""
-    expected = {
-        (10, "ce"): 0.9,
-        (10, "aul"): 2.62,
-        (10, "nce_agce"): 0.93,
-        (10, "nce_aul"): 0.94,
-        (10, "nce_ael"): 0.11,
-        (10, "agce"): 0.104,
-        (10, "ael"): 0.035,
-        (10, "mae"): 0.18,
-        (10, "gce"): 0.18,
-        (100, "ce"): 0.99,
-        (100, "aul"): 0.30,
-        (100, "agce"): 0.012,
-        (100, "ael"): 0.0039,
-    }
-    for (classes, name), value in expected.items():
-        loss = hydra.utils.instantiate(compose([f"loss={name}", f"dataset=cifar{classes}"]).loss)
-        logits = torch.zeros(1, classes, requires_grad=True)
-        loss(logits, torch.tensor([3])).sum().backward()
-        assert -logits.grad[0, 3].item() == pytest.approx(value, rel=0.06), (classes, name)
-
-
-def test_nlnl_averages_the_other_classes() -> None:
-    logits = torch.randn(1, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * 2
-    p = logits.softmax(1)[0]
-    torch.manual_seed(0)
-    draws = losses.nlnl(logits.expand(40_000, 5), torch.full((40_000,), 2))
-    others = -torch.log(1 - p[[0, 1, 3, 4]])
-    nearest = (draws[:, None] - others).abs().min(dim=1)
-    assert nearest.values.max() < 1e-9, "a value that belongs to no class other than y"
-    shares = torch.bincount(nearest.indices, minlength=4) / 40_000
-    torch.testing.assert_close(shares, torch.full((4,), 0.25), atol=0.02, rtol=0)
+@pytest.mark.parametrize("name", every("loss"))
+def test_hydra_makes_what_python_has_by_name(name: str) -> None:
+    made = hydra.utils.instantiate(compose([f"loss={name}", "dataset=cifar100"]).loss)
+    named = by_card(name, "cifar100")
+    assert needs_of(made) == needs_of(named)
+    logits, labels = logits_and_labels(width(named, 12), 3.0)
+    labels = labels % 12
+    values = []
+    for loss in (made, named):
+        torch.manual_seed(3)
+        values.append(loss(logits, labels, **supplied(named, 16, 12)))
+    torch.testing.assert_close(*values)
 
 
 @pytest.mark.parametrize("name", every("loss"))
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("dataset", ["mnist", "cifar10", "cifar100"])
-def test_finite_at_extreme_logits(name: str, dtype: torch.dtype, dataset: str) -> None:
-    loss = hydra.utils.instantiate(compose([f"loss={name}", f"dataset={dataset}"]).loss)
-    _assert_finite(loss, dtype)
+@pytest.mark.parametrize("classes", [2, 10])
+def test_finite_at_extreme_logits(name: str, dtype: torch.dtype, classes: int) -> None:
+    """Value and gradient, for every row of the card."""
+    rows = {str(values): values for values in (losses.published(name, row) for row in ROWS)}
+    for values in rows.values():
+        _assert_finite(partial(getattr(losses, name), **values), dtype, classes)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_finite_at_the_edges_of_the_ranges(dtype: torch.dtype) -> None:
-    for q in (0.1, 0.5, 1.0, 2.0):
-        _assert_finite(lambda z, y, q=q: losses.agce(z, y, a=0, q=q), dtype)
-        _assert_finite(lambda z, y, q=q: losses.aul(z, y, a=1, q=q), dtype)
-    _assert_finite(lambda z, y: losses.ael(z, y, a=1e-3), dtype)
-    _assert_finite(lambda z, y: losses.focal(z, y, gamma=0), dtype)
-    _assert_finite(lambda z, y: losses.nfl(z, y, gamma=5), dtype)
+EDGES = [
+    *(("agce", {"a": 0, "q": q}) for q in (0.1, 0.5, 1.0, 2.0)),
+    *(("aul", {"a": 1, "q": q}) for q in (0.1, 0.5, 1.0, 2.0)),
+    *(("anorm", {"a": 1, "p": p}) for p in (0.1, 0.5, 1.0, 2.0)),
+    *(("comp_sum", {"tau": tau}) for tau in (1, 1.2, 2, 3)),
+    *(("bi_tempered", {"t1": t1, "t2": t2}) for t1 in (0, 0.5, 1) for t2 in (1, 1.2, 4)),
+    *(("ldr_kl", {"lam": lam, "margin": 0.1, "normalize": n}) for lam in (0.1, 10) for n in (False, True)),
+    *(("ce_eps", {"m": m, "clamp": clamp}) for m in (0, 1e5) for clamp in (0, 1e-8)),
+    *(("fl_eps", {"m": m, "gamma": gamma, "clamp": 1e-8}) for m in (0, 1e5) for gamma in (0, 0.1, 2)),
+    *(("ce_logitclip", {"delta": d, "released": r}) for d in (0.5, 2.5) for r in (False, True)),
+    *((name, {"pi": pi}) for name in ("js", "gjs") for pi in (1e-3, 0.5, 0.999)),
+    *(("nnfl", {"gamma": gamma, "min_prob": 1e-8}) for gamma in (0, 0.5, 5)),
+    ("ael", {"a": 1e-3}),
+    ("focal", {"gamma": 0}),
+    ("nfl", {"gamma": 5}),
+    ("amse", {"a": 1}),
+    ("phuber_ce", {"tau": 100}),
+    ("taylor_ce", {"t": 40}),
+    ("z_loss", {"a": 20, "b": 10}),
+    ("kesl", {"lam": 1, "spread": 1}),
+]
 
 
-def _assert_finite(loss, dtype: torch.dtype) -> None:
-    for classes in (2, 10):
-        logits = torch.full((6, classes), -1e4)
-        logits[0], logits[1, 0], logits[2, 1], logits[3] = 0, 1e4, 1e4, 1e4
-        logits[4, :2], logits[5] = 1e4, torch.linspace(-1e4, 1e4, classes)
-        for y in range(2):
-            z = logits.to(dtype).requires_grad_()
-            value = loss(z, torch.full((6,), y))
-            assert value.dtype == torch.float32
-            assert value.isfinite().all(), value
-            value.sum().backward()
-            assert z.grad.isfinite().all(), z.grad
+@pytest.mark.parametrize(("name", "values"), EDGES, ids=lambda v: str(v))
+def test_finite_at_the_edges_of_the_ranges(name: str, values: dict) -> None:
+    for dtype in (torch.float32, torch.bfloat16):
+        for classes in (2, 10):
+            _assert_finite(partial(getattr(losses, name), **values), dtype, classes)
+
+
+def _assert_finite(loss, dtype: torch.dtype, classes: int) -> None:
+    logits = torch.full((6, width(loss, classes)), -1e4)
+    logits[0], logits[1, 0], logits[2, 1], logits[3] = 0, 1e4, 1e4, 1e4
+    logits[4, :2], logits[5] = 1e4, torch.linspace(-1e4, 1e4, logits.shape[1])
+    for y in range(2):
+        z = logits.to(dtype).requires_grad_()
+        given = supplied(loss, 6, classes, scale=1e4)
+        given = {k: v.to(dtype) if k in ("features", "other_logits") else v for k, v in given.items()}
+        value = loss(z, torch.full((6,), y), **given)
+        assert value.dtype == torch.float32
+        assert value.isfinite().all(), value
+        value.sum().backward()
+        assert z.grad.isfinite().all(), z.grad
 
 
 @pytest.mark.parametrize("name", every("loss"))
 def test_per_sample_shape_and_independence(name: str) -> None:
-    """(B, C), (B,) -> (B,), and no image's value depends on the others in the batch."""
-    loss = hydra.utils.instantiate(compose([f"loss={name}", "dataset=cifar10"]).loss)
-    logits, labels = logits_and_labels(10, 3.0)
+    """(B, C), (B,) -> (B,), and no image's value depends on the others in the batch, unless its needs say so."""
+    loss = by_card(name, "cifar10")
+    logits, labels = logits_and_labels(width(loss, 10), 3.0)
+    labels = labels % 10
+    given = supplied(loss, 16, 10)
     torch.manual_seed(3)
-    together = loss(logits, labels)
+    together = loss(logits, labels, **given)
+    if "batch" in needs_of(loss):
+        assert together.shape in ((), (16,))
+        return
     assert together.shape == (16,)
     if name != "nlnl":  # it draws
-        alone = torch.cat([loss(logits[i : i + 1], labels[i : i + 1]) for i in range(16)])
-        torch.testing.assert_close(together, alone)
+        of_images = [k for k in given if k in ("features", "other_logits")]
+        alone = [
+            loss(logits[i : i + 1], labels[i : i + 1], **given | {k: given[k][i : i + 1] for k in of_images})
+            for i in range(16)
+        ]
+        torch.testing.assert_close(together, torch.cat(alone))
 
 
-SUMS = [name for name in every("loss") if "weighted_sum" in (CONFIGS / "loss" / f"{name}.yaml").read_text()]
+@pytest.mark.parametrize("name", ["focal", "nfl", "nfl_agce", "anl_fl", "nfl_amse", "fl_eps_mae"])
+def test_detach_follows_the_protocol(name: str) -> None:
+    for protocol in ("none", "zhou2021"):
+        loss = compose([f"loss={name}", f"protocol={protocol}"]).loss
+        assert loss.get("first", loss).detach is (protocol == "zhou2021")
 
 
-@pytest.mark.parametrize("name", SUMS)
-def test_sums_are_the_weighted_parts(name: str) -> None:
-    first, second = name.split("_")
-    letters = {"agce": {"a": 2.0, "q": 0.5}, "aul": {"a": 3.0, "q": 0.5}, "ael": {"a": 2.0}, "mae": {}, "rce": {}}[
-        second
-    ]
-    gamma = {"gamma": 2.0} if first == "nfl" else {}
-    chosen = {**letters, **gamma, "alpha": 0.7, "beta": 3.0}
-    cfg = compose([f"loss={name}", *(f"loss.{k}={v}" for k, v in chosen.items())])
-    logits, labels = logits_and_labels(10, 2.0)
-    part = getattr(losses, second)(logits, labels, **letters, **({"scale": 1.0} if second == "mae" else {}))
-    expected = 0.7 * getattr(losses, first)(logits, labels, **gamma) + 3 * part
-    torch.testing.assert_close(hydra.utils.instantiate(cfg.loss)(logits, labels), expected)
-
-
-@pytest.mark.parametrize("name", ["nce", "mae", "rce"])
-def test_symmetric_losses_sum_to_a_constant(name: str) -> None:
-    """Ghosh et al. 2017: sum over all labels is the same whatever the prediction."""
-    logits, _ = logits_and_labels(10, 3.0)
-    total = sum(getattr(losses, name)(logits, torch.full((16,), k)) for k in range(10))
-    torch.testing.assert_close(total, total[:1].expand(16))
-
-
-@pytest.mark.parametrize("name", ["focal", "nfl"])
-def test_detach_changes_the_gradient_and_not_the_value(name: str) -> None:
-    logits, labels = logits_and_labels(10, 2.0)
-    function = getattr(losses, name)
-    values = [function(logits, labels, gamma=0.5, detach=d) for d in (False, True)]
-    torch.testing.assert_close(*values)
-    free, detached = (torch.autograd.grad(v.sum(), logits)[0] for v in values)
-    assert (free - detached).abs().max() > 1e-3
-    cfg = compose([f"loss={name}", "protocol=zhou2021"])
-    assert cfg.loss.detach is True
-    assert compose([f"loss={name}"]).loss.detach is False
-
-
-def test_detached_nfl_is_the_formula_with_fixed_weights() -> None:
-    logits, labels = logits_and_labels(10, 2.0)
-    p = logits.softmax(1)
-    focal = -((1 - p) ** 0.5).detach() * p.log()
-    (expected,) = torch.autograd.grad((focal.gather(1, labels[:, None])[:, 0] / focal.sum(1)).sum(), logits)
-    (got,) = torch.autograd.grad(losses.nfl(logits, labels, gamma=0.5, detach=True).sum(), logits)
-    torch.testing.assert_close(got, expected)
-
-
-def test_detached_focal_is_weighted_cross_entropy() -> None:
-    logits, labels = logits_and_labels(10, 2.0)
-    p = logits.softmax(1)
-    py = p.gather(1, labels[:, None])[:, 0]
-    (expected,) = torch.autograd.grad((-((1 - py) ** 0.5).detach() * py.log()).sum(), logits)
-    (got,) = torch.autograd.grad(losses.focal(logits, labels, gamma=0.5, detach=True).sum(), logits)
-    torch.testing.assert_close(got, expected)
-
+# ------------------------------------------------------------------------------------------------------------- refusals
 
 RANGES = [
     ("agce", {"a": -0.1, "q": 1.0}, "a=-0.1"),
     ("agce", {"a": 1.0, "q": 0.0}, "q=0.0"),
+    ("agce", {"a": float("nan"), "q": 1.0}, "a=nan"),
     ("aul", {"a": 0.99, "q": 1.0}, "a=0.99"),
     ("aul", {"a": 2.0, "q": -1.0}, "q=-1.0"),
     ("ael", {"a": 0.0}, "a=0.0"),
+    ("anorm", {"a": 0.9, "p": 1}, "a=0.9"),
+    ("anorm", {"a": 2, "p": 0}, "p=0"),
     ("gce", {"q": 0.0}, "q=0.0"),
     ("gce", {"q": 1.1}, "q=1.1"),
     ("ngce", {"q": 0.0}, "q=0.0"),
-    ("ngce", {"q": 1.1}, "q=1.1"),
     ("focal", {"gamma": -1.0}, "gamma=-1.0"),
     ("nfl", {"gamma": -1.0}, "gamma=-1.0"),
+    ("nnce", {"min_prob": 0}, "min_prob=0"),
+    ("nnfl", {"gamma": -1}, "gamma=-1"),
     ("sce", {"alpha": -1.0, "beta": 1.0}, "alpha=-1.0"),
     ("sce", {"alpha": 1.0, "beta": -1.0}, "beta=-1.0"),
     ("mae", {"scale": 0.0}, "scale=0.0"),
-    ("agce", {"a": float("nan"), "q": 1.0}, "a=nan"),
+    ("amse", {"a": 0.5}, "a=0.5"),
+    ("ce_eps", {"m": -1}, "m=-1"),
+    ("ce_eps", {"m": 1, "clamp": 1}, "clamp=1"),
+    ("fl_eps", {"m": 1, "gamma": -1}, "gamma=-1"),
+    ("ldr_kl", {"lam": 0, "margin": 0}, "lam=0"),
+    ("ldr_kl", {"lam": 1, "margin": -1}, "margin=-1"),
+    ("ce_logitclip", {"delta": 0}, "delta=0"),
+    ("js", {"pi": 0}, "pi=0"),
+    ("js", {"pi": 1}, "pi=1"),
+    ("taylor_ce", {"t": 0}, "t=0"),
+    ("taylor_ce", {"t": 1.5}, "t=1.5"),
+    ("bi_tempered", {"t1": 1.1, "t2": 1}, "t1=1.1"),
+    ("bi_tempered", {"t1": 1, "t2": 0.9}, "t2=0.9"),
+    ("phuber_ce", {"tau": 1}, "tau=1"),
+    ("comp_sum", {"tau": -1}, "tau=-1"),
+    ("z_loss", {"a": 0, "b": 1}, "a=0"),
+    ("kesl", {"lam": -1, "spread": 0}, "lam=-1"),
+    ("kesl", {"lam": 1, "spread": 2}, "spread=2"),
+    ("mae_logit_bias", {"bias": -1}, "bias=-1"),
+    ("nce_agce", {"alpha": -1, "beta": 1, "a": 1, "q": 1}, "alpha=-1"),
 ]
 
 
-@pytest.mark.parametrize(("name", "parameters", "said"), RANGES)
-def test_ranges(name: str, parameters: dict, said: str) -> None:
-    with pytest.raises(ValueError, match=said) as error:
-        getattr(losses, name)(torch.zeros(2, 3), torch.tensor([0, 1]), **parameters)
-    assert ">" in str(error.value), "the message does not say what is allowed"
+@pytest.mark.parametrize(("name", "chosen", "said"), RANGES)
+def test_ranges(name: str, chosen: dict, said: str) -> None:
+    """When it is called, and when the module is made."""
+    function = getattr(losses, name)
+    for call in (partial(function, torch.zeros(2, 3), torch.tensor([0, 1])), partial(Loss, function)):
+        with pytest.raises(ValueError, match=said) as error:
+            call(**chosen)
+        assert ">" in str(error.value), "the message does not say what is allowed"
 
 
-def test_a_letter_that_no_part_has_is_refused() -> None:
-    with pytest.raises(ValueError, match="zz=1"):
-        weighted_sum(torch.zeros(1, 3), torch.tensor([0]), first=losses.ce, second=losses.mae, alpha=1, beta=1, zz=1)
+WRONG = [
+    ((8, 10), (4,), torch.float32, torch.int64, r"logits \(8, 10\) and labels \(4,\)"),
+    ((8, 10), (8, 1), torch.float32, torch.int64, r"labels \(8, 1\)"),
+    ((8, 10), (8, 10), torch.float32, torch.int64, r"labels \(8, 10\)"),
+    ((8,), (8,), torch.float32, torch.int64, r"logits \(8,\)"),
+    ((8, 10, 4), (8,), torch.float32, torch.int64, r"logits \(8, 10, 4\)"),
+    ((8, 1), (8,), torch.float32, torch.int64, r"logits \(8, 1\)"),
+    ((8, 10), (8,), torch.int64, torch.int64, r"logits \(8, 10\) torch.int64"),
+    ((8, 10), (8,), torch.float32, torch.float32, "labels torch.float32"),
+    ((8, 10), (8,), torch.float32, torch.int32, "labels torch.int32"),
+]
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_log_complements_where_naive_arithmetic_breaks(dtype: torch.dtype) -> None:
-    logits = torch.tensor([[40.0, 0.0, 0.0], [-40.0, 0.0, 1.0], [0.0, 0.0, -90.0]], dtype=dtype)
-    exact = logits.double().softmax(1)
-    others = torch.stack([exact.sum(1) - exact[:, k] for k in range(3)], 1)
-    others[0, 0] = 2 * math.exp(-40)  # 1 - p is 0 even in float64
-    torch.testing.assert_close(log_complements(logits).double(), others.log(), rtol=1e-5, atol=1e-6)
+@pytest.mark.parametrize(("shape", "of_labels", "dtype", "type_of_labels", "said"), WRONG)
+def test_wrong_shapes_and_types_are_refused_by_every_loss(shape, of_labels, dtype, type_of_labels, said) -> None:
+    logits, labels = torch.zeros(shape, dtype=dtype), torch.zeros(of_labels, dtype=type_of_labels)
+    for name in every("loss"):
+        loss = by_card(name, "cifar10")
+        given = supplied(loss, 8, 10)
+        if "other_logits" in given:
+            given["other_logits"] = logits
+        for call in (loss, Loss(getattr(losses, name), **losses.published(name, "cifar10"))):
+            with pytest.raises(ValueError, match=said):
+                call(logits, labels, **given)
+
+
+def test_a_hyper_parameter_that_no_part_has_is_refused() -> None:
+    for call in (partial(weighted_sum, first=losses.ce, second=losses.mae), partial(losses.nce_mae)):
+        with pytest.raises(ValueError, match="zz=1: no such hyper-parameter"):
+            call(torch.zeros(1, 3), torch.tensor([0]), alpha=1, beta=1, zz=1)
+
+
+# ---------------------------------------------------------------------------------------------------- names and modules
+
+
+def test_the_package_lists_every_loss() -> None:
+    listed = dir(losses)
+    assert {"agce", "nce_agce", "mae_logit_bias", "Loss", "published", *every("loss")} <= set(listed)
+    for name in every("loss"):
+        function = getattr(losses, name)
+        assert function.__name__ == name
+        assert (function.__doc__ or "").strip()
+        assert pickle.loads(pickle.dumps(function)) is function
+
+
+def test_names_come_from_all_alone() -> None:
+    """`losses.log` is not math's, and no name stands in two modules: a run's id has the function's name only."""
+    found: dict[str, str] = {}
+    for module in pkgutil.iter_modules(losses.__path__):
+        content = importlib.import_module(f"labelnoise.losses.{module.name}")
+        for name in content.__all__:
+            assert name not in found, f"{name} is in {found[name]} and {module.name}"
+            assert getattr(content, name).__module__ == content.__name__
+            found[name] = module.name
+    for name in ("log", "Tensor", "of_label", "in_range", "inspect", "nosuch", "l1"):
+        with pytest.raises(AttributeError, match=f"no loss '{name}'"):
+            getattr(losses, name)
+
+
+def test_sums_say_their_hyper_parameters() -> None:
+    parameters = inspect.signature(losses.ce_eps_mae).parameters
+    assert list(parameters) == ["logits", "labels", "alpha", "beta", "m", "clamp"]
+    assert parameters["clamp"].default == 0.0
+    assert parameters["m"].default is inspect.Parameter.empty
+    assert "epsilon-softmax" in losses.ce_eps_mae.__doc__
+
+
+def test_published_values_are_the_cards() -> None:
+    assert losses.published("agce", "cifar10") == {"a": 0.6, "q": 0.6}
+    assert losses.published("nce_agce", "cifar100") == {"alpha": 10.0, "beta": 0.1, "a": 1.8, "q": 3.0}
+    assert losses.published("ce", "cifar10") == {}
+    losses.published("agce", "cifar10")["a"] = 5
+    assert losses.published("agce", "cifar10")["a"] == 0.6
+    with pytest.raises(ValueError, match=r"loss=agcee: no such loss; one of .*agce"):
+        losses.published("agcee", "cifar10")
+    with pytest.raises(ValueError, match=r"dataset=svhn: the card of agce has no such row; one of default, mnist"):
+        losses.published("agce", "svhn")
+
+
+PUBLISHED = {  # loss -> values for CIFAR-10 and CIFAR-100, from the papers' released configurations
+    "anl_ce": [{"alpha": 5, "beta": 5}, {"alpha": 10, "beta": 1}],
+    "anl_fl": [{"alpha": 5, "beta": 5, "gamma": 0.5}, {"alpha": 10, "beta": 1, "gamma": 0.5}],
+    "ce_eps_mae": [{"alpha": 0.01, "beta": 5, "m": 1e5}, {"alpha": 0.03, "beta": 1, "m": 1e4}],
+    "fl_eps_mae": [
+        {"alpha": 0.01, "beta": 5, "m": 1e5, "gamma": 0.1},
+        {"alpha": 0.03, "beta": 1, "m": 1e4, "gamma": 0.1},
+    ],
+    "nce_amse": [{"alpha": 1, "beta": 1, "a": 30}, {"alpha": 5, "beta": 1, "a": 20}],
+    "nfl_amse": [{"alpha": 1, "beta": 1, "a": 30, "gamma": 0.5}, {"alpha": 5, "beta": 1, "a": 20, "gamma": 0.5}],
+    "ldr_kl": [{"lam": 10, "margin": 0.1}, {"lam": 1, "margin": 0.1}],
+    "ce_logitclip": [{"delta": 1}, {"delta": 0.5}],
+    "js": [{"pi": 0.7}, {"pi": 0.3}],
+    "phuber_ce": [{"tau": 2}, {"tau": 10}],
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_cards_hold_the_published_values(name: str) -> None:
+    assert [losses.published(name, row) for row in ("cifar10", "cifar100")] == PUBLISHED[name]
+    assert losses.published(name, "default") == losses.published(name, "cifar10")
 
 
 def test_module_form() -> None:
@@ -266,11 +295,72 @@ def test_module_form() -> None:
     torch.testing.assert_close(Loss(losses.agce, a=0.6, q=0.6)(logits, labels), values.mean())
     torch.testing.assert_close(Loss(losses.agce, "sum", a=0.6, q=0.6)(logits, labels), values.sum())
     torch.testing.assert_close(Loss(losses.agce, reduction="none", a=0.6, q=0.6)(logits, labels), values)
-    assert "agce" in repr(Loss(losses.agce, a=0.6, q=0.6))
-    with pytest.raises(ValueError, match="reduction=median"):
-        Loss(losses.agce, "median")
+    assert repr(Loss(losses.agce, a=0.6, q=0.6)) == "Loss(agce, reduction=mean, a=0.6, q=0.6)"
+    copied = pickle.loads(pickle.dumps(Loss(losses.nce_agce, **losses.published("nce_agce", "mnist"))))
+    assert copied(logits, labels).isfinite()
 
 
-def test_unknown_names_are_attribute_errors() -> None:
-    with pytest.raises(AttributeError, match="no loss 'nosuch'"):
-        _ = losses.nosuch
+@pytest.mark.parametrize(
+    ("name", "given", "said"),
+    [
+        ("agce", {"a": 1, "q": 1, "foo": 1}, "foo=1: agce has no such hyper-parameter; it has a, q"),
+        ("agce", {"a": 1}, "q: agce needs a value, q=..."),
+        ("ce", {"a": 1}, "a=1: ce has no such hyper-parameter; it has none"),
+        ("agce", {"a": "1", "q": 1}, "a=1: must be a number"),
+        ("nce_agce", {"alpha": 1, "beta": 1, "a": 1}, "q: nce_agce needs a value, q=..."),
+        ("nce_agce", {"alpha": 1, "beta": 1, "a": 1, "q": 1, "gamma": 1}, "gamma=1: nce_agce has no such"),
+        ("agce", {"reduction": "median", "a": 1, "q": 1}, "reduction=median: must be mean, sum or none"),
+    ],
+)
+def test_a_module_is_refused_when_it_is_made(name: str, given: dict, said: str) -> None:
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        Loss(getattr(losses, name), **given)
+    assert str(error.value).startswith(said)
+
+
+def test_making_a_module_draws_nothing_and_takes_anyones_function() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    Loss(losses.nlnl)
+    assert torch.equal(torch.rand(1), expected)
+
+    def for_seven_classes(logits, labels, weight):
+        return logits @ torch.ones(7) * weight + labels
+
+    assert Loss(for_seven_classes, weight=2)(torch.ones(4, 7), torch.zeros(4).long()) == 14
+
+
+def test_needs_are_seen_through_partials_and_sums() -> None:
+    @needs("features", "batch")
+    def of_features(logits, labels, *, features):
+        return features.mean() + 0 * logits.sum(1)
+
+    made = partial(weighted_sum, first=losses.ce, second=partial(of_features), alpha=1.0, beta=2.0)
+    assert needs_of(made) == {"features", "batch"}
+    assert needs_of(partial(losses.agce, a=1, q=1)) == needs_of(losses.nce_agce) == frozenset()
+    assert needs_of(Loss(losses.ce)) == frozenset()
+    logits, labels = logits_and_labels(3, 1.0)
+    features = torch.ones(16, 5)
+    torch.testing.assert_close(made(logits, labels, features=features), losses.ce(logits, labels) + 2)
+    with pytest.raises(ValueError, match=r"needs\('feature'\): must be one of features"):
+        needs("feature")
+
+
+def test_other_logits_of_another_shape_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"logits \(2, 3\) and other_logits \(2, 4\)"):
+        losses.gjs(torch.zeros(2, 3), torch.tensor([0, 1]), 0.5, other_logits=torch.zeros(2, 4))
+
+
+def test_kesl_shares_within_the_superclass() -> None:
+    """Two superclasses, one of them a class alone: by hand."""
+    logits = torch.log(torch.tensor([[0.5, 0.25, 0.125, 0.125]], dtype=torch.float64)).expand(2, 4)
+    labels, superclass = torch.tensor([0, 3]), torch.tensor([7, 7, 7, 2])
+    value = losses.kesl(logits, labels, lam=1, spread=0.5, superclass=superclass)
+    two = math.log(2)
+    expected = [two + 0.5 * two + 0.5 * (2 * two + 3 * two) / 2, 3 * two + 3 * two]
+    torch.testing.assert_close(value, torch.tensor(expected, dtype=torch.float64))
+
+
+def test_types_are_shipped() -> None:
+    assert (importlib.resources.files("labelnoise") / "py.typed").is_file()

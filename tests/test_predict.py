@@ -10,7 +10,7 @@ from conftest import every
 from safetensors.torch import save_file
 
 from labelnoise.experiment import saved_network
-from labelnoise.experiment.config import compose
+from labelnoise.experiment.compose import compose
 from labelnoise.experiment.predict import predict
 from labelnoise.networks.cnn import cnn4
 

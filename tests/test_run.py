@@ -13,10 +13,13 @@ from labelnoise.data.split import split
 from labelnoise.data.train_set import TrainSet
 from labelnoise.experiment import records
 from labelnoise.experiment.metrics import summarise
-from labelnoise.experiment.progress import Quiet
 from labelnoise.experiment.run import compose, inject, run
 from labelnoise.methods.erm import ERM
-from labelnoise.training.loop import Position, train_epoch
+from labelnoise.training.clock import Clock
+from labelnoise.training.graphs import Steps
+from labelnoise.training.loop import train_epoch
+from labelnoise.training.method import Feed, Method, StepResult
+from labelnoise.training.state import TrainState
 
 SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "loss=nce_agce", "epochs=2", "threads=1"]
 
@@ -194,11 +197,23 @@ class Scripted(ERM):
 
     def __init__(self, train: TrainSet, truth: torch.Tensor) -> None:
         torch.nn.Module.__init__(self)
-        self.train_set, self.truth = train, truth
+        self.train_set, self.truth, self.clock = train, truth, Clock(epochs=1, batch_size=7)
 
-    def step(self, batch):
-        predicted = torch.where(batch.index % 5 > 0, batch.labels, self.truth[batch.index])
-        return {"loss": batch.index.float().mean(), "predicted": predicted, "selected": batch.index < 10}
+    def step(self, feed: Feed) -> StepResult:
+        index = feed.index["train"]
+        given, truth = self.train_set.labels[index], self.truth[index]
+        predicted, target = torch.where(index % 5 > 0, given, truth), torch.where(index < 20, truth, given)
+        return StepResult(index.float().mean(), index, predicted, index < 10, target, {"spread": index.float().mean()})
+
+
+def epoch_of(method: Method, truth: torch.Tensor | None) -> dict:
+    return train_epoch(method, TrainState(), truth, Steps(method), Deaf())
+
+
+class Deaf:
+    def keep(self, state: TrainState) -> None: ...
+    def step(self) -> None: ...
+    def epoch(self, row: dict) -> None: ...
 
 
 def test_diagnostics_count_what_they_say() -> None:
@@ -206,12 +221,19 @@ def test_diagnostics_count_what_they_say() -> None:
     given = torch.where(torch.arange(100) % 4 < 2, truth, (truth + 1) % 5)  # half of the even and odd ones are wrong
     images = torch.zeros(100, 1, 4, 4, dtype=torch.uint8)
     train = TrainSet(images, given, 5, (0.5,), (0.5,), None, torch.Generator().manual_seed(0))
-    row = train_epoch(Scripted(train, truth), truth, 7, Quiet(), Position())
+    row = epoch_of(Scripted(train, truth), truth)
     assert row["train_loss"] == pytest.approx(49.5), "the mean over images, whatever the batches"
+    assert row["spread"] == pytest.approx(49.5)
     assert row["acc_clean"] == 1
     assert row["acc_wrong_given"] == 0.8
     assert row["acc_wrong_true"] == pytest.approx(0.2)
     assert row["label_precision"] == 0.6, "images 0, 1, 4, 5, 8, 9 of the ten selected"
+    assert row["label_recall"] == 6 / 50
+    assert row["target_acc"] == 0.6, "the first twenty, and half of the rest"
+    assert row["relabel_acc"] == 1
+    unknown = epoch_of(Scripted(train, truth), None)
+    assert unknown.keys() == row.keys()
+    assert {name for name, value in unknown.items() if value is not None} == {"train_loss", "spread"}
 
 
 def test_batches_are_every_image_once() -> None:

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from labelnoise.experiment import identity, records
-from labelnoise.experiment.run import compose, run, run_many
+from labelnoise.experiment.run import compose, run
+from labelnoise.launch.run_many import run_many
 from labelnoise.networks.cnn import cnn4
 from labelnoise.training import device
 from labelnoise.training.learner import Learner

@@ -21,18 +21,21 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 # room -> the rooms that it may import; the arrows all point down
 ALLOWED = {
-    "cli": {"experiment", "files", "launch", "tables"},
+    "cli": {"experiment", "files", "launch", "tables", "theory"},
     "launch": {"cli", "experiment", "files", "tables", "training"},
+    "report": {"experiment", "files", "tables"},
     "tables": {"experiment", "files"},
-    "experiment": {"data", "files", "methods", "training"},
+    "experiment": {"arguments", "data", "files", "losses", "methods", "training"},
     "methods": {"data", "losses", "training"},
-    "training": {"cpu", "data", "files"},
-    "data": set(),
-    "noise": set(),
+    "training": {"arguments", "cpu", "data", "files", "losses"},
+    "data": {"arguments"},
+    "noise": {"arguments"},
+    "theory": {"losses"},
     "losses": set(),
     "networks": {"cpu"},
     "cpu": set(),
     "files": set(),
+    "arguments": set(),
 }
 
 
@@ -78,7 +81,7 @@ def test_configuration_stops_at_the_top(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=module)
 def test_true_labels_stay_out_of_methods_reach(path: Path) -> None:
-    if module(path).split(".")[0] not in ("data", "noise", "experiment") and module(path) != "training.loop":
+    if module(path).split(".")[0] not in ("data", "noise", "experiment") and module(path) != "training.diagnose":
         assert "true_labels" not in path.read_text()
 
 
@@ -102,7 +105,7 @@ def test_every_loss_is_one_public_name(name: str) -> None:
     """`from labelnoise.losses import <name>` works for each card, and no module hides a loss."""
     target = compose([f"loss={name}"]).loss["_target_"].split(".")[-1]
     assert callable(getattr(losses, target))
-    assert target == name or target == "weighted_sum"
+    assert target in (name, "weighted_sum", "logit_bias")
 
 
 def test_loss_modules_are_not_named_like_losses() -> None:
@@ -114,7 +117,11 @@ def test_loss_docstrings_say_shapes_and_source() -> None:
     for found in pkgutil.iter_modules(losses.__path__):
         content = importlib.import_module(f"labelnoise.losses.{found.name}")
         for name, function in inspect.getmembers(content, inspect.isfunction):
-            if function.__module__ == content.__name__ and found.name != "base" and not name.startswith("_"):
+            if (
+                function.__module__ == content.__name__
+                and found.name not in ("base", "cards")
+                and not name.startswith("_")
+            ):
                 assert "Shapes:" in (function.__doc__ or ""), name
                 if name not in ("ce", "weighted_sum"):
                     assert "Source:" in function.__doc__, name

@@ -17,7 +17,7 @@ import pytest
 from conftest import REPOSITORY, every
 
 from labelnoise.experiment import identity, records
-from labelnoise.experiment.config import compose, from_yaml
+from labelnoise.experiment.compose import compose, from_yaml
 from labelnoise.tables import table as tables
 
 SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "num_val=1300"]
@@ -188,7 +188,7 @@ def test_plugins_are_in_the_wheel(tmp_path: Path) -> None:
     assert not (tmp_path / "site" / "hydra_plugins" / "__init__.py").exists(), "others' plugins would be hidden"
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import hydra_plugins;"
-        "import labelnoise.experiment.config as c;"
+        "import labelnoise.experiment.compose as c;"
         "c.compose([]); from hydra.core.plugins import Plugins;"
         "print(*[k for k in Plugins.instance().class_name_to_class if k.startswith('hydra_plugins')]);"
         "print(sys.modules['hydra_plugins.labelnoise_local'].__file__)"

@@ -8,8 +8,10 @@ from typing import Any
 import made_up
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
-from labelnoise.experiment import config
+from labelnoise.experiment.compose import compose
+from labelnoise.experiment.groups import CONFIGS
 from labelnoise.files.schema import reason
 from labelnoise.tables import comparison, escaping, sheet
 from labelnoise.tables import table as tables
@@ -38,7 +40,7 @@ def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Table
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def command(content: Any, *choice: str) -> Table:
-        monkeypatch.setattr(tables, "compose", lambda _: config.OmegaConf.create({"table": content, "results": "runs"}))
+        monkeypatch.setattr(tables, "compose", lambda _: OmegaConf.create({"table": content, "results": "runs"}))
         return tables.read(["table=digits", *choice])
 
     return command
@@ -58,7 +60,7 @@ def test_a_row_is_any_overrides(read) -> None:
     assert table.heading == "network"
     found = {(c.row, c.column, c.seed): c for c in tables.cells(table)}
     assert len(found) == 8
-    cfg = config.compose(list(found["large", "sym_0.4", 2].overrides))
+    cfg = compose(list(found["large", "sym_0.4", 2].overrides))
     assert (cfg.network._target_.rpartition(".")[2], cfg.loss.q, cfg.noise.rate, cfg.seed_init) == ("cnn8", 0.5, 0.4, 2)
     mixed = read(with_grid(rows={"ce": ["loss=ce"], "small": ["network=cnn4", "loss=gce"]}))
     assert mixed.heading == "row"
@@ -104,7 +106,7 @@ def test_a_file_that_is_no_table_is_one_line(read, content: Any, said: str) -> N
     ("key", "value"), [("mean", "x"), ("mean", "nan"), ("mean", "101"), ("std", "-1"), ("runs", "0")]
 )
 def test_a_published_line_that_is_none_is_named(tmp_path: Path, monkeypatch, key: str, value: str) -> None:
-    lines = (config.CONFIGS / "table" / "published.csv").read_text().splitlines()[:2]
+    lines = (CONFIGS / "table" / "published.csv").read_text().splitlines()[:2]
     whole = dict(zip(lines[0].split(","), lines[1].split(","), strict=True))
     assert PublishedRow.model_validate({**whole, "std": ""}).std is None
     (tmp_path / "table").mkdir()
@@ -180,7 +182,7 @@ def test_the_reason_is_one_line() -> None:
 
 
 def test_every_table_file_is_a_table() -> None:
-    for path in sorted((config.CONFIGS / "table").glob("*.yaml")):
+    for path in sorted((CONFIGS / "table").glob("*.yaml")):
         content = yaml.safe_load(path.read_text())
         if path.stem != "none":
             assert tables._table(path.stem, content).heading == "loss", path

@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 from published_values import RELEASED
 
 from labelnoise.experiment import identity, records
-from labelnoise.experiment.config import CONFIGS, compose
+from labelnoise.experiment.compose import compose
+from labelnoise.experiment.groups import CONFIGS
 from labelnoise.files import claims
 from labelnoise.tables import comparison, configurations
 from labelnoise.tables import table as tables

@@ -8,7 +8,8 @@ from typing import Any
 from hydra.errors import HydraException, InstantiationException
 from omegaconf.errors import OmegaConfBaseException
 
-from labelnoise.experiment.config import explain, option_names
+from labelnoise.experiment.explain import explain
+from labelnoise.experiment.groups import option_names
 from labelnoise.files.claims import Claimed
 
 # Hydra's own flags; those that take a value may have it after them.

@@ -11,7 +11,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from labelnoise.cli.errors import JobFailed, check_flags, guard, one_line
-from labelnoise.experiment.config import CONFIGS
+from labelnoise.cli.help import train_help
+from labelnoise.experiment.groups import CONFIGS
 from labelnoise.experiment.run import run
 
 # Hydra 1.3 says of configs/hydra/launcher/submitit_slurm.yaml that it checks it by the plugin's; it is right to.
@@ -25,6 +26,9 @@ def main() -> None:
     arguments = sys.argv[1:]
 
     def action() -> None:
+        if {"-h", "--help"} & set(arguments):
+            print(train_help())
+            return
         check_flags(arguments)
         # Hydra wants its flags before the options
         sys.argv[1:] = sorted(arguments, key=lambda a: a not in ("-m", "--multirun"))

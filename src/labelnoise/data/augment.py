@@ -5,25 +5,34 @@ neighbour, fill 0) on PIL images, in that order.
 """
 
 from math import pi
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor
 
+from labelnoise.arguments.ranges import checked
 
-def crop_flip_rotate(images: Tensor, generator: torch.Generator, padding: int, flip: bool, degrees: float) -> Tensor:
+
+@checked
+def crop_flip_rotate(
+    images: Tensor,
+    generator: torch.Generator,
+    padding: Annotated[int, Ge(0), Le(256)],
+    flip: bool,
+    degrees: Annotated[float, Ge(0), Le(180)],
+) -> Tensor:
     """Shift each image by up to `padding` pixels (zeros come in), flip it with probability 1/2, rotate it by `degrees`.
 
     Shapes: (B, channels, H, W) uint8 -> the same.
     Args:
         generator: on the images' device.
-        padding: pixels, >= 0.
+        padding: pixels.
         flip: whether to flip at all.
         degrees: angles are uniform in [-degrees, degrees]; 0: no rotation.
     Raises:
-        ValueError: padding below 0.
+        ValueError: padding or degrees out of range.
     """
-    if padding < 0:
-        raise ValueError(f"dataset.augment.padding={padding}: must be a whole number, at least 0")
     batch, device = len(images), images.device
     top, left = torch.randint(0, 2 * padding + 1, (2, batch), generator=generator, device=device)
     flipped = torch.rand(batch, generator=generator, device=device) < (0.5 if flip else 0.0)

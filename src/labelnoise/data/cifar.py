@@ -95,10 +95,12 @@ def _dataset(name: str, train: "CIFAR10", test: "CIFAR10", **facts: Any) -> Data
         pixels = torch.from_numpy(part.data).permute(0, 3, 1, 2)  # torchvision has (N, height, width, channels)
         return pixels.contiguous(memory_format=torch.channels_last)  # as a training set keeps them: no second copy
 
+    labels = torch.tensor(train.targets)
     return Dataset(
         name=name,
         train_images=images(train),
-        train_labels=torch.tensor(train.targets),
+        train_labels=labels,
+        true_labels=labels,
         test_images=images(test),
         test_labels=torch.tensor(test.targets),
         classes=tuple(train.classes),

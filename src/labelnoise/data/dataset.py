@@ -1,4 +1,4 @@
-"""What a data set is: images and true labels as tensors, and the facts that go with them."""
+"""What a data set is: images and labels as tensors, and the facts that go with them."""
 
 import shutil
 from collections.abc import Callable
@@ -12,16 +12,18 @@ Loaded = TypeVar("Loaded")
 
 
 class Dataset(NamedTuple):
-    """Images and true labels, on the CPU.
+    """Images and labels, on the CPU.
 
     Attributes:
         name: as in `dataset=`.
         train_images, test_images: (N, channels, height, width), uint8.
-        train_labels, test_labels: (N,), int64, the true labels.
+        train_labels: (N,), int64, the labels that the training images are given with.
+        test_labels: (N,), int64, the true labels of the test images.
         classes: names of the C classes.
         mean, std: of the training images, for each channel, in [0, 1] units.
         mistaken_for: (C,), the class that each class is mistaken for (itself: for none), or None if none is published.
         superclass: (C,), the superclass of each class, or None.
+        true_labels: (N,), int64, of the training images; None where nobody knows them.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Dataset(NamedTuple):
     std: tuple[float, ...]
     mistaken_for: Tensor | None = None
     superclass: Tensor | None = None
+    true_labels: Tensor | None = None
 
     @property
     def num_classes(self) -> int:

@@ -27,6 +27,7 @@ def digits() -> Dataset:
         name="digits",
         train_images=images[train],
         train_labels=labels[train],
+        true_labels=labels[train],
         test_images=images[test],
         test_labels=labels[test],
         classes=tuple(str(c) for c in range(10)),

@@ -69,6 +69,7 @@ def _load(
         name=name,
         train_images=train.data[:, None],
         train_labels=train.targets,
+        true_labels=train.targets,
         test_images=test.data[:, None],
         test_labels=test.targets,
         classes=tuple(train.classes),

@@ -2,7 +2,7 @@
 
 import inspect
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
@@ -14,7 +14,8 @@ if TYPE_CHECKING:  # torch takes a second to import, and `train.py --help` does 
     from labelnoise.data.dataset import Dataset
     from labelnoise.data.train_set import TrainSet
     from labelnoise.training.device import Place
-    from labelnoise.training.loop import Labelled
+    from labelnoise.training.learner import MakeNetwork, MakeOptimizer, Schedule
+    from labelnoise.training.loop import Yardstick
     from labelnoise.training.method import Method
 
 
@@ -40,11 +41,21 @@ def make_loss(cfg: DictConfig, say: Any) -> Any:
     """The loss, tried out once so that a hyper-parameter out of range is refused before any data is read."""
     import torch
 
+    from labelnoise.losses.base import needs_of
+
     raw = OmegaConf.to_container(cfg.loss, resolve=False)
     assert isinstance(raw, dict)
     loss = hydra.utils.instantiate(cfg.loss)
+    needs = needs_of(loss)
+    given = {
+        "features": torch.zeros(2, 64),
+        "other_logits": torch.zeros(2, 10),
+        "generator": torch.Generator(),
+        "superclass": None,
+    }
     try:
-        loss(torch.zeros(2, 10), torch.tensor([0, 1]))
+        logits = torch.zeros(2, 10 + ("extra_output" in needs))
+        loss(logits, torch.tensor([0, 1]), **{name: value for name, value in given.items() if name in needs})
     except ValueError as error:
         raise ValueError(f"loss.{error}") from None
     except OverflowError:
@@ -70,40 +81,87 @@ def check_optimizer(cfg: DictConfig) -> None:
         raise ValueError(f"optimizer: {error}") from None
 
 
+class Assembled(NamedTuple):
+    """What is trained, and what it is measured by."""
+
+    method: "Method"
+    yardstick: "Yardstick"
+
+
 def assemble(
-    cfg: DictConfig,
-    dataset: "Dataset",
-    noisy_labels: "Tensor",
-    loss: Any,
-    place: "Place",
-    compiled: bool = False,
-) -> "tuple[Method, Tensor, Labelled | None, Labelled]":
-    """The method on its training set, the true labels that go with it, the held-out part, the test set."""
+    cfg: DictConfig, dataset: "Dataset", labels: "Tensor", loss: Any, place: "Place", compiled: bool = False
+) -> Assembled:
+    """The method on its training set, and the labels and images that it is measured by.
+
+    Args:
+        labels: (N,), noisy, from `inject`.
+        loss: from `make_loss`.
+    Raises:
+        ValueError: the method does not give the loss or the regulariser what it needs, or lacks what it needs itself.
+    """
     import torch
 
     from labelnoise.data.split import split
-    from labelnoise.training.loop import Labelled
+    from labelnoise.training.clock import Clock
+    from labelnoise.training.evaluate import Labelled
+    from labelnoise.training.loop import Yardstick
+    from labelnoise.training.method import Setup
 
     device = place.device
     generator = torch.Generator(device).manual_seed(cfg.seed_data)
     torch.manual_seed(cfg.seed_data)  # what draws during training without a generator: dropout, negative learning
-    train_part, val_part, trusted_part = split(dataset.train_labels, cfg.num_val, cfg.num_trusted, cfg.seed_data)
+    truth = dataset.true_labels
+    if truth is None and cfg.num_trusted:
+        raise ValueError(f"num_trusted={cfg.num_trusted}: dataset={dataset.name} has no true labels to trust")
+    parts = split(dataset.train_labels if truth is None else truth, cfg.num_val, cfg.num_trusted, cfg.seed_data)
+    train_part, val_part, trusted_part = parts
     mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (dataset.mean, dataset.std))
 
-    def labelled(images: "Tensor", labels: "Tensor") -> Labelled:
-        return Labelled(images.to(device), labels.to(device), mean, std)
+    def labelled(images: "Tensor", given: "Tensor") -> Labelled:
+        return Labelled(images.to(device), given.to(device), mean, std)
 
-    trusted = _train_set(cfg, dataset, dataset.train_labels, trusted_part, generator) if cfg.num_trusted else None
-    train = _train_set(cfg, dataset, noisy_labels, train_part, generator, trusted)
-    method = hydra.utils.instantiate(cfg.method)(
-        _learner_factory(cfg, dataset, place, compiled), _direct(loss), train
-    ).to(device)
-    return (
-        method,
-        dataset.train_labels[train_part].to(device),
-        labelled(dataset.train_images[val_part], noisy_labels[val_part]) if cfg.num_val else None,
-        labelled(dataset.test_images, dataset.test_labels),
+    trusted = None
+    if truth is not None and cfg.num_trusted:
+        trusted = _train_set(cfg, dataset, truth, trusted_part, generator)
+    train = _train_set(cfg, dataset, labels, train_part, generator, trusted)
+    make_method = hydra.utils.instantiate(cfg.method)
+    setup = Setup(
+        _learner_factory(cfg, dataset, place, compiled),
+        _bound(_direct(loss), make_method.func, {"generator": generator, "superclass": dataset.superclass}),
+        train,
+        Clock(cfg.epochs, cfg.batch_size),
+        transition=None if truth is None else transition_matrix(truth, labels, dataset.num_classes).to(device),
     )
+    yardstick = Yardstick(
+        None if truth is None else truth[train_part].to(device),
+        labelled(dataset.test_images, dataset.test_labels),
+        labelled(dataset.train_images[val_part], labels[val_part]) if cfg.num_val else None,
+        cfg.eval_every,
+    )
+    return Assembled(make_method(setup).to(device), yardstick)
+
+
+def transition_matrix(truth: "Tensor", labels: "Tensor", num_classes: int) -> "Tensor":
+    """The share of each true class (rows) that is given each label. Shapes: (N,), (N,) -> (C, C), rows sum to 1."""
+    import torch
+
+    counts = torch.bincount(truth * num_classes + labels, minlength=num_classes**2).view(num_classes, num_classes)
+    return counts / counts.sum(dim=1, keepdim=True).clamp_min(1)
+
+
+def _bound(loss: Any, method: "type[Method]", facts: dict[str, Any]) -> Any:
+    """The loss with what it needs of the run's facts.
+
+    Raises:
+        ValueError: it needs something of a step that the method does not give.
+    """
+    from labelnoise.losses.base import needs_of
+
+    needs = needs_of(loss)
+    if missing := sorted(needs - method.provides - facts.keys()):
+        raise ValueError(f"loss: needs {', '.join(missing)}, which {method.__name__} does not give; use method=erm")
+    given = {name: value for name, value in facts.items() if name in needs}
+    return partial(loss, **given) if given else loss
 
 
 def _direct(made: Any) -> Any:
@@ -145,25 +203,40 @@ def _train_set(
 
 
 def _learner_factory(cfg: DictConfig, dataset: "Dataset", place: "Place", compiled: bool) -> Any:
-    """`make_learner()`: the n-th network's first weights depend on seed_init and n alone."""
+    """The `MakeLearner` of a configuration."""
     import torch
 
     from labelnoise.training.learner import Learner
 
     channels, size = dataset.train_images.shape[1], dataset.train_images.shape[-1]
-    make_network, make_optimizer, schedule = map(hydra.utils.instantiate, (cfg.network, cfg.optimizer, cfg.schedule))
+    ours = (hydra.utils.instantiate(part) for part in (cfg.network, cfg.optimizer, cfg.schedule))
+    our_network, our_optimizer, our_schedule = ours
     made = 0
 
-    def make_learner() -> Learner:
+    def make_learner(
+        *,
+        network: "MakeNetwork | None" = None,
+        optimizer: "MakeOptimizer | None" = None,
+        schedule: "Schedule | None" = None,
+        extra_outputs: int = 0,
+    ) -> Learner:
         nonlocal made
         state = torch.get_rng_state()
         torch.default_generator.manual_seed(cfg.seed_init + 1_000_003 * made)  # the CPU's alone: weights are made there
         try:
-            network = make_network(dataset.num_classes, channels, size)
+            built: Any = (network or our_network)(dataset.num_classes + extra_outputs, channels, size)
         finally:
             torch.set_rng_state(state)
         made += 1
-        network = network.to(place.device, memory_format=torch.channels_last)
-        return Learner(network, make_optimizer, schedule, cfg.epochs, cfg.clip_norm, place.precision, compiled)
+        built = built.to(place.device, memory_format=torch.channels_last)
+        return Learner(
+            built,
+            optimizer or our_optimizer,
+            schedule or our_schedule,
+            cfg.epochs,
+            cfg.clip_norm,
+            place.precision,
+            compiled,
+        )
 
     return make_learner

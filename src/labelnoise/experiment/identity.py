@@ -8,41 +8,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from labelnoise.experiment.options import EFFECTIVE, NEUTRAL
+
 PACKAGE = __name__.partition(".")[0]
-
-# What `run` reads and what decides the outcome: the effective configuration, and with it the run's id.
-EFFECTIVE = (
-    "dataset",
-    "noise",
-    "loss",
-    "network",
-    "optimizer",
-    "schedule",
-    "method",
-    "epochs",
-    "batch_size",
-    "clip_norm",
-    "precision",
-    "compile",
-    "deterministic",
-    "eval_every",
-    "num_val",
-    "num_trusted",
-    "seed_noise",
-    "seed_init",
-    "seed_data",
-)
-# What `run` reads besides: where and how, not what.
-INCIDENTAL = ("device", "threads", "data_dir", "results", "force", "save_model", "tracker")
-
-# A key at its neutral value is left out of the id, so that a key added later changes no id made before.
-NEUTRAL: dict[str, Any] = {
-    "eval_every": 1,
-    "num_val": 0,
-    "num_trusted": 0,
-    "compile": False,
-    "deterministic": False,
-}
 
 
 def effective(cfg: DictConfig) -> dict[str, Any]:

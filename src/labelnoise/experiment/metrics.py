@@ -9,30 +9,38 @@ from torch import Tensor
 History = dict[str, list[float | None]]
 
 
-def noise_facts(true_labels: Tensor, noisy_labels: Tensor, num_classes: int, seed: int) -> dict[str, Any]:
-    """What the noise came out as.
+def noise_facts(true_labels: Tensor | None, noisy_labels: Tensor, num_classes: int, seed: int) -> dict[str, Any]:
+    """What the noise came out as; null where it needs true labels and there are none.
 
     Shapes: true_labels (N,), noisy_labels (N,).
     Returns:
         realised_rate: fraction of wrong labels. transition: counts (C, C), rows the true class, columns the noisy one.
-        label_hash: first 16 hex digits of the sha256 of the noisy labels as uint8. seed: as given.
+        label_hash: see `label_hash`. seed: as given.
     """
-    counts = torch.bincount(true_labels * num_classes + noisy_labels, minlength=num_classes**2)
-    return {
-        "realised_rate": round(float((true_labels != noisy_labels).double().mean()), 6),
-        "transition": counts.view(num_classes, num_classes).tolist(),
-        "label_hash": hashlib.sha256(noisy_labels.to(torch.uint8).numpy().tobytes()).hexdigest()[:16],
-        "seed": seed,
-    }
+    rate: float | None = None
+    transition: list[list[int]] | None = None
+    if true_labels is not None:
+        counts = torch.bincount(true_labels * num_classes + noisy_labels, minlength=num_classes**2)
+        transition = counts.view(num_classes, num_classes).tolist()
+        rate = round(float((true_labels != noisy_labels).double().mean()), 6)
+    return {"realised_rate": rate, "transition": transition, "label_hash": label_hash(noisy_labels), "seed": seed}
 
 
-def noise_in_short(name: str, facts: dict[str, Any]) -> str:
-    """The noise's facts in one line."""
-    rows = facts["transition"]
+def label_hash(labels: Tensor) -> str:
+    """First 16 hex digits of the sha256 of labels (N,): of their bytes as uint8, or as int64 where one exceeds 255."""
+    fits = not len(labels) or int(labels.max()) < 256
+    return hashlib.sha256(labels.to(torch.uint8 if fits else torch.int64).numpy().tobytes()).hexdigest()[:16]
+
+
+def noise_in_short(name: str, facts: dict[str, Any], count: int) -> str:
+    """The noise's facts of `count` labels in one line."""
+    end = f"label hash {facts['label_hash']}, seed {facts['seed']}"
+    if (rows := facts["transition"]) is None:
+        return f"{name}: {count:,} labels as given, how many are wrong is unknown, {end}"
     shares = [1 - row[c] / max(sum(row), 1) for c, row in enumerate(rows)]
     return (
-        f"{name}: {facts['realised_rate']:.2%} of {sum(map(sum, rows)):,} labels are wrong (by class {min(shares):.1%} "
-        f"to {max(shares):.1%}), label hash {facts['label_hash']}, seed {facts['seed']}"
+        f"{name}: {facts['realised_rate']:.2%} of {count:,} labels are wrong (by class {min(shares):.1%} "
+        f"to {max(shares):.1%}), {end}"
     )
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from labelnoise.experiment import saved_network
 from labelnoise.experiment.assemble import inject
-from labelnoise.experiment.config import check, compose
+from labelnoise.experiment.check import check
+from labelnoise.experiment.compose import compose
 from labelnoise.files.atomic import write_whole
 
 if TYPE_CHECKING:  # torch takes a second to import, and --help does not need it

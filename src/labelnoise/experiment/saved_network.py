@@ -13,8 +13,9 @@ import pydantic_core
 from omegaconf import OmegaConf
 from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError, model_validator
 
-from labelnoise.experiment.config import CONFIGS, SUPPLIED, options
+from labelnoise.experiment.groups import CONFIGS, choices
 from labelnoise.experiment.identity import short_name
+from labelnoise.experiment.options import COMPONENTS
 from labelnoise.files.reading import check_regular
 from labelnoise.files.schema import Closed, RunId, Text, reason
 from labelnoise.files.text import plain
@@ -110,7 +111,7 @@ def _about(metadata: dict[str, str]) -> About:
 
 def networks() -> dict[str, str]:
     """What configs/network names: the name that a saved network has for it, and the function's whole path."""
-    files = (CONFIGS / "network" / f"{option}.yaml" for option in options("network"))
+    files = (CONFIGS / "network" / f"{option}.yaml" for option in choices("network"))
     targets = [str(getattr(OmegaConf.load(file), "_target_", "")) for file in files]
     return {short_name(target): target for target in targets}
 
@@ -129,7 +130,7 @@ def _maker(network: dict[str, Any]) -> "Callable[[int, int, int], nn.Module]":
     parameters, hints = inspect.signature(function).parameters, get_type_hints(function)
     arguments = {key: value for key, value in network.items() if key not in ("_target_", "_partial_")}
     for key, value in arguments.items():
-        if key not in parameters or key in SUPPLIED["network"]:
+        if key not in parameters or key in COMPONENTS["network"]:
             raise ValueError(f"its network {name} has no argument {plain(key)}")
         try:
             TypeAdapter(hints.get(key, Any)).validate_python(value, strict=True)

@@ -6,9 +6,10 @@ A tracker is made by a function `(run_id, config, results) -> Tracker`; what it 
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 Row = dict[str, float | None]
+Mode = Literal["offline", "online", "disabled"]
 
 
 class Tracker(NamedTuple):
@@ -23,24 +24,20 @@ def none(run_id: str, config: dict[str, Any], results: str) -> Tracker:
     return Tracker(lambda epoch, row: None, lambda metrics: None)
 
 
-def wandb(run_id: str, config: dict[str, Any], results: str, project: str, mode: str) -> Tracker:
+def wandb(run_id: str, config: dict[str, Any], results: str, project: str, mode: Mode) -> Tracker:
     """Weights & Biases, in `<results>/wandb`.
 
     Args:
         project: name of the project there.
         mode: offline (no account, no network), online or disabled. Online falls back to offline, saying so, where the
             service does not answer within 20 seconds or there is no key.
-    Raises:
-        ValueError: another mode.
     """
-    if mode not in ("offline", "online", "disabled"):
-        raise ValueError(f"tracker.mode={mode}: must be offline, online or disabled")
     import wandb as client
 
     folder = Path(results)
     folder.mkdir(parents=True, exist_ok=True)
 
-    def start(mode: Any) -> Any:
+    def start(mode: Mode) -> Any:
         settings = client.Settings(init_timeout=20, silent=True)
         return client.init(
             project=project,

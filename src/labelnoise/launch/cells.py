@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from labelnoise.experiment import identity, records
-from labelnoise.experiment.config import check, compose
+from labelnoise.experiment.check import check
+from labelnoise.experiment.compose import compose
 from labelnoise.launch.jobs import Outcome, make_jobs, summary
 from labelnoise.tables import table as tables
 

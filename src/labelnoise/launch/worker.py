@@ -16,7 +16,7 @@ import traceback
 from typing import Any, NoReturn
 
 from labelnoise.cli.errors import one_line
-from labelnoise.experiment.config import from_yaml
+from labelnoise.experiment.compose import from_yaml
 from labelnoise.experiment.run import run
 from labelnoise.files.claims import Claimed
 from labelnoise.training.signals import STOPPED

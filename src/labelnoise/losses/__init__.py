@@ -1,19 +1,40 @@
 """Every loss by its name: `from labelnoise.losses import agce`.
 
 A loss is a function `(logits (B, C), labels (B,)) -> (B,)` of per-sample values; the caller reduces.
-`Loss(agce, a=0.6, q=0.6)` is the same as an `nn.Module` for anyone's training loop. Names are looked up in the modules
-of this folder, so a new file needs no line here; it must not have the name of a loss.
+`Loss(agce, a=0.6, q=0.6)` is the same as an `nn.Module` for anyone's training loop, and `published("agce", "cifar10")`
+gives the values of its card. Names are what the modules of this folder list in `__all__`, and the sums that
+`configs/loss` names; a new file needs no line here. `labelnoise.losses.regularisers` has the penalties.
 """
 
 import importlib
 import pkgutil
+from functools import cache
 from typing import Any
+
+
+@cache
+def _modules() -> dict[str, str]:
+    """Where each public name is defined."""
+    return {
+        name: module
+        for module in (found.name for found in pkgutil.iter_modules(__path__))
+        if module != "regularisers"
+        for name in importlib.import_module(f"{__name__}.{module}").__all__
+    }
 
 
 def __getattr__(name: str) -> Any:
     if not name.startswith("_"):
-        for module in pkgutil.iter_modules(__path__):
-            found = getattr(importlib.import_module(f"{__name__}.{module.name}"), name, None)
-            if callable(found):
-                return found
+        if name in _modules():
+            return getattr(importlib.import_module(f"{__name__}.{_modules()[name]}"), name)
+        from labelnoise.losses import cards
+
+        if name in cards.sums():
+            return cards.sum_of(name)
     raise AttributeError(f"module {__name__!r} has no loss {name!r}")
+
+
+def __dir__() -> list[str]:
+    from labelnoise.losses import cards
+
+    return sorted({*_modules(), *cards.sums()})

@@ -4,6 +4,8 @@ from torch import Tensor
 
 from labelnoise.losses.base import in_range, log_complement_of_label
 
+__all__ = ["mae"]
+
 
 def mae(logits: Tensor, labels: Tensor, scale: float = 2.0) -> Tensor:
     """Mean absolute error, sum_k |p_k - [k = y]| = 2 (1 - p_y).

@@ -1,7 +1,7 @@
 """Asymmetric losses: robust wherever the true label is the most likely one (clean-label-dominant noise).
 
-Source: Zhou, Liu, Jiang, Gao, Ji 2021, arXiv:2106.03110, section 3.3. All three decrease in p_y. They are
-computed from log p_y and log(1 - p_y), so that value and gradient stay finite at saturated logits for all parameters.
+Source: Zhou, Liu, Jiang, Gao, Ji 2021, arXiv:2106.03110, section 3.3, and the code released with it. They are computed
+from log p_y and log(1 - p_y), so that value and gradient stay finite at saturated logits for all hyper-parameters.
 """
 
 from math import inf, log
@@ -9,7 +9,9 @@ from math import inf, log
 import torch
 from torch import Tensor
 
-from labelnoise.losses.base import in_range, log_complement_of_label, log_prob_of_label
+from labelnoise.losses.base import at_label, in_range, log_complement_of_label, log_prob_of_label, log_probs
+
+__all__ = ["ael", "agce", "anorm", "aul"]
 
 
 def _log_sum(offset: float, log_term: Tensor) -> Tensor:
@@ -59,3 +61,22 @@ def ael(logits: Tensor, labels: Tensor, a: float) -> Tensor:
     """
     in_range("a", a, 0, open_low=True)
     return (-log_prob_of_label(logits, labels).exp() / a).exp()
+
+
+def anorm(logits: Tensor, labels: Tensor, a: float, p: float) -> Tensor:
+    """Asymmetric norm loss, (sum_k |a [k = y] - p_k|^p - (a - 1)^p) / p.
+
+    Shapes: logits (B, C), labels (B,) -> (B,).
+    Args:
+        a: >= 1. p: > 0; completely asymmetric for p <= 1.
+    Raises:
+        ValueError: a or p out of range.
+    Source: the code released with Zhou et al. 2021, arXiv:2106.03110; the paper's text has no such loss.
+    Differs: the released code clamps p_k at 1e-5; here nothing is clamped.
+    """
+    in_range("a", a, 1)
+    in_range("p", p, 0, open_low=True)
+    logs = log_probs(logits)
+    others = (p * logs).exp() * (1 - at_label(logs, labels))
+    own = (p * _log_sum(a - 1, log_complement_of_label(logits, labels))).exp()
+    return (others.sum(dim=1) + own - (a - 1) ** p) / p

@@ -1,17 +1,53 @@
-"""What losses share: log-probabilities that stay finite, the check of a hyper-parameter's range, the module form."""
+"""What losses share: the check of shapes, log-probabilities that stay finite, ranges, needs, the module form."""
 
+import inspect
 from collections.abc import Callable
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+__all__ = ["Loss", "needs", "needs_of"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+# ----------------------------------------------------------------------------------------- shapes and hyper-parameters
+
+
+def check_logits(logits: Tensor) -> None:
+    """Refuse what is not (B, C) floating point. Reads no value, so it never waits for the device.
+
+    `at_least_single` calls it, and `of_label` and its like call `check_labels`: a loss that is made of them is checked.
+
+    Raises:
+        ValueError: gives the shape and the type.
+    """
+    if logits.dim() != 2 or logits.shape[1] < 2 or not logits.is_floating_point():
+        shape = tuple(logits.shape)
+        raise ValueError(f"logits {shape} {logits.dtype}: must be (B, C) with C >= 2, and floating point")
+
+
+def check_labels(logits: Tensor, labels: Tensor) -> None:
+    """Refuse what is not (B,) int64 beside logits (B, C).
+
+    Raises:
+        ValueError: gives both shapes, or the labels' type; or what `check_logits` says.
+    """
+    check_logits(logits)
+    if labels.shape != logits.shape[:1]:
+        shapes = f"logits {tuple(logits.shape)} and labels {tuple(labels.shape)}"
+        raise ValueError(f"{shapes}: must be (B, C) and (B,), one label an image")
+    if labels.dtype != torch.int64:
+        raise ValueError(f"labels {labels.dtype}: must be torch.int64")
 
 
 def in_range(name: str, value: float, low: float, high: float = float("inf"), *, open_low: bool = False) -> None:
     """Refuse a hyper-parameter outside [low, high], or (low, high] if `open_low`.
 
     Raises:
-        ValueError: names the parameter, its value and what is allowed.
+        ValueError: names the hyper-parameter, its value and what is allowed.
     """
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if number and (low < value if open_low else low <= value) and value <= high:
@@ -20,8 +56,16 @@ def in_range(name: str, value: float, low: float, high: float = float("inf"), *,
     raise ValueError(f"{name}={value}: must be a number with {allowed}")
 
 
+# --------------------------------------------------------------------------------------------------- log-probabilities
+
+
 def at_least_single(logits: Tensor) -> Tensor:
-    """`logits` in float32, or as they are if wider: the losses' logarithms need it."""
+    """`logits` in float32, or as they are if wider: the losses' logarithms need it.
+
+    Raises:
+        ValueError: not (B, C) floating point.
+    """
+    check_logits(logits)
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
@@ -31,8 +75,23 @@ def log_probs(logits: Tensor) -> Tensor:
 
 
 def of_label(values: Tensor, labels: Tensor) -> Tensor:
-    """The entry of the given label. Shapes: (B, C), (B,) -> (B,)."""
+    """The entry of the given label. Shapes: (B, C), (B,) -> (B,).
+
+    Raises:
+        ValueError: other shapes or types.
+    """
+    check_labels(values, labels)
     return values.gather(1, labels[:, None]).squeeze(1)
+
+
+def at_label(values: Tensor, labels: Tensor) -> Tensor:
+    """1 at the given label and 0 elsewhere, in the type of `values`. Shapes: (B, C), (B,) -> (B, C).
+
+    Raises:
+        ValueError: other shapes or types.
+    """
+    check_labels(values, labels)
+    return torch.zeros_like(values).scatter_(1, labels[:, None], 1.0)
 
 
 def log_prob_of_label(logits: Tensor, labels: Tensor) -> Tensor:
@@ -55,9 +114,60 @@ def log_complements(logits: Tensor) -> Tensor:
 
 def log_complement_of_label(logits: Tensor, labels: Tensor) -> Tensor:
     """log(1 - p_y). Shapes: (B, C), (B,) -> (B,)."""
+    check_labels(logits, labels)
     z = at_least_single(logits)
     others = z.scatter(1, labels[:, None], float("-inf"))
     return others.logsumexp(dim=1) - z.logsumexp(dim=1)
+
+
+# --------------------------------------------------------------------------------------------------------------- needs
+
+# What a loss or regulariser may ask for. Arguments are passed under their name; marks only say something of it.
+ARGUMENTS = {
+    "features": "(B, D), the network's penultimate features",
+    "other_logits": "(B, C), logits of a second augmented view of the same images",
+    "generator": "the run's torch.Generator, on the device",
+    "superclass": "(C,), int64, the superclass of each class, or None where the data set has none",
+    "weights": "the list of the network's parameters",
+    "logits": "(B, C), for a regulariser",
+    "labels": "(B,), for a regulariser",
+}
+MARKS = {
+    "batch": "the value is 0-d, or (B,) where each depends on the whole batch",
+    "extra_output": "the network has one output more than there are classes: logits are (B, C + 1)",
+    "binary": "for two classes alone",
+    "new_features": "returns features (B, D) that take the place of the network's in the training step",
+}
+
+
+def needs(*names: str) -> Callable[[Function], Function]:
+    """Declare what a loss needs beyond logits and labels, or a regulariser at all: words of ARGUMENTS and MARKS.
+
+    Raises:
+        ValueError: another word.
+    """
+    for name in names:
+        if name not in ARGUMENTS and name not in MARKS:
+            raise ValueError(f"needs({name!r}): must be one of {', '.join([*ARGUMENTS, *MARKS])}")
+
+    def declare(function: Function) -> Function:
+        vars(function)["needs"] = frozenset(names)
+        return function
+
+    return declare
+
+
+def needs_of(loss: Callable[..., Any]) -> frozenset[str]:
+    """What a loss needs: its own declaration, and those of the parts that a partial binds to a sum."""
+    if isinstance(loss, Loss):
+        return needs_of(partial(loss.function, **loss.hyper_parameters))
+    if isinstance(loss, partial):
+        bound = [value for value in (*loss.args, *loss.keywords.values()) if callable(value)]
+        return frozenset().union(needs_of(loss.func), *map(needs_of, bound))
+    return getattr(loss, "needs", frozenset())
+
+
+# --------------------------------------------------------------------------------------------------------- module form
 
 
 class Loss(nn.Module):
@@ -66,27 +176,63 @@ class Loss(nn.Module):
     criterion = Loss(agce, a=0.6, q=0.6)
     criterion(logits, labels).backward()
 
+    The number of classes is that of the logits. What the function needs beyond logits and labels (`needs_of`) is
+    given by name when it is called: `Loss(gjs, pi=0.5)(logits, labels, other_logits=...)`.
+
     Args:
-        function: `(logits (B, C), labels (B,), **parameters) -> (B,)`.
-        reduction: "mean" and "sum" give a 0-d tensor, "none" the per-sample values (B,).
-        parameters: the function's hyper-parameters.
+        function: `(logits (B, C), labels (B,), **hyper_parameters) -> (B,)`.
+        reduction: "mean" and "sum" give a 0-d tensor, "none" the function's own values.
+        hyper_parameters: the function's.
+    Raises:
+        ValueError: a hyper-parameter is missing, unknown or out of range, or the reduction is none of the three.
     """
 
     def __init__(
         self,
         function: Callable[..., Tensor],
         reduction: Literal["mean", "sum", "none"] = "mean",
-        **parameters: Any,
+        **hyper_parameters: Any,
     ) -> None:
         super().__init__()
         if reduction not in ("mean", "sum", "none"):
             raise ValueError(f"reduction={reduction}: must be mean, sum or none")
-        self.function, self.reduction, self.parameters_of_loss = function, reduction, parameters
+        self.function, self.reduction, self.hyper_parameters = function, reduction, hyper_parameters
+        _check_hyper_parameters(function, hyper_parameters, needs_of(self))
 
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        values = self.function(logits, labels, **self.parameters_of_loss)
+    def forward(self, logits: Tensor, labels: Tensor, **needed: Any) -> Tensor:
+        values = self.function(logits, labels, **needed, **self.hyper_parameters)
         return values if self.reduction == "none" else getattr(values, self.reduction)()
 
     def extra_repr(self) -> str:
-        parameters = "".join(f", {name}={value}" for name, value in self.parameters_of_loss.items())
+        parameters = "".join(f", {name}={value}" for name, value in self.hyper_parameters.items())
         return f"{getattr(self.function, '__name__', self.function)}, reduction={self.reduction}{parameters}"
+
+
+def _check_hyper_parameters(function: Callable[..., Any], given: dict[str, Any], needed: frozenset[str]) -> None:
+    """Names by the signature; ranges by a call of the package's own functions on logits of 0."""
+    name = getattr(function, "__name__", str(function))
+    parameters = dict(list(inspect.signature(function).parameters.items())[2:])
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    known = {n: p for n, p in parameters.items() if p.kind is not p.VAR_KEYWORD and n not in needed}
+    for unknown in () if takes_any else given.keys() - known.keys():
+        has = f"it has {', '.join(known)}" if known else "it has none"
+        raise ValueError(f"{unknown}={given[unknown]}: {name} has no such hyper-parameter; {has}")
+    for missing in [n for n, p in known.items() if p.default is p.empty and n not in given]:
+        raise ValueError(f"{missing}: {name} needs a value, {missing}=...")
+    own = function.func if isinstance(function, partial) else function
+    if not getattr(own, "__module__", "").startswith("labelnoise."):
+        return  # another's function may not stand a call on ten classes
+    classes = 2 if "binary" in needed else 10
+    stand_ins = {
+        "features": torch.zeros(2, classes),
+        "other_logits": torch.zeros(2, classes),
+        "generator": torch.Generator(),
+        "superclass": None,
+    }
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        function(
+            torch.zeros(2, classes),
+            torch.tensor([0, 1]),
+            **{n: v for n, v in stand_ins.items() if n in needed},
+            **given,
+        )

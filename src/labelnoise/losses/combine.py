@@ -1,6 +1,7 @@
-"""The weighted sum of two losses, such as an active and a passive one.
+"""Losses made of losses: a weighted sum, such as an active and a passive one, and a bias on the label's logit.
 
-Source: Ma, Huang, Wang, Romano, Erfani, Bailey 2020, arXiv:2006.13554, equation 8.
+Sources: Ma, Huang, Wang, Romano, Erfani, Bailey 2020, arXiv:2006.13554, equation 8 (the sum);
+Staats, Thamm, Rosenow 2025 (AAAI), arXiv:2306.05497 (the bias).
 """
 
 import inspect
@@ -10,13 +11,15 @@ from typing import Any
 
 from torch import Tensor
 
-from labelnoise.losses.base import in_range
+from labelnoise.losses.base import at_label, at_least_single, in_range
+
+__all__ = ["logit_bias", "weighted_sum"]
 
 LossFunction = Callable[..., Tensor]
 
 
 @cache
-def _letters(loss: LossFunction) -> frozenset[str]:
+def _hyper_parameters(loss: LossFunction) -> frozenset[str]:
     return frozenset(inspect.signature(loss).parameters) - {"logits", "labels"}
 
 
@@ -28,28 +31,45 @@ def weighted_sum(
     second: LossFunction,
     alpha: float,
     beta: float,
-    **letters: Any,
+    **hyper_parameters: Any,
 ) -> Tensor:
     """alpha * first + beta * second.
 
     Shapes: logits (B, C), labels (B,) -> (B,).
     Args:
-        first, second: losses `(logits, labels, **their letters) -> (B,)`.
+        first, second: losses `(logits, labels, **their hyper-parameters) -> (B,)`.
         alpha, beta: >= 0.
-        letters: hyper-parameters of the parts; each goes to whichever part has a parameter of that name.
+        hyper_parameters: of the parts; each goes to whichever part has one of that name. What a part needs beyond
+            logits and labels is passed on in the same way.
     Raises:
-        ValueError: a weight out of range, or a letter that neither part has.
+        ValueError: a weight out of range, or a hyper-parameter that neither part has.
     """
     in_range("alpha", alpha, 0)
     in_range("beta", beta, 0)
-    unknown = letters.keys() - _letters(first) - _letters(second)
-    if unknown:
-        known = sorted((_letters(first) | _letters(second)) - {"detach"})
-        raise ValueError(
-            f"{min(unknown)}={letters[min(unknown)]}: no such parameter of this sum; it has {', '.join(known)}"
-        )
+    known = _hyper_parameters(first) | _hyper_parameters(second)
+    for name in hyper_parameters.keys() - known:
+        listed = ", ".join(sorted(known - {"detach"}))
+        raise ValueError(f"{name}={hyper_parameters[name]}: no such hyper-parameter of this sum; it has {listed}")
 
     def value(loss: LossFunction) -> Tensor:
-        return loss(logits, labels, **{name: v for name, v in letters.items() if name in _letters(loss)})
+        own = _hyper_parameters(loss)
+        return loss(logits, labels, **{name: v for name, v in hyper_parameters.items() if name in own})
 
     return alpha * value(first) + beta * value(second)
+
+
+def logit_bias(logits: Tensor, labels: Tensor, *, loss: LossFunction, bias: float, **hyper_parameters: Any) -> Tensor:
+    """A loss at logits with a constant added at the label, so that a bounded loss has a gradient from the start.
+
+    Shapes: logits (B, C), labels (B,) -> (B,).
+    Args:
+        loss: `(logits, labels, **its hyper-parameters) -> (B,)`.
+        bias: >= 0; at log(C - 1) an untrained network has p_y = 1/2.
+        hyper_parameters: the loss's.
+    Raises:
+        ValueError: bias out of range, or what the loss refuses.
+    Source: Staats, Thamm, Rosenow 2025, arXiv:2306.05497.
+    """
+    in_range("bias", bias, 0)
+    z = at_least_single(logits)
+    return loss(z + bias * at_label(z, labels), labels, **hyper_parameters)

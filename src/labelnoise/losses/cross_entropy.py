@@ -4,6 +4,8 @@ from torch import Tensor
 
 from labelnoise.losses.base import log_prob_of_label
 
+__all__ = ["ce"]
+
 
 def ce(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy, -log p_y.

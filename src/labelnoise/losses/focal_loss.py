@@ -4,6 +4,8 @@ from torch import Tensor
 
 from labelnoise.losses.base import in_range, log_complement_of_label, log_prob_of_label
 
+__all__ = ["focal"]
+
 
 def focal(logits: Tensor, labels: Tensor, gamma: float, detach: bool = False) -> Tensor:
     """Focal loss, -(1 - p_y)^gamma log p_y.

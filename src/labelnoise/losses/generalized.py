@@ -5,6 +5,8 @@ from torch import Tensor
 
 from labelnoise.losses.base import in_range, log_prob_of_label
 
+__all__ = ["gce"]
+
 
 def gce(logits: Tensor, labels: Tensor, q: float) -> Tensor:
     """Generalized cross-entropy, (1 - p_y^q) / q.

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from labelnoise.losses.base import in_range, log_complements, log_probs, of_label
 
+__all__ = ["nce", "nfl", "ngce"]
+
 
 def nce(logits: Tensor, labels: Tensor) -> Tensor:
     """Normalized cross-entropy, log p_y / sum_k log p_k.

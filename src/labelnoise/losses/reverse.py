@@ -9,6 +9,8 @@ from torch import Tensor
 
 from labelnoise.losses.base import in_range, log_complement_of_label, log_prob_of_label
 
+__all__ = ["rce", "sce"]
+
 LOG_ZERO = log(1e-4)  # the label's log 0 as released, -9.21; the papers' texts say -4
 
 

@@ -1,26 +1,39 @@
 """Empirical risk minimisation: one network trained on the mean of the loss, as every robust loss is used."""
 
-from collections.abc import Callable
-
 from torch import Tensor
 
-from labelnoise.data.train_set import Batch, TrainSet
-from labelnoise.training.learner import Learner
-from labelnoise.training.method import LossFunction, Method
+from labelnoise.data.train_set import Batch
+from labelnoise.training.criterion import PROVIDED, Criterion, Outputs
+from labelnoise.training.method import Feed, Method, Setup, StepResult
 
 
 class ERM(Method):
-    """Minimise the mean loss over each batch (Vapnik 1991). Arguments as in `Method`."""
+    """Minimise the mean loss over each batch (Vapnik 1991).
 
-    def __init__(self, make_learner: Callable[[], Learner], loss: LossFunction, train: TrainSet) -> None:
-        super().__init__(make_learner, loss, train)
-        self.learner = make_learner()
+    A method that differs in the value of each image alone overrides `objective`.
+    """
 
-    def step(self, batch: Batch) -> dict[str, Tensor]:
-        logits = self.learner(batch.images)
-        loss = self.loss(logits, batch.labels).mean()
+    provides = PROVIDED
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.criterion = Criterion(setup)
+        self.learner = setup.make_learner(extra_outputs=self.criterion.extra_outputs)
+
+    def objective(self, outputs: Outputs, batch: Batch) -> Tensor:
+        """The value to minimise of each image (B,)."""
+        return self.criterion.values(outputs, batch)
+
+    def step(self, feed: Feed) -> StepResult:
+        batch = self.train_set.batch(feed.index["train"])
+        outputs = self.criterion.outputs(self.learner, batch)
+        loss = self.criterion.mean(self.objective(outputs, batch), outputs, batch)
         self.learner.update(loss)
-        return {"loss": loss.detach(), "predicted": logits.detach().argmax(dim=1)}
+        return StepResult(loss.detach(), batch.index, predicted=self._classes(outputs.logits.detach()).argmax(dim=1))
 
     def predict(self, images: Tensor) -> Tensor:
-        return self.learner(images)
+        return self._classes(self.learner(images))
+
+    def _classes(self, logits: Tensor) -> Tensor:
+        """Without the extra output that some losses need."""
+        return logits[:, : self.train_set.num_classes]

@@ -3,10 +3,12 @@
 import numpy as np
 from torch import Tensor
 
-from labelnoise.noise.base import Facts, check_rate, flip_exactly
+from labelnoise.arguments.ranges import checked
+from labelnoise.noise.base import Facts, Rate, flip_exactly, known_truth
 
 
-def asymmetric(facts: Facts, seed: int, rate: float) -> Tensor:
+@checked
+def asymmetric(facts: Facts, seed: int, rate: Rate) -> Tensor:
     """round(rate * n) of each class's n images get the class that theirs is mistaken for, drawn on the true labels.
 
     Shapes: -> (N,), int64.
@@ -19,10 +21,9 @@ def asymmetric(facts: Facts, seed: int, rate: float) -> Tensor:
     Differs: widely used code flips CIFAR-10's classes one after the other on labels already flipped, and CIFAR-100's
         inside alphabetical blocks of five; `asym_zhou2021` reproduces that.
     """
-    check_rate(rate)
     if facts.mistaken_for is None:
         raise ValueError(f"noise=asym: {facts.name} has no published asymmetric pairs; use sym, pairflip or instance")
     mistaken_for = facts.mistaken_for.numpy()
     return flip_exactly(
-        facts.train_labels, rate, facts.num_classes, np.random.RandomState(seed), lambda c, n: mistaken_for[c]
+        known_truth(facts), rate, facts.num_classes, np.random.RandomState(seed), lambda c, n: mistaken_for[c]
     )

@@ -1,15 +1,18 @@
-"""What noise functions share: the facts they read, the check of a rate, and flipping an exact share of each class.
+"""What noise functions share: the facts they read, the type of a rate, and flipping an exact share of each class.
 
 A noise function maps `(facts, seed)` to noisy labels (N,), int64 on the CPU. It draws from numpy's RandomState, whose
 streams are frozen: the same seed gives the same labels on every platform and version.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor
+
+Rate = Annotated[float, Ge(0), Le(1)]
 
 
 class Facts(Protocol):
@@ -18,7 +21,8 @@ class Facts(Protocol):
     Attributes:
         name: the data set's name.
         train_images: (N, channels, height, width), uint8.
-        train_labels: (N,), int64, the true labels.
+        train_labels: (N,), int64, the labels that the training images are given with.
+        true_labels: (N,), int64, the true ones, or None where they are not known.
         num_classes: C.
         mistaken_for: (C,), the class that each class is mistaken for, itself if for none; None where unknown.
     """
@@ -30,19 +34,24 @@ class Facts(Protocol):
     @property
     def train_labels(self) -> Tensor: ...
     @property
+    def true_labels(self) -> Tensor | None: ...
+    @property
     def num_classes(self) -> int: ...
     @property
     def mistaken_for(self) -> Tensor | None: ...
 
 
-def check_rate(rate: float, low: float = 0.0, high: float = 1.0) -> None:
-    """Refuse a rate outside [low, high].
+def known_truth(facts: Facts) -> Tensor:
+    """The true labels (N,), which a noise model flips.
 
     Raises:
-        ValueError: names the rate and what is allowed.
+        ValueError: they are not known.
     """
-    if not isinstance(rate, int | float) or isinstance(rate, bool) or not low <= rate <= high:
-        raise ValueError(f"rate={rate}: must be a number from {low:g} to {high:g}")
+    if facts.true_labels is None:
+        raise ValueError(
+            f"dataset={facts.name} has no true labels to flip; use noise=given (its labels as they are) or noise=file"
+        )
+    return facts.true_labels
 
 
 def flip_exactly(

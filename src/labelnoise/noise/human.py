@@ -1,13 +1,14 @@
 """CIFAR-10N and CIFAR-100N: labels that people gave."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from labelnoise.noise.base import Facts
+from labelnoise.arguments.ranges import checked
+from labelnoise.noise.base import Facts, known_truth
 
 FILES = {
     "cifar10": (
@@ -23,8 +24,11 @@ FILES = {
     "cifar100": ("CIFAR-100_human.pt", {"noisy": "noisy_label"}),
 }
 
+Labels = Literal["worse", "aggre", "random1", "random2", "random3", "noisy"]
 
-def human(facts: Facts, seed: int, labels: str, data_dir: str) -> Tensor:
+
+@checked
+def human(facts: Facts, seed: int, labels: Labels, data_dir: str) -> Tensor:
     """The human annotations of a CIFAR training set, as published.
 
     Shapes: -> (N,), int64.
@@ -52,7 +56,7 @@ def human(facts: Facts, seed: int, labels: str, data_dir: str) -> Tensor:
     except (KeyError, TypeError, IndexError, ValueError) as error:
         raise ValueError(f"noise=human: {path} is damaged ({error})") from None
     in_range = noisy.shape == true.shape and ((noisy >= 0) & (noisy < facts.num_classes)).all()
-    if not np.array_equal(true, facts.train_labels.numpy()) or not in_range:
+    if not np.array_equal(true, known_truth(facts).numpy()) or not in_range:
         raise ValueError(f"noise=human: {path} is damaged: its labels are not those of {facts.name}'s images")
     return torch.from_numpy(noisy)
 

@@ -1,18 +1,23 @@
 """Part-dependent instance noise: what an image shows decides whether and how it is mislabelled."""
 
+from typing import Annotated
+
 import numpy as np
 import torch
+from annotated_types import Ge, Le
 from scipy.optimize import brentq
 from scipy.special import softmax
 from scipy.stats import truncnorm
 from torch import Tensor
 
-from labelnoise.noise.base import Facts, check_rate
+from labelnoise.arguments.ranges import checked
+from labelnoise.noise.base import Facts, known_truth
 
 SPREAD = 0.1  # standard deviation of the images' own rates
 
 
-def instance(facts: Facts, seed: int, rate: float) -> Tensor:
+@checked
+def instance(facts: Facts, seed: int, rate: Annotated[float, Ge(0.05), Le(0.9)]) -> Tensor:
     """Each image i of class y draws its label once: wrong with probability q_i, then class k with softmax(x_i W_y)_k.
 
     q_i follows a normal distribution of standard deviation 0.1 truncated to [0, 1], its location shifted so that the
@@ -27,9 +32,8 @@ def instance(facts: Facts, seed: int, rate: float) -> Tensor:
     Source: Xia et al. 2020, arXiv:2006.07836, algorithm 2.
     Differs: the paper leaves the mean of the truncated distribution where it falls; here it is `rate`.
     """
-    check_rate(rate, 0.05, 0.9)
     random = np.random.RandomState(seed)
-    true_labels, classes = facts.train_labels.numpy(), facts.num_classes
+    true_labels, classes = known_truth(facts).numpy(), facts.num_classes
     q = _image_rates(rate, random.random_sample(len(true_labels)))
     wrong = random.random_sample(len(true_labels)) < q
     which = random.random_sample(len(true_labels))

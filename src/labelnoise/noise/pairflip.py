@@ -3,10 +3,12 @@
 import numpy as np
 from torch import Tensor
 
-from labelnoise.noise.base import Facts, check_rate, flip_exactly
+from labelnoise.arguments.ranges import checked
+from labelnoise.noise.base import Facts, Rate, flip_exactly, known_truth
 
 
-def pairflip(facts: Facts, seed: int, rate: float) -> Tensor:
+@checked
+def pairflip(facts: Facts, seed: int, rate: Rate) -> Tensor:
     """round(rate * n) of each class's n images get the next class, the last class the first.
 
     Shapes: -> (N,), int64.
@@ -16,6 +18,5 @@ def pairflip(facts: Facts, seed: int, rate: float) -> Tensor:
         ValueError: rate out of range.
     Source: Han et al. 2018 (Co-teaching), arXiv:1804.06872, appendix A.
     """
-    check_rate(rate)
     classes = facts.num_classes
-    return flip_exactly(facts.train_labels, rate, classes, np.random.RandomState(seed), lambda c, n: (c + 1) % classes)
+    return flip_exactly(known_truth(facts), rate, classes, np.random.RandomState(seed), lambda c, n: (c + 1) % classes)

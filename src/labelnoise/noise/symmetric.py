@@ -3,10 +3,12 @@
 import numpy as np
 from torch import Tensor
 
-from labelnoise.noise.base import Facts, check_rate, flip_exactly
+from labelnoise.arguments.ranges import checked
+from labelnoise.noise.base import Facts, Rate, flip_exactly, known_truth
 
 
-def symmetric(facts: Facts, seed: int, rate: float) -> Tensor:
+@checked
+def symmetric(facts: Facts, seed: int, rate: Rate) -> Tensor:
     """round(rate * n) of each class's n images get a uniformly drawn other class, never their own.
 
     Shapes: -> (N,), int64.
@@ -16,8 +18,7 @@ def symmetric(facts: Facts, seed: int, rate: float) -> Tensor:
         ValueError: rate out of range.
     Source: the field's definition "symmetric, true class excluded" (Ma et al. 2020, arXiv:2006.13554, section 4.1).
     """
-    check_rate(rate)
     random, classes = np.random.RandomState(seed), facts.num_classes
     return flip_exactly(
-        facts.train_labels, rate, classes, random, lambda c, n: (c + random.randint(1, classes, n)) % classes
+        known_truth(facts), rate, classes, random, lambda c, n: (c + random.randint(1, classes, n)) % classes
     )

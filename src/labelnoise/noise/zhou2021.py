@@ -8,13 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labelnoise.noise.base import Facts, check_rate
+from labelnoise.arguments.ranges import checked
+from labelnoise.noise.base import Facts, Rate, known_truth
 
 MNIST_PAIRS = {7: 1, 2: 7, 5: 6, 6: 5, 3: 8}
 CIFAR10_PAIRS = ((9, 1), (2, 0), (3, 5), (5, 3), (4, 7))  # in the order in which they are flipped
 
 
-def symmetric_zhou2021(facts: Facts, seed: int, rate: float) -> Tensor:
+@checked
+def symmetric_zhou2021(facts: Facts, seed: int, rate: Rate) -> Tensor:
     """Symmetric noise as released: the true class excluded, an exact count in each class on CIFAR.
 
     On MNIST every image draws from one multinomial with RandomState(0), whatever the seed.
@@ -25,10 +27,9 @@ def symmetric_zhou2021(facts: Facts, seed: int, rate: float) -> Tensor:
     Raises:
         ValueError: rate out of range, or a data set that the released code does not have.
     """
-    check_rate(rate)
     _refuse_others(facts, "sym_zhou2021")
     K = facts.num_classes
-    true_labels = facts.train_labels.numpy()
+    true_labels = known_truth(facts).numpy()
     if facts.name == "mnist":
         T = np.full((K, K), rate / (K - 1))
         np.fill_diagonal(T, 1 - rate)
@@ -42,7 +43,8 @@ def symmetric_zhou2021(facts: Facts, seed: int, rate: float) -> Tensor:
     return torch.from_numpy(labels)
 
 
-def asymmetric_zhou2021(facts: Facts, seed: int, rate: float) -> Tensor:
+@checked
+def asymmetric_zhou2021(facts: Facts, seed: int, rate: Rate) -> Tensor:
     """Asymmetric noise as released.
 
     CIFAR-10: the pairs are flipped one after the other on labels that are already flipped, so that cats become dogs and
@@ -55,9 +57,8 @@ def asymmetric_zhou2021(facts: Facts, seed: int, rate: float) -> Tensor:
     Raises:
         ValueError: rate out of range, or a data set that the released code does not have.
     """
-    check_rate(rate)
     _refuse_others(facts, "asym_zhou2021")
-    true_labels = facts.train_labels.numpy()
+    true_labels = known_truth(facts).numpy()
     if facts.name == "cifar10":
         return _one_after_the_other(true_labels, rate, np.random.RandomState(seed))
     T = np.eye(facts.num_classes)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from labelnoise.experiment import records
-from labelnoise.experiment.config import CONFIGS
+from labelnoise.experiment.groups import CONFIGS
 from labelnoise.files.schema import reason
 from labelnoise.tables.schema import PublishedRow
 from labelnoise.tables.table import Cell, Table

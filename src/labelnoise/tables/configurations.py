@@ -9,8 +9,10 @@ from typing import Any
 import pydantic_core
 from omegaconf.errors import OmegaConfBaseException
 
-from labelnoise.experiment import identity
-from labelnoise.experiment.config import CONFIGS, compose, explain
+from labelnoise.experiment import identity, options
+from labelnoise.experiment.compose import compose
+from labelnoise.experiment.explain import explain
+from labelnoise.experiment.groups import CONFIGS
 from labelnoise.files import atomic
 from labelnoise.files.reading import read_bounded
 
@@ -23,13 +25,15 @@ LARGEST = 2**26  # bytes of a cache
 class Configurations:
     """`identity.effective` of the configurations that overrides compose, for many that differ little.
 
-    The cache is for one state of configs/ and of identity.py. Without a folder that can be written to there is none.
+    The cache is for one state of configs/, identity.py and options.py. Without a folder that can be written to there is
+    none.
     What depends on more than the overrides (a file's content, an environment variable, further configs) is never kept.
     """
 
     def __init__(self) -> None:
         state = hashlib.sha256(f"{version('hydra-core')} {version('omegaconf')}".encode())
-        for path in [Path(__file__), Path(identity.__file__), *sorted(CONFIGS.rglob("*.yaml"))]:
+        sources = (Path(__file__), Path(identity.__file__), Path(options.__file__))
+        for path in [*sources, *sorted(CONFIGS.rglob("*.yaml"))]:
             state.update(path.parent.name.encode() + b"/" + path.name.encode() + b"\0" + path.read_bytes() + b"\0")
         self._path = _cache_folder() / f"{state.hexdigest()[:16]}.json"
         self._known = self._read()

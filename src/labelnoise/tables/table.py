@@ -12,7 +12,8 @@ from omegaconf import OmegaConf
 from pydantic import ValidationError
 
 from labelnoise.experiment import identity
-from labelnoise.experiment.config import compose, options
+from labelnoise.experiment.compose import compose
+from labelnoise.experiment.groups import choices
 from labelnoise.files.schema import reason
 from labelnoise.tables.configurations import Configurations, Overrides
 from labelnoise.tables.schema import Metric, Source, TableFile
@@ -82,7 +83,7 @@ def read(choice: list[str]) -> Table:
 
 def read_with_folder(choice: list[str], results: Sequence[str] = ()) -> tuple[Table, str]:
     """As `read`, and the folder of records that these `results=` overrides come to: composing takes time."""
-    names = [option for option in options("table") if option != "none"]
+    names = [option for option in choices("table", choice) if option != "none"]
     name = next((o.removeprefix("table=") for o in reversed(choice) if o.startswith("table=")), "none")
     if name == "none":
         raise ValueError(f"table=...: choose one of {', '.join(names)}")

@@ -1,8 +1,9 @@
-"""Checkpoints: a run that is stopped goes on exactly where it was, in the middle of an epoch too.
+"""Checkpoints: a run that is stopped resumes exactly where it was, in the middle of an epoch too.
 
-`<results>/<run_id>.checkpoint` holds the method (networks, optimizers, buffers), the generators and the position of the
-training, written after every epoch, every two minutes, and when the run is told to stop; it goes when the record is
-written. It is read with `weights_only=True`: tensors, numbers, text, lists and dicts, no code.
+`<results>/<run_id>.checkpoint` holds the method (networks, optimizers, buffers), the generators and the state of the
+training. It is written after an epoch unless the last one is seconds old, every two minutes, and when the run is asked
+to stop; it goes when the record is written. It is read with `weights_only=True`: tensors, numbers, text, lists and
+dicts, no code.
 """
 
 import io
@@ -18,15 +19,16 @@ from labelnoise.training.signals import Signals
 if TYPE_CHECKING:
     import torch
 
-    from labelnoise.training.loop import Position
     from labelnoise.training.method import Method
+    from labelnoise.training.state import TrainState
 
-EVERY = 120.0  # seconds
-KEYS = {"run_id", "pieces", "method", "generators", "position"}
+EVERY = 120.0  # seconds between two checkpoints inside an epoch
+AT_LEAST = 10.0  # seconds between two checkpoints at all: an epoch may take less
+KEYS = {"run_id", "pieces", "method", "generators", "state"}
 
 
-class Keeper:
-    """What a training calls after every step: saves when an epoch or two minutes have passed, stops when it must.
+class Checkpointer:
+    """What a training calls after every step: saves when it is time, stops when it must.
 
     Args:
         path: of the checkpoint.
@@ -50,51 +52,52 @@ class Keeper:
     ) -> None:
         self.path, self._identifier, self._method = path, identifier, method
         self._earlier, self._facts, self._signals, self._started = earlier, facts, signals, time.monotonic()
-        self._saved, self._epoch, self._refused = self._started, epoch, False
+        self._saved, self._epoch, self._warned = self._started, epoch, False
 
-    def __call__(self, position: "Position") -> None:
-        told = self._signals.noted is not None
+    def __call__(self, state: "TrainState") -> None:
+        asked = self._signals.noted is not None
+        since = time.monotonic() - self._saved
         written = True
-        if told or position.epoch != self._epoch or time.monotonic() - self._saved > EVERY:
-            written = self._try_to_save(position)
-        if told:
+        if asked or since > EVERY or (state.epoch != self._epoch and since > AT_LEAST):
+            written = self._try_to_save(state)
+        if asked:
             try:
                 self._signals.leave()
             except BaseException:  # not where another program's handler lets it go on
-                of = f", step {position.step} of {len(position.order)}" if position.order else ""
-                then = "goes on from there" if written else "starts again or goes on from an earlier checkpoint"
-                print(f"stopped after epoch {position.epoch}{of}; the same command {then}", file=sys.stderr)
+                of = f", step {state.done} of {len(state.feeds)}" if state.feeds else ""
+                then = "resumes from there" if written else "starts again or resumes from an earlier checkpoint"
+                print(f"stopped after epoch {state.epoch}{of}; the same command {then}", file=sys.stderr)
                 raise
 
-    def _try_to_save(self, position: "Position") -> bool:
+    def _try_to_save(self, state: "TrainState") -> bool:
         """Save; a disk that has no room for a checkpoint is no reason to end a run whose record may still fit."""
         try:
-            self.save(position)
+            self.save(state)
         except OSError as error:
-            self._saved, self._epoch = time.monotonic(), position.epoch
-            if not self._refused:
+            self._saved, self._epoch = time.monotonic(), state.epoch
+            if not self._warned:
                 print(f"{self.path} cannot be written ({error.strerror}); the run goes on without", file=sys.stderr)
-            self._refused = True
+            self._warned = True
             return False
         return True
 
-    def save(self, position: "Position") -> None:
+    def save(self, state: "TrainState") -> None:
         """Write the checkpoint beside the old one, then in its place."""
         import torch
 
         piece = {**self._facts(), "seconds": round(time.monotonic() - self._started, 1)}
         train = self._method.train_set
-        state = {
+        whole = {
             "run_id": self._identifier,
             "pieces": [*self._earlier, piece],
             "method": self._method.state_dict(),
             "generators": {"data": train.generator.get_state(), **_default_generators(train.labels.device)},
-            "position": position.state(),
+            "state": state.state_dict(),
         }
         content = io.BytesIO()
-        torch.save(state, content)
+        torch.save(whole, content)
         write_whole(self.path, content.getvalue(), sync=False)  # one lost to a power cut is refused, not trusted
-        self._saved, self._epoch = time.monotonic(), position.epoch
+        self._saved, self._epoch = time.monotonic(), state.epoch
 
 
 def load(path: Path, identifier: str, commit: str | None = None) -> dict[str, Any] | None:
@@ -109,37 +112,47 @@ def load(path: Path, identifier: str, commit: str | None = None) -> dict[str, An
         return None
     reason = None
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(state, dict) or set(state) != KEYS or state["run_id"] != identifier:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(content, dict) or set(content) != KEYS or content["run_id"] != identifier:
             reason = "it belongs to another run or version"
-        elif commit is not None and state["pieces"][-1]["commit"] != commit:
+        elif commit is not None and content["pieces"][-1]["commit"] != commit:
             reason = "force=true, and another commit made it"
     except Exception as error:  # what a broken file raises depends on where it is broken
         reason = f"it cannot be read ({type(error).__name__})"
     if reason:
         refuse(path, reason)
-    return None if reason else state
+    return None if reason else content
 
 
-def restore(state: dict[str, Any], method: "Method") -> "Position":
-    """Put a checkpoint's state into the method and the generators; returns the position to go on from.
+def restore(path: Path, content: dict[str, Any], method: "Method", commit: str | None) -> "TrainState | None":
+    """Put a checkpoint's content into the method and the generators; the state to resume from.
+
+    Where that fails, None if another commit made the checkpoint, whose method may have been another; the method is then
+    half restored and must be made anew.
 
     Raises:
-        Exception: the state is not this method's.
+        ValueError: it fails although this commit made the checkpoint: hours of work are not dropped in silence.
     """
     import torch
 
-    from labelnoise.training.loop import Position
+    from labelnoise.training.state import TrainState
 
     device = method.train_set.labels.device
-    position = Position.of(state["position"], device)
-    method.load_state_dict(state["method"])
-    generators = state["generators"]
-    method.train_set.generator.set_state(generators["data"])
-    torch.set_rng_state(generators["torch"])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(generators["cuda"], device)
-    return position
+    try:
+        state = TrainState.of(content["state"], device)
+        method.load_state_dict(content["method"])
+        generators = content["generators"]
+        method.train_set.generator.set_state(generators["data"])
+        torch.set_rng_state(generators["torch"])
+        if device.type == "cuda":
+            torch.cuda.set_rng_state(generators["cuda"], device)
+    except Exception as error:  # whatever does not fit
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        if commit is not None and content["pieces"][-1].get("commit") == commit:
+            raise ValueError(f"{path}: does not fit this run ({reason}); remove it to start again") from error
+        refuse(path, f"another commit made it, and it does not fit ({reason})")
+        return None
+    return state
 
 
 def refuse(path: Path, reason: str) -> None:

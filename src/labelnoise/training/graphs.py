@@ -6,9 +6,22 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from labelnoise.training.method import Feed, Method, StepResult
+
 Step = Callable[[Tensor], dict[str, Tensor]]
 REGISTERED = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 14)  # from there on a capture sees what draws
 AS_IT_IS = 3  # steps of an epoch before the capture: optimizers, cuDNN and Triton settle in them
+
+
+class Steps:
+    """A method's step. Args: method."""
+
+    def __init__(self, method: "Method") -> None:
+        self._method = method
+
+    def __call__(self, feed: "Feed") -> "StepResult":
+        return self._method.step(feed)
+
 
 _last: dict[int, torch.cuda.CUDAGraph] = {}  # by device; kept until the next one has taken over its memory
 _told: set[str] = set()

@@ -1,13 +1,16 @@
 """A network with its optimizer: everything that one gradient step needs."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
+MakeNetwork = Callable[[int, int, int], nn.Module]
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 Schedule = Callable[[int, int], float]
+Penalty = Callable[[list[nn.Parameter]], Tensor]
 
 
 class Learner(nn.Module):
@@ -19,8 +22,9 @@ class Learner(nn.Module):
         schedule: `(epoch, epochs)` -> factor on the optimizer's learning rate.
         epochs: length of the run.
         clip_norm: largest global L2 norm of the gradient, or None.
-        compile: run the network through torch.compile.
         precision: of the network's arithmetic, float32 or bfloat16 (by autocast; weights stay float32).
+        compile: run the network through torch.compile.
+        penalty: of the weights, added to every loss: `weights -> 0-d`; or None.
     """
 
     def __init__(
@@ -32,6 +36,7 @@ class Learner(nn.Module):
         clip_norm: float | None,
         precision: torch.dtype,
         compile: bool = False,
+        penalty: Penalty | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -43,24 +48,55 @@ class Learner(nn.Module):
             if "capturable" in group:  # Adam counts its steps on the device then, as a CUDA graph needs
                 group["capturable"] = self._weights[0].is_cuda
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
-        self._schedule, self._epochs, self._clip_norm, self._precision = schedule, epochs, clip_norm, precision
+        self._schedule, self._epochs, self._clip_norm = schedule, epochs, clip_norm
+        self.precision, self._penalty = precision, penalty
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits. Shapes: (B, channels, H, W) -> (B, C), in the run's precision."""
-        with torch.autocast(images.device.type, self._precision, enabled=self._precision != torch.float32):
-            return self._run(images)
+    def forward(self, images: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
+        """Logits, in the run's precision. Shapes: (B, channels, H, W) -> (B, C).
+
+        Args:
+            weights: those of `lookahead`, instead of the network's own.
+        """
+        with self._autocast(images):
+            if weights is None:
+                return self._run(images)
+            # Buffers are given as copies: the virtual weights leave no trace in the running statistics.
+            buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
+            return functional_call(self.network, {**buffers, **weights}, (images,))
+
+    def with_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and the penultimate features. Shapes: (B, channels, H, W) -> (B, C), (B, D)."""
+        network: Any = self.network
+        with self._autocast(images):
+            features = network.features(images)
+            return network.head(features), features
+
+    def head(self, features: Tensor) -> Tensor:
+        """Logits of penultimate features. Shapes: (B, D) -> (B, C)."""
+        network: Any = self.network
+        with self._autocast(features):
+            return network.head(features)
+
+    def _autocast(self, inputs: Tensor) -> torch.autocast:
+        return torch.autocast(inputs.device.type, self.precision, enabled=self.precision != torch.float32)
 
     def begin_epoch(self, epoch: int) -> None:
-        """Set the learning rate of this epoch (from 0) and go to training mode."""
+        """Set the learning rate of this epoch (from 0)."""
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * self._schedule(epoch, self._epochs)
-        self.train()
+
+    def lookahead(self, loss: Tensor) -> dict[str, Tensor]:
+        """The weights after a virtual step of plain SGD down `loss` (0-d), differentiable; the network keeps its."""
+        named = dict(self.network.named_parameters())
+        gradients = torch.autograd.grad(loss, list(named.values()), create_graph=True)
+        rate = self.optimizer.param_groups[0]["lr"]
+        return {name: weight - rate * g for (name, weight), g in zip(named.items(), gradients, strict=True)}
 
     def update(self, loss: Tensor) -> None:
         """One optimizer step down the gradient of `loss` (0-d)."""
         for weight in self._weights:  # what the optimizer's zero_grad does, without its hooks
             weight.grad = None
-        loss.backward()
+        (loss if self._penalty is None else loss + self._penalty(self._weights)).backward()
         if self._clip_norm is not None:
             nn.utils.clip_grad_norm_(self._weights, self._clip_norm)
         self.optimizer.step()
@@ -71,3 +107,25 @@ class Learner(nn.Module):
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         self.optimizer.load_state_dict(state)
+
+
+class MakeLearner(Protocol):
+    """Makes a learner of the configuration; what is given replaces the configured part.
+
+    The n-th network's first weights depend on seed_init and n alone.
+
+    Args:
+        network: `(num_classes, channels, size) -> network`.
+        optimizer: parameters -> optimizer.
+        schedule: `(epoch, epochs) -> factor`.
+        outputs: logits of the network beyond one a class.
+    """
+
+    def __call__(
+        self,
+        *,
+        network: MakeNetwork | None = None,
+        optimizer: MakeOptimizer | None = None,
+        schedule: Schedule | None = None,
+        extra_outputs: int = 0,
+    ) -> Learner: ...

@@ -2,6 +2,11 @@
 
 from collections.abc import Sequence
 from math import cos, pi
+from typing import Annotated
+
+from annotated_types import Ge
+
+from labelnoise.arguments.ranges import checked
 
 
 def cosine(epoch: int, epochs: int) -> float:
@@ -17,6 +22,13 @@ def constant(epoch: int, epochs: int) -> float:
     return 1.0
 
 
-def multistep(epoch: int, epochs: int, milestones: Sequence[int], gamma: float) -> float:
-    """gamma to the number of milestones passed; an epoch counts from 0, so milestone 60 is the 61st epoch's start."""
+@checked
+def multistep(
+    epoch: int, epochs: int, milestones: Sequence[Annotated[int, Ge(1)]], gamma: Annotated[float, Ge(0)]
+) -> float:
+    """gamma to the number of milestones passed; an epoch counts from 0, so milestone 60 is the 61st epoch's start.
+
+    Raises:
+        ValueError: gamma below 0, or a milestone that is no whole number above 0.
+    """
     return gamma ** sum(epoch >= milestone for milestone in milestones)

@@ -1,0 +1,143 @@
+"""Types and ranges of parameters, from annotations such as `rate: Annotated[float, Ge(0), Le(1)]`, and in words.
+
+The marks are those of `annotated_types`, which pydantic, hypothesis and others read too. A text among the marks says in
+words what is allowed, where the marks alone would not say it well.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from annotated_types import Ge, Gt, Le, Lt, Predicate
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def refusal(hint: Any, value: Any) -> str:
+    """What a parameter with this annotation must be, if `value` is not that; empty if it is.
+
+    Args:
+        hint: an annotation; one that says nothing about plain values (a tensor, a class) allows all of them.
+        value: text, number, truth value, None, list or dict, as a configuration has them.
+    """
+    return "" if allows(hint, value) else f"must be {words(hint)}"
+
+
+def annotations(function: Any) -> dict[str, Any]:
+    """The annotations of a function's or class's parameters, marks included; empty where they cannot be resolved."""
+    try:
+        return get_type_hints(function.__init__ if inspect.isclass(function) else function, include_extras=True)
+    except (NameError, TypeError, AttributeError):
+        return {}
+
+
+def checked(function: Function) -> Function:
+    """The function, refusing arguments outside their annotated ranges or choices.
+
+    Raises:
+        ValueError: when called so; names the parameter, its value and what is allowed.
+    """
+    hints = {name: hint for name, hint in annotations(function).items() if get_origin(hint) in (Annotated, Literal)}
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        given = signature.bind(*args, **kwargs).arguments
+        for name, hint in hints.items():
+            if name in given and (reason := refusal(hint, given[name])):
+                raise ValueError(f"{name}={given[name]}: {reason}")
+        return function(*args, **kwargs)
+
+    return call  # type: ignore[return-value]
+
+
+def allows(hint: Any, value: Any) -> bool:
+    """Whether a plain value has the annotated type and lies in the annotated range."""
+    origin, parts = get_origin(hint) or hint, get_args(hint)
+    if origin is Annotated:
+        return allows(parts[0], value) and all(_holds(mark, value) for mark in parts[1:])
+    if origin in (Union, UnionType):
+        return any(allows(part, value) for part in _judged(parts))
+    if origin is Literal:
+        return any(type(value) is type(part) and value == part for part in parts)
+    if origin in (list, tuple, Sequence):
+        inner = [part for part in parts[:1] if part is not ...]
+        return isinstance(value, list | tuple) and all(allows(part, one) for part in inner for one in value)
+    if origin in (dict, Mapping):
+        return isinstance(value, dict)
+    if origin is Callable:
+        return callable(value) or (isinstance(value, dict) and "_target_" in value)
+    if origin in (int, float):
+        return isinstance(value, int if origin is int else int | float) and not isinstance(value, bool)
+    return isinstance(value, origin) if origin in (bool, str, NoneType) else True
+
+
+_PLAIN = (list, tuple, Sequence, dict, Mapping, Callable, Literal, Annotated, int, float, bool, str, NoneType, Any)
+
+
+def _judged(parts: Sequence[Any]) -> Sequence[Any]:
+    """Those of a union's types that say something about plain values; all of them if none does."""
+    return [part for part in parts if (get_origin(part) or part) in _PLAIN] or parts
+
+
+def _holds(mark: Any, value: Any) -> bool:
+    match mark:
+        case Ge(low):
+            return bool(value >= low)
+        case Gt(low):
+            return bool(value > low)
+        case Le(high):
+            return bool(value <= high)
+        case Lt(high):
+            return bool(value < high)
+        case Predicate(function):
+            return bool(function(value))
+    return True
+
+
+def words(hint: Any, many: bool = False) -> str:
+    """What an annotation allows, as it goes on after "must be"; in the plural for the members of a list."""
+    origin, parts = get_origin(hint) or hint, get_args(hint)
+    if origin is Annotated:
+        said = [mark for mark in parts[1:] if isinstance(mark, str)]
+        return said[0] if said else words(parts[0], many) + _range(parts[1:])
+    if origin in (Union, UnionType):
+        return _either([words(part) for part in _judged(parts)])
+    if origin is Literal:
+        return _either([str(part) for part in parts])
+    if origin in (list, tuple, Sequence):
+        inner = [part for part in parts[:1] if get_origin(part) is Annotated]
+        return f"a list{f' of {words(inner[0], many=True)}' if inner else ''}, such as [1,2]"
+    plain = {
+        int: "whole numbers" if many else "a whole number",
+        float: "numbers" if many else "a number",
+        bool: "true or false",
+        str: "text",
+        NoneType: "null",
+        dict: "a mapping",
+        Mapping: "a mapping",
+        Callable: "a component with a _target_",
+    }
+    return plain.get(origin, "something else")
+
+
+def _either(said: list[str]) -> str:
+    """Alternatives as text: a, b or c; a, or null."""
+    *before, last = dict.fromkeys(said)
+    comma = "," if last == "null" else ""
+    return f"{', '.join(before)}{comma} or {last}" if before else last
+
+
+def _range(marks: Sequence[Any]) -> str:
+    """Bounds in words: from 0 to 1; above 0 and at most 1; at least 1."""
+    at_least = [mark.ge for mark in marks if isinstance(mark, Ge)]
+    at_most = [mark.le for mark in marks if isinstance(mark, Le)]
+    if at_least and at_most:
+        return f" from {at_least[0]:g} to {at_most[0]:g}"
+    bounds = [f", at least {low:g}" for low in at_least]
+    bounds += [f" above {mark.gt:g}" for mark in marks if isinstance(mark, Gt)]
+    bounds += [f" below {mark.lt:g}" for mark in marks if isinstance(mark, Lt)]
+    bounds += [f", at most {high:g}" for high in at_most]
+    return " and".join([bounds[0], *(bound.removeprefix(",") for bound in bounds[1:])]) if bounds else ""

@@ -1,0 +1,145 @@
+"""What theory promises of a configured loss: `python scripts/losscheck.py`, and the same word of the command."""
+
+import io
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from labelnoise.cli.errors import check_flags
+from labelnoise.experiment.check import check
+from labelnoise.experiment.classes import num_classes
+from labelnoise.experiment.compose import compose
+from labelnoise.experiment.groups import choices
+from labelnoise.files.atomic import write_whole
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from labelnoise.theory import Report
+
+FORMATS = (".png", ".svg", ".pdf")
+BESIDE = ("ce", "gce", "mae", "nce", "agce", "aul", "ael")  # what the figure shows beside the loss that is checked
+
+
+def losscheck(arguments: list[str]) -> None:
+    """Print the report on `loss=`, for `noise=` too, or with --all the table of every loss; the last line is JSON.
+
+    Args:
+        arguments: train.py's overrides; plot=FILE or --plot (losscheck.png) draws the figure.
+    Raises:
+        ValueError: a wrong option, or a loss that is no finite per-sample function of (logits, labels).
+    """
+    ours = ("--plot", "--all")
+    overrides = [a for a in arguments if a not in ours and not a.startswith("plot=")]
+    check_flags(overrides)
+    plot = next((a.removeprefix("plot=") for a in arguments if a.startswith("plot=")), None)
+    if plot is None and "--plot" in arguments:
+        plot = "losscheck.png"
+    if plot is not None and not plot.endswith(FORMATS):
+        raise ValueError(f"plot={plot}: must end in one of {', '.join(FORMATS)}")
+    cfg = compose(overrides)
+    check(cfg)
+    if "--all" in arguments:
+        _table(overrides, num_classes(cfg))
+    else:
+        report = examine(cfg, overrides)
+        if plot is not None:
+            _draw(plot, cfg, report, overrides)
+        print(report)
+
+
+def examine(cfg: DictConfig, overrides: list[str]) -> "Report":
+    """The report on a configuration's loss and, unless its labels are taken as they are, on its noise.
+
+    Raises:
+        ValueError: as `labelnoise.theory.check`; OSError where a noise has to be drawn and its data is missing.
+    """
+    from labelnoise import theory
+
+    name, classes = _chosen("loss", overrides, "ce"), num_classes(cfg)
+    loss = loss_of(cfg, name)
+    matrix, drawn = _transition(cfg, classes)
+    report = replace(theory.check(loss, classes, matrix), loss=_title(cfg, name))
+    if report.transition is None:
+        return report
+    if not drawn:  # every class that is flipped is alike, so the noise's name says more than a class's number
+        named = replace(report.transition, noise=_chosen("noise", overrides, "clean"), rate=cfg.noise.rate)
+        return replace(report, transition=named)
+    note = (
+        "this noise: by the realised shares of each class; where it depends on the image, single images may be harder"
+    )
+    return replace(report, notes=(*report.notes, note))
+
+
+def loss_of(cfg: DictConfig, name: str) -> Any:
+    """The loss of a configuration.
+
+    Raises:
+        ValueError: a parameter out of range, or a loss that takes more than (logits, labels).
+    """
+    from labelnoise.experiment.assemble import make_loss
+
+    try:
+        return make_loss(cfg, lambda _: None)
+    except TypeError as error:
+        raise ValueError(f"loss={name}: not a function of (logits, labels) alone: {error}") from None
+
+
+def _chosen(group: str, overrides: list[str], default: str) -> str:
+    """The option of a group by its name, which a composed configuration no longer has."""
+    given = [override.removeprefix(f"{group}=") for override in overrides if override.startswith(f"{group}=")]
+    return given[-1] if given else default
+
+
+def _title(cfg: DictConfig, name: str) -> str:
+    numbers = {key: v for key, v in cfg.loss.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    letters = [f"{key!s}={value:g}" for key, value in numbers.items()]
+    return f"{name}({', '.join(letters)})" if letters else name
+
+
+def _transition(cfg: DictConfig, classes: int) -> "tuple[Tensor | None, bool]":
+    """The transition matrix (C, C) of the noise, None where the labels are the data set's own; whether it was drawn."""
+    import torch
+
+    from labelnoise.theory.noise_ratios import kind_of, nominal_row
+
+    target, rate = str(cfg.noise["_target_"]), cfg.noise.get("rate")
+    if target.endswith("given.given"):
+        return None, False
+    if rate is not None and kind_of(target):
+        row = nominal_row(target, rate, classes)
+        return torch.stack([row.roll(c) for c in range(classes)]), False
+    from labelnoise.experiment.assemble import inject
+
+    dataset, noisy = inject(cfg)
+    counts = torch.zeros(classes, classes, dtype=torch.float64)
+    counts.index_put_((dataset.train_labels, noisy), torch.ones(len(noisy), dtype=torch.float64), accumulate=True)
+    return counts / counts.sum(dim=1, keepdim=True), True
+
+
+def _table(overrides: list[str], classes: int) -> None:
+    """Every loss of the configuration's data set as a Markdown table."""
+    from labelnoise.theory import properties
+
+    others = [override for override in overrides if not override.startswith("loss")]
+    losses = {name: loss_of(compose([*others, f"loss={name}"]), name) for name in choices("loss")}
+    found = properties.rows(losses, classes)
+    print(properties.markdown(found))
+    print(json.dumps([asdict(row) for row in found]))
+
+
+def _draw(plot: str, cfg: DictConfig, report: "Report", overrides: list[str]) -> None:
+    from labelnoise.theory.plots import figure
+
+    others = [override for override in overrides if not override.startswith("loss")]
+    losses = {report.loss: loss_of(cfg, report.loss)}
+    for name in BESIDE:
+        beside = compose([*others, f"loss={name}"])
+        losses.setdefault(_title(beside, name), loss_of(beside, name))
+    buffer = io.BytesIO()
+    figure(losses, report.num_classes).savefig(buffer, format=Path(plot).suffix[1:], dpi=100)
+    write_whole(Path(plot), buffer.getvalue())
+    print(f"{plot} written")

@@ -1,0 +1,203 @@
+"""Checking a composed configuration before any data is read: types, ranges, names, and that everything is read."""
+
+import inspect
+import math
+import re
+from collections.abc import Iterable
+from typing import Any, Literal, get_origin
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from labelnoise.arguments.ranges import annotations, refusal, words
+from labelnoise.experiment.compose import deadline
+from labelnoise.experiment.explain import explain, nearest
+from labelnoise.experiment.groups import option_names
+from labelnoise.experiment.options import COMPONENTS, EFFECTIVE, INCIDENTAL, OPTIONS
+
+# Keys that exist to be referred to; they may be left unread, but nothing may be added below them.
+DATASET = ("name", "load", "augment")  # what `run` reads of the dataset group
+REGIME = ("epochs", "batch_size", "lr", "weight_decay")
+HELPERS = ("tuned", "tuned_row", "regime", *(option.name for option in OPTIONS))
+
+LARGEST = 3.4e38  # float32's
+LONGEST = 10_000  # characters of a text
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse a configuration with a value out of range, a missing value or a key that nothing reads.
+
+    Raises:
+        ValueError: names the key, its value and what is allowed.
+    """
+    if "table" in cfg:
+        raise ValueError("table=...: a table is many runs and needs -m, train -m table=...")
+    raw: Any = OmegaConf.to_container(cfg, resolve=False)
+    try:
+        with deadline():
+            plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except (OmegaConfBaseException, RecursionError) as error:
+        raise ValueError(explain(error, [], cfg) + _choices_of(error, raw)) from None
+    _check_options(plain)
+    _check_plain(plain, "")
+    _check_all_read(plain, raw)
+    for where, supplied in COMPONENTS.items():
+        _check_component(where, _at(plain, where), raw, supplied)
+
+
+def _choices_of(error: Exception, raw: dict[str, Any]) -> str:
+    """What a missing value of a component may be, where that is one of a few."""
+    where, _, name = (getattr(error, "full_key", None) or "").rpartition(".")
+    node = _at(raw, where)
+    if not isinstance(error, MissingMandatoryValue) or not isinstance(node, dict) or "_target_" not in node:
+        return ""
+    hint = annotations(_function(where, node)).get(name)
+    return f" ({words(hint)})" if get_origin(hint) is Literal else ""
+
+
+def _check_options(plain: dict[str, Any]) -> None:
+    for key in EFFECTIVE + INCIDENTAL:
+        if key not in plain:
+            raise ValueError(f"{key}: needs a value, {key}=...")
+    for option in OPTIONS:
+        if option.name in plain and (reason := refusal(option.kind, plain[option.name])):
+            raise ValueError(f"{option.name}={_shown(plain[option.name])}: {reason}")
+
+
+def _check_plain(value: Any, where: str) -> None:
+    """Every number is one that float32 holds, and no text is endless."""
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            _check_plain(inner, f"{where}.{key}" if where else str(key))
+    elif isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= LARGEST):
+        raise ValueError(f"{where}={_shown(value)}: must be a finite number, at most {LARGEST:g}")
+    elif isinstance(value, str) and len(value) > LONGEST:
+        raise ValueError(f"{where}={value[:20]}...: has {len(value):,} characters, must have at most {LONGEST:,}")
+
+
+def _check_all_read(plain: dict[str, Any], raw: dict[str, Any]) -> None:
+    """Every top-level key is one that `run` reads, or one that some other value refers to."""
+    referred_to = {match.split(".")[0] for match in re.findall(r"\$\{([\w.]+)", str(raw))}
+    for key, value in plain.items():
+        if key in EFFECTIVE + INCIDENTAL + HELPERS or key in referred_to:
+            continue
+        fixed = isinstance(plain["noise"], dict) and "rate" in plain["noise"]
+        absent = "noise.rate is given instead" if fixed else "this noise has no rate"
+        reason = absent if key == "rate" else f"nothing reads this option{nearest(key, option_names())}"
+        raise ValueError(f"{key!s}={_shown(value)}: {reason}")
+    _check_keys("dataset", plain["dataset"], DATASET)
+    _check_keys("regime", plain.get("regime", {}), REGIME)
+    tuned = plain.get("tuned", {})
+    _check_keys("tuned", tuned, ("loss", "method"))
+    _check_keys("tuned.loss", tuned.get("loss", {}))
+    for row, values in tuned.get("loss", {}).items():
+        _check_keys(f"tuned.loss.{row}", values, plain["loss"] if isinstance(plain["loss"], dict) else ())
+    if not isinstance(plain.get("tuned_row"), str):
+        raise ValueError(f"tuned_row={_shown(plain.get('tuned_row'))}: must be the name of a row of the loss's card")
+
+
+def _check_keys(where: str, node: Any, known: Iterable[str] | None = None) -> None:
+    """It is a mapping, and has only keys that are known."""
+    if not isinstance(node, dict):
+        raise ValueError(f"{where}={_shown(node)}: must be a mapping")
+    for key in node:
+        if known is not None and key not in known:
+            raise ValueError(f"{where}.{key!s}={_shown(node[key])}: nothing reads this option")
+
+
+# --------------------------------------------------------------------------------------------------------- components
+
+
+def _check_component(where: str, node: Any, raw: dict[str, Any], supplied: tuple[str, ...]) -> None:
+    """A component of `run`'s: a function that takes what `run` supplies, by position, and the options given."""
+    if where == "dataset.augment" and node is None:
+        return
+    if not isinstance(node, dict) or "_target_" not in node:
+        raise ValueError(f"{where}={_shown(node)}: must be a component, with a _target_ that names a function")
+    if node.get("_partial_") is not True:
+        raise ValueError(f"{where}._partial_={_shown(node.get('_partial_'))}: must be true")
+    signature = _check_target(where, node, raw, len(supplied))
+    given = {str(key): value for key, value in node.items() if key not in ("_target_", "_partial_")}
+    needs = dict.fromkeys(getattr(_function(where, node), "needs", ()))  # what it asks `run` for by name
+    try:
+        signature.bind(*supplied, **{**{name: None for name in needs if name in signature.parameters}, **given})
+    except TypeError as error:
+        missing = re.search(r"missing a required.* argument: '(\w+)'", str(error))
+        if missing and missing[1] not in _first(signature, len(supplied)):
+            raise ValueError(f"{where}.{missing[1]}: needs a value, {where}.{missing[1]}=...") from None
+        takes = f"must take {', '.join(supplied)}" if supplied else "must need nothing more"
+        raise ValueError(f"{where}._target_={node['_target_']}: {takes} ({error})") from None
+
+
+def _check_target(where: str, node: dict[Any, Any], raw: dict[str, Any], supplied: int) -> inspect.Signature:
+    """The keys of a node are parameters of what it names, and its values what those may be."""
+    function = _function(where, node)
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        raise ValueError(f"{where}._target_={node['_target_']}: is no function with named parameters") from None
+    parameters = signature.parameters
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    taken = _first(signature, supplied)
+    hints = annotations(function)
+    for key, value in node.items():
+        if key in ("_target_", "_partial_"):
+            continue
+        name = f"{where}.{key!s}"
+        if (key not in parameters and not takes_any) or key in taken or str(key).startswith("_"):
+            known = [parameter for parameter in parameters if parameter not in taken]
+            raise ValueError(f"{name}={_shown(value)}: no such option{nearest(key, known)}")
+        if key in hints and (reason := refusal(hints[str(key)], value)):
+            raise ValueError(f"{_origin(name, raw)}={_shown(value)}: {reason}")
+        _check_nested(name, value, raw)
+    return signature
+
+
+def _check_nested(where: str, value: Any, raw: dict[str, Any]) -> None:
+    """Components among a component's arguments."""
+    if isinstance(value, list):
+        for index, inner in enumerate(value):
+            _check_nested(f"{where}[{index}]", inner, raw)
+    elif isinstance(value, dict) and "_target_" in value:
+        if not isinstance(value.get("_partial_", False), bool):
+            raise ValueError(f"{where}._partial_={_shown(value['_partial_'])}: must be true or false")
+        _check_target(where, value, raw, 0)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            _check_nested(f"{where}.{key!s}", inner, raw)
+
+
+def _function(where: str, node: dict[Any, Any]) -> Any:
+    """What a node's `_target_` names."""
+    try:
+        return hydra.utils.get_object(node["_target_"])
+    except Exception as error:  # importing a module of the user's may raise anything
+        reason = f"{type(error).__name__}: {error}" if isinstance(error, SyntaxError) else type(error).__name__
+        raise ValueError(f"{where}._target_={_shown(node['_target_'])}: no such function ({reason})") from None
+
+
+def _first(signature: inspect.Signature, count: int) -> list[str]:
+    """The parameters that the first `count` positional arguments go to."""
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [name for name, parameter in signature.parameters.items() if parameter.kind in positional][:count]
+
+
+def _at(plain: dict[str, Any], where: str) -> Any:
+    node: Any = plain
+    for key in where.split("."):
+        node = node.get(key) if isinstance(node, dict) else None
+    return node
+
+
+def _origin(where: str, raw: dict[str, Any]) -> str:
+    """The option that a value was given as: `rate` where noise.rate is ${rate}."""
+    text = _at(raw, where)
+    found = re.fullmatch(r"\$\{([\w.]+)\}", text) if isinstance(text, str) else None
+    return found[1] if found else where
+
+
+def _shown(value: Any) -> str:
+    """A value in a message: as it is written in YAML, and not at length."""
+    text = {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
+    return text if len(text) <= 80 else f"{text[:77]}..."

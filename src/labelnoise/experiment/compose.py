@@ -1,0 +1,135 @@
+"""Composing a configuration from overrides such as loss=agce or epochs=5. Reads no data."""
+
+import contextlib
+import re
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.utils import setup_globals
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from labelnoise.experiment.explain import explain
+from labelnoise.experiment.groups import CONFIGS, choices
+from labelnoise.experiment.options import GROUPS, PATHS
+
+SECONDS = 10.0  # processor time for composing or resolving one configuration, which takes some hundredths
+# What Hydra and OmegaConf raise for what a user can write into an override or a file.
+MISTAKES = (
+    *(HydraException, OmegaConfBaseException, YAMLError, RecursionError),
+    *(ValueError, TypeError, AttributeError, AssertionError, LookupError, UnicodeError),
+)
+
+
+def compose(overrides: Sequence[str]) -> DictConfig:
+    """The configuration that `labelnoise train <overrides>` runs.
+
+    Args:
+        overrides: as on the command line; `hydra.searchpath=[folder]` adds a folder of the user's own options.
+    Raises:
+        ValueError: an override is wrong; one line says which and what is allowed.
+    """
+    written = prepared(overrides)
+    outer = GlobalHydra.instance().hydra  # a sweeper composes inside hydra.main
+    GlobalHydra.instance().clear()
+    try:
+        with deadline(), hydra.initialize_config_dir(str(CONFIGS), version_base="1.3", job_name="train"):
+            return hydra.compose("train", overrides=written)
+    except MISTAKES as error:
+        raise ValueError(explain(error, list(overrides))) from None
+    finally:
+        GlobalHydra.instance().hydra = outer
+
+
+def from_yaml(text: str) -> DictConfig:
+    """The configuration that `OmegaConf.to_yaml` wrote, as composed: another process runs it."""
+    setup_globals()  # ${now:...}, which compose() registers in this process or not
+    cfg: Any = OmegaConf.create(text)
+    OmegaConf.set_struct(cfg, True)
+    return cfg
+
+
+@contextlib.contextmanager
+def deadline(seconds: float | None = None) -> Iterator[None]:
+    """Refuse values that refer to each other so often that working them out would take minutes.
+
+    Args:
+        seconds: of processor time, so that a busy machine changes nothing; by default SECONDS.
+    Raises:
+        ValueError: the time is over. In another thread than the main one there is no limit.
+    """
+
+    def over(*_: object) -> None:
+        raise ValueError("a value of the configuration refers to others so often that it cannot be worked out")
+
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+    before = signal.signal(signal.SIGVTALRM, over)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds or SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+# ---------------------------------------------------------------------------------------------------------- overrides
+
+
+def prepared(overrides: Sequence[str]) -> list[str]:
+    """The overrides as Hydra wants them: paths quoted, every choice of a group looked up.
+
+    Raises:
+        ValueError: one cannot be read, or chooses an option that its group does not have.
+    """
+    written = [_quoted(override) for override in overrides]
+    parser = OverridesParser.create()
+    for given, override in zip(overrides, written, strict=True):
+        try:
+            _check_choice(parser.parse_override(override), given, overrides)
+        except (HydraException, RecursionError) as error:
+            raise ValueError(explain(error, [given])) from None
+    return written
+
+
+def _quoted(override: str) -> str:
+    """An override of a path with its value in quotes, so that it may have any characters, and with ~ expanded.
+
+    What is in quotes or brackets already, and several values between commas, stay as they are.
+    """
+    name, equals, value = override.partition("=")
+    if not equals or name.lstrip("+") not in PATHS or value == "null" or re.match(r"['\"\[{]", value) or "," in value:
+        return override
+    with contextlib.suppress(RuntimeError):  # no such user
+        value = str(Path(value).expanduser()) if value.startswith("~") else value
+    return f"{name}={QuotedString(value, Quote.single).with_quotes()}"
+
+
+def _check_choice(override: Override, given: str, overrides: Sequence[str]) -> None:
+    """Refuse what is no option of its group, whatever else Hydra would make of it: a list, a path, null."""
+    group = override.key_or_group
+    if group not in [known.name for known in GROUPS] or override.is_delete():
+        return
+    if override.is_sweep_override() and not override.is_choice_sweep():
+        return
+    value: Any = override.value()
+    wanted = value.list if override.is_choice_sweep() else [value]
+    if isinstance(value, list):
+        names = [str(one) for one in value]
+        raise ValueError(f"{given}: takes one option, not a list; several runs are {group}={','.join(names)} with -m")
+    known = choices(group, overrides)
+    for one in wanted:
+        text = one.text if isinstance(one, QuotedString) else one
+        if text not in known:
+            shown = given if len(wanted) == 1 else f"{group}={text}"
+            raise ValueError(f"{shown}: no such option; one of {', '.join(known)}")

@@ -1,0 +1,81 @@
+"""What is wrong with a configuration, in one line. Hydra's own answers run over many."""
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
+from yaml import MarkedYAMLError
+
+from labelnoise.experiment.groups import choices, option_names
+
+
+def explain(error: Exception, overrides: Sequence[str], cfg: DictConfig | None = None) -> str:
+    """One line for a user: which option, its value, what is allowed."""
+    text = str(error)
+    first = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
+    if isinstance(error, RecursionError):
+        return "a value of the configuration refers to itself, or lies too deep in brackets"
+    if isinstance(error, MarkedYAMLError):
+        mark = error.problem_mark or error.context_mark
+        where = f"{mark.name}, line {mark.line + 1}" if mark else "a configuration file"
+        return f"{where}: is not YAML as it should be ({error.problem or error.context})"
+    if isinstance(error, MissingConfigException):
+        return _not_found(first, overrides)
+    if found := re.search(r"Ambiguous value for argument '(.+)'", first):
+        return _several(found.group(1))
+    if isinstance(error, OverrideParseException):
+        hint = "; a value with special characters needs quotes of its own, as in 'name=\"a(b)\"'"
+        return f"{error.override}: not of the form option=value{hint if '=' in error.override else ''}"
+    if isinstance(error, ConfigCompositionException) and (found := re.search(r"Could not override '([^']+)'", text)):
+        return _not_overridden(found.group(1), overrides)
+    if isinstance(error, MissingMandatoryValue | InterpolationResolutionError):
+        return _unresolved(error, first, cfg)
+    return first
+
+
+def nearest(name: Any, known: Iterable[Any]) -> str:
+    """A question for the known name that looks like `name`; empty where none does."""
+    near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.6)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _not_found(first: str, overrides: Sequence[str]) -> str:
+    found = re.search(r"Could not find '([^'\n]+)/([^'/\n]*)'", first)
+    if found is None:
+        return first
+    group, option = found.groups()
+    if group.startswith("hydra/"):  # plugins have theirs elsewhere
+        return f"{group}={option}: no such option"
+    return f"{group}={option}: no such option; one of {', '.join(choices(group, overrides))}"
+
+
+def _several(argument: str) -> str:
+    name, _, values = argument.partition("=")
+    if name.startswith("table."):
+        return f"{argument}: a list has brackets, {name}=[{values}]"
+    return f"{argument}: several values need -m, which train alone takes: train -m {argument}"
+
+
+def _not_overridden(key: str, overrides: Sequence[str]) -> str:
+    given = next((o for o in overrides if o.lstrip("+~").split("=")[0].split("@")[0] == key), key)
+    if key == "rate":
+        noise = next((o for o in reversed(overrides) if o.startswith("noise=")), "noise=clean")
+        return f"{given}: {noise} has no rate; choose a noise that has one, such as noise=sym"
+    return f"{given}: no such option{'' if '.' in key else nearest(key, option_names())}"
+
+
+def _unresolved(error: OmegaConfBaseException, first: str, cfg: DictConfig | None) -> str:
+    key = error.full_key or (re.findall(r"[\w.]+$", first) or ["?"])[0]
+    if "tuned." in first and cfg is not None:
+        card = cfg.get("tuned", {}).get("loss", {})
+        return (
+            f"{key}: this loss has no value for dataset={cfg.dataset.name} (its card has {', '.join(map(str, card))}); "
+            f"give {key}=..."
+        )
+    if cfg is not None and OmegaConf.is_missing(cfg, "rate") and key.endswith("rate"):
+        return "rate: this noise needs one, such as rate=0.4"
+    return f"{key}: needs a value, {key}=..." if "issing mandatory value" in first else f"{key}: {first}"

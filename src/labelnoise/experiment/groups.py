@@ -1,0 +1,41 @@
+"""Where options stand: this package's configs/ and the folders of the user's own."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from labelnoise.experiment.options import GROUPS, OPTIONS
+
+_installed = Path(__file__).parents[1] / "configs"  # in a wheel; in a checkout they stand at the top
+CONFIGS = _installed if _installed.is_dir() else Path(__file__).resolve().parents[3] / "configs"
+
+SEARCHPATH = "hydra.searchpath="
+
+
+def config_dirs(overrides: Sequence[str] = ()) -> list[Path]:
+    """The folders that options are looked up in: the user's, as `hydra.searchpath=[...]` names them, and ours."""
+    own: list[Path] = []
+    for override in overrides:
+        if override.startswith(SEARCHPATH):
+            try:
+                value = OverridesParser.create().parse_override(override).value()
+            except HydraException:
+                continue
+            own += [Path(str(one).removeprefix("file://")) for one in value] if isinstance(value, list) else []
+    return [*own, CONFIGS]
+
+
+def choices(group: str, overrides: Sequence[str] = ()) -> list[str]:
+    """The options of a group, by the names of its files.
+
+    Args:
+        overrides: may name further folders of options.
+    """
+    return sorted({path.stem for folder in config_dirs(overrides) for path in (folder / group).glob("*.yaml")})
+
+
+def option_names() -> list[str]:
+    """Every global option and every group, and the rate that most noises have."""
+    return [*(option.name for option in OPTIONS), "rate", *(group.name for group in GROUPS)]

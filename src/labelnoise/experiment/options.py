@@ -1,0 +1,187 @@
+"""Every global option and every group, each declared once: default, type and range, what it decides, help.
+
+The configuration's root, the checks, the identity of a run, `--help` and the table in README all follow from here.
+"""
+
+import re
+from typing import Annotated, Any, Literal, NamedTuple
+
+from annotated_types import Ge, Gt, Le, Lt, Predicate
+from hydra.core.config_store import ConfigStore
+
+Seed = Annotated[int, Ge(0), Lt(2**32), "a whole number, at least 0 and below 2^32"]
+Count = Annotated[int, Ge(0), Lt(2**32), "a whole number, at least 0 and below 2^32"]
+Positive = Annotated[int, Ge(1), Lt(2**32), "a whole number, at least 1 and below 2^32"]
+Folder = Annotated[str, Predicate(lambda path: path != "" and "\0" not in path), "a folder"]
+Device = Annotated[
+    str,
+    Predicate(lambda name: re.fullmatch(r"auto|cpu|cuda(:(0|[1-9]\d?))?", name) is not None),
+    "auto, cpu, cuda or cuda:N",
+]
+
+OUTCOME, WHERE, HELPER = "outcome", "where", "helper"
+ALWAYS = object()  # a neutral value that nothing equals: the option is in every id
+
+
+class Option(NamedTuple):
+    """A global option, `name=value`.
+
+    Attributes:
+        default: as in a configuration file; ${...} takes the value of another one.
+        kind: its annotation, see `labelnoise.arguments.ranges`.
+        decides: OUTCOME, it decides what comes out and is part of the run's id; WHERE, only where and how it runs;
+            HELPER, it is there for others to refer to.
+        neutral: the value at which the option is left out of the id, so that an option that comes later changes no
+            earlier id; every new option with OUTCOME needs one.
+        is_path: a file or folder; the command line takes it literally, with ~ for the home folder.
+    """
+
+    name: str
+    default: Any
+    kind: Any
+    decides: str
+    help: str
+    neutral: Any = ALWAYS
+    is_path: bool = False
+
+
+OPTIONS = (
+    Option("epochs", "${regime.epochs}", Positive, OUTCOME, "length of the training"),
+    Option(
+        "batch_size",
+        "${regime.batch_size}",
+        Annotated[int, Ge(2), Lt(2**32), "a whole number, at least 2 and below 2^32"],
+        OUTCOME,
+        "images a step",
+    ),
+    Option(
+        "clip_norm",
+        5.0,
+        Annotated[float, Gt(0)] | None,
+        OUTCOME,
+        "largest L2 norm of the whole gradient; null: no clipping",
+    ),
+    Option(
+        "precision",
+        "auto",
+        Literal["auto", "float32", "bfloat16"],
+        OUTCOME,
+        "auto, float32 or bfloat16; auto: bfloat16 where the device is fast at it",
+    ),
+    Option(
+        "compile",
+        False,
+        bool,
+        OUTCOME,
+        "torch.compile the network; without a working compiler it runs eagerly and says so",
+        neutral=False,
+    ),
+    Option(
+        "deterministic",
+        False,
+        bool,
+        OUTCOME,
+        "fixed algorithms on a GPU, slower; a CPU run repeats bit for bit anyway",
+        neutral=False,
+    ),
+    Option(
+        "eval_every",
+        1,
+        Positive,
+        OUTCOME,
+        "epochs between evaluations on the test set; the last one always",
+        neutral=1,
+    ),
+    Option(
+        "num_val",
+        0,
+        Count,
+        OUTCOME,
+        "images held out with their noisy labels, to choose an epoch without the test set",
+        neutral=0,
+    ),
+    Option(
+        "num_trusted",
+        0,
+        Count,
+        OUTCOME,
+        "images set aside with true labels, for methods that need some",
+        neutral=0,
+    ),
+    Option("seed", 1, Seed, HELPER, "the one number to change for another run: sets the next three"),
+    Option("seed_noise", "${seed}", Seed, OUTCOME, "which labels are flipped"),
+    Option("seed_init", "${seed}", Seed, OUTCOME, "the network's first weights"),
+    Option("seed_data", "${seed}", Seed, OUTCOME, "order, augmentation, held-out parts"),
+    Option(
+        "focal_detach",
+        False,
+        bool,
+        HELPER,
+        "no gradient through focal weights, as in the released code (protocol=zhou2021)",
+    ),
+    Option("device", "auto", Device, WHERE, "auto, cpu, cuda or cuda:N"),
+    Option(
+        "threads",
+        "auto",
+        Literal["auto"] | Annotated[int, Ge(1), Le(4096)],
+        WHERE,
+        "CPU threads; auto: every core this process may use",
+    ),
+    Option(
+        "data_dir",
+        "${oc.env:LABELNOISE_DATA,data}",
+        Folder,
+        WHERE,
+        "where data sets are, and are downloaded to; $LABELNOISE_DATA, else data",
+        is_path=True,
+    ),
+    Option("results", "runs", Folder, WHERE, "folder of records, <results>/<run_id>.json", is_path=True),
+    Option("force", False, bool, WHERE, "train although a record exists"),
+    Option("save_model", False, bool, WHERE, "keep the network too, <results>/<run_id>.safetensors"),
+)
+
+
+class Group(NamedTuple):
+    """A group of options, `name=<a file of configs/name>`; which one is the default stands in configs/train.yaml.
+
+    Attributes:
+        decides: as of an option.
+        supplied: what `run` itself passes to the component, by position, when it calls it.
+    """
+
+    name: str
+    decides: str
+    help: str
+    supplied: tuple[str, ...] = ()
+
+
+GROUPS = (
+    Group("dataset", OUTCOME, "images, with their network and regime"),
+    Group("noise", OUTCOME, "what is done to the labels", ("facts", "seed")),
+    Group("loss", OUTCOME, "with the values its paper tuned for the data set", ("logits", "labels")),
+    Group("network", OUTCOME, "", ("num_classes", "channels", "size")),
+    Group("optimizer", OUTCOME, "", ("params",)),
+    Group("schedule", OUTCOME, "of the learning rate", ("epoch", "epochs")),
+    Group("method", OUTCOME, "what is done with loss and labels in a step", ("setup",)),
+    Group("tracker", WHERE, "where else the history goes", ("run_id", "config", "results")),
+    Group("protocol", HELPER, "a paper's set-up"),
+    Group("table", HELPER, "a paper's table; with -m"),
+)
+
+# Where the configuration has components, and what `run` passes to each.
+COMPONENTS = {
+    "dataset.load": (),
+    "dataset.augment": ("images", "generator"),
+    **{group.name: group.supplied for group in GROUPS if group.supplied},
+}
+
+# What `run` reads and what decides the outcome: the effective configuration, and with it the run's id.
+EFFECTIVE = tuple(entry.name for entry in (*GROUPS, *OPTIONS) if entry.decides == OUTCOME)
+# What `run` reads besides: where and how, not what.
+INCIDENTAL = tuple(entry.name for entry in (*OPTIONS, *GROUPS) if entry.decides == WHERE)
+# A key at its neutral value is left out of the id, so that a key added later changes no id made before.
+NEUTRAL = {option.name: option.neutral for option in OPTIONS if option.neutral is not ALWAYS}
+PATHS = (*(option.name for option in OPTIONS if option.is_path), "noise.path")
+
+# configs/train.yaml takes the defaults from here, under this name.
+ConfigStore.instance().store("options", {option.name: option.default for option in OPTIONS}, provider="labelnoise")

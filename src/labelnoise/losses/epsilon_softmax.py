@@ -1,0 +1,77 @@
+"""Cross-entropy and focal loss of the epsilon-softmax, which moves the prediction towards its largest class.
+
+Source: Wang, Zhou, Zhai, Jiang, Ji, Liu 2024 (NeurIPS), epsilon-Softmax: Approximating One-Hot Vectors for Mitigating
+Label Noise: m is added to the largest probability and all are divided by m + 1, so that the output of a large m is
+almost one-hot.
+"""
+
+from math import log
+
+import torch
+from torch import Tensor
+
+from labelnoise.losses.base import (
+    at_least_single,
+    check_labels,
+    in_range,
+    log_complement_of_label,
+    log_prob_of_label,
+)
+
+__all__ = ["ce_eps", "fl_eps"]
+
+
+def _is_largest(logits: Tensor, labels: Tensor) -> Tensor:
+    check_labels(logits, labels)
+    return at_least_single(logits).argmax(dim=1) == labels
+
+
+def _log_prob(logits: Tensor, labels: Tensor, m: float, clamp: float) -> Tensor:
+    """log of the label's epsilon-softmax. Shapes: (B, C), (B,) -> (B,)."""
+    in_range("m", m, 0)
+    in_range("clamp", clamp, 0, 0.1)
+    largest = _is_largest(logits, labels)
+    complement = log_complement_of_label(logits, labels).exp().masked_fill(~largest, 0.0)
+    inside = torch.log1p(-complement / (m + 1))
+    outside = log_prob_of_label(logits, labels) - log(m + 1)
+    value = torch.where(largest, inside, outside)
+    return value.clamp(min=log(clamp)) if clamp else value
+
+
+def ce_eps(logits: Tensor, labels: Tensor, m: float, clamp: float = 0.0) -> Tensor:
+    """Cross-entropy of the epsilon-softmax, -log((p_y + m [y is the largest class]) / (m + 1)).
+
+    Shapes: logits (B, C), labels (B,) -> (B,), in nats.
+    Args:
+        m: >= 0; 0 is cross-entropy.
+        clamp: in [0, 0.1]; the probability is clamped from below at it, 0: not at all. The released code has 1e-8,
+            which takes the gradient from every image with p_y < 1e-8 (m + 1) whose label is not the largest class:
+            with a large m a filter of samples, not a protection of the logarithm.
+    Raises:
+        ValueError: m or clamp out of range.
+    Source: Wang et al. 2024 (NeurIPS).
+    """
+    return -_log_prob(logits, labels, m, clamp)
+
+
+def fl_eps(logits: Tensor, labels: Tensor, m: float, gamma: float, clamp: float = 0.0, detach: bool = False) -> Tensor:
+    """Focal loss of the epsilon-softmax, -(1 - e_y)^gamma log e_y, e_y = (p_y + m [y is the largest class]) / (m + 1).
+
+    Shapes: logits (B, C), labels (B,) -> (B,), in nats.
+    Args:
+        m: >= 0. gamma: >= 0; 0 is `ce_eps`.
+        clamp: as in `ce_eps`.
+        detach: take no gradient through the weight (1 - e_y)^gamma.
+    Raises:
+        ValueError: m, gamma or clamp out of range.
+    Source: Wang et al. 2024 (NeurIPS).
+    Differs: the released code detaches the weight; `detach=True` does the same.
+    """
+    in_range("gamma", gamma, 0)
+    value = _log_prob(logits, labels, m, clamp)
+    largest = _is_largest(logits, labels)
+    # 1 - e_y is (1 - p_y) / (m + 1) at the largest class, where 1 - exp(value) would be 0 at saturation.
+    log_inside = log_complement_of_label(logits, labels) - log(m + 1)
+    log_outside = torch.log(-torch.expm1(value.masked_fill(largest, -1.0)))
+    weight = (gamma * torch.where(largest, log_inside, log_outside)).exp()
+    return -(weight.detach() if detach else weight) * value

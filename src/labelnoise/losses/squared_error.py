@@ -1,0 +1,35 @@
+"""Squared errors of the prediction: mean squared error, and the asymmetric one that overshoots the label."""
+
+from torch import Tensor
+
+from labelnoise.losses.base import at_label, in_range, log_probs
+
+__all__ = ["amse", "mse"]
+
+
+def mse(logits: Tensor, labels: Tensor) -> Tensor:
+    """Squared error (the Brier score), sum_k (p_k - [k = y])^2.
+
+    Shapes: logits (B, C), labels (B,) -> (B,), in [0, 2].
+    Source: Ghosh, Kumar, Sastry 2017, arXiv:1712.09482, section 3.
+    Differs: released codes take the mean over the C classes, a factor of 1/C.
+    """
+    logs = log_probs(logits)
+    return (logs.exp() - at_label(logs, labels)).square().sum(dim=1)
+
+
+def amse(logits: Tensor, labels: Tensor, a: float) -> Tensor:
+    """Asymmetric mean squared error, the mean over k of (p_k - a [k = y])^2.
+
+    Asymmetric where a (w_m - w_n) >= 1 for the two largest label probabilities w_m > w_n: by a difference, not a ratio.
+
+    Shapes: logits (B, C), labels (B,) -> (B,), >= (a - 1)^2 / C.
+    Args:
+        a: >= 1; 1 is `mse` / C.
+    Raises:
+        ValueError: a out of range.
+    Source: Wang, Liu, Zhou, Hu, Zhai, Jiang, Ji 2025 (ICCV), arXiv:2507.17692; the mean is that of the released code.
+    """
+    in_range("a", a, 1)
+    logs = log_probs(logits)
+    return (logs.exp() - a * at_label(logs, labels)).square().mean(dim=1)

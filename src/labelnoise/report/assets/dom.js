@@ -1,0 +1,88 @@
+// The page's data, and elements made of text: nothing that a record says is ever read as markup.
+"use strict";
+
+async function unpacked(id) {
+  const bytes = Uint8Array.from(atob(document.getElementById(id).textContent), (c) => c.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).text();
+}
+
+function byId(id) {
+  return document.getElementById(id);
+}
+
+/** An element with attributes (functions become listeners) and children (strings become text). */
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") element.addEventListener(name, value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
+  }
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+function select(options, chosen, onchange, label) {
+  const list = make("select", { "aria-label": label, change: () => onchange(list.value) });
+  for (const [value, text] of options) list.append(make("option", { value, selected: value === chosen }, text));
+  return list;
+}
+
+function fixed(value, digits = 2) {
+  return value === null || value === undefined ? "–" : value.toFixed(digits).replace("-", "−");
+}
+
+/** Whether a label is asked for by a filter: one of its words is the label, or part of it unless it is another's name. */
+function matcher(text, labels) {
+  const words = text.toLowerCase().split(/[\s,]+/).filter(Boolean);
+  const exact = new Set(labels.map((label) => label.toLowerCase()));
+  return (label) => {
+    const name = label.toLowerCase();
+    return !words.length || words.some((word) => (exact.has(word) ? name === word : name.includes(word)));
+  };
+}
+
+/** A command with a button that copies it. */
+function commandLine(command) {
+  const button = make("button", { type: "button", click: () => copy(command, button) }, "Copy");
+  return make("div", { class: "command" }, make("code", {}, command), button);
+}
+
+async function copy(text, button) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch { // a page from a disk has no clipboard in some browsers
+    const area = make("textarea", { class: "hidden" });
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+  button.textContent = "Copied";
+  setTimeout(() => { button.textContent = "Copy"; }, 1500);
+  button.focus();
+}
+
+const data = JSON.parse(await unpacked("data"));
+
+function environmentOf(run) {
+  return { ...data.environments[run.environment], ...run.own };
+}
+
+function configOf(run) {
+  const [noise, init, order] = run.seeds;
+  return { ...data.configs[run.config], seed_noise: noise, seed_init: init, seed_data: order };
+}
+
+/** The processor or GPU that a run was made on. */
+function machineOf(run) {
+  const { device = "cpu", processor, precision } = data.environments[run.environment];
+  return `${device === "cpu" ? processor || "unknown" : device} (${precision ?? "precision unknown"})`;
+}
+
+function commitOf(run) {
+  const { commit, dirty } = data.environments[run.environment];
+  return (commit ? String(commit).slice(0, 7) : "unknown") + (dirty ? " with changes" : "");
+}

@@ -1,0 +1,118 @@
+"""The command that repeats a run, worked out from its record: the options that compose its configuration."""
+
+import json
+import re
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+from labelnoise.experiment.check import check
+from labelnoise.experiment.compose import compose
+from labelnoise.experiment.groups import CONFIGS, choices
+from labelnoise.experiment.identity import effective, identity, run_id
+from labelnoise.experiment.records import Record
+
+Overrides = tuple[str, ...]
+
+GROUPS = ("noise", "loss", "network", "optimizer", "schedule", "method")
+SEEDS = ("seed_noise", "seed_init", "seed_data")
+
+
+def command_of(record: Record) -> Overrides | None:
+    """Overrides with which `train.py` makes this record again; None where this version has none.
+
+    It chooses the options of the groups, then adds every value that differs, and compares the run's id.
+    """
+    config = record["config"]
+    rate = config["noise"].get("rate") if isinstance(config.get("noise"), dict) else None
+    try:
+        chosen = (f"dataset={config['dataset']['name']}", *_options(config))
+        base = _composed((*chosen, *(["rate=0.5"] if rate is not None else [])))
+        ours, theirs = flat(base), flat(config)
+        values = {key: value for key, value in theirs.items() if key in ours and not _equal(ours[key], value)}
+        if any(key.endswith("_target_") for key in values) or run_id(_merged(base, values)) != record["run_id"]:
+            return None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    overrides = [*chosen]
+    if rate is not None:
+        overrides.append(f"rate={values.pop('noise.rate', 0.5)}")
+    seeds = [values.pop(name, ours[name]) for name in SEEDS]
+    same = len(set(seeds)) == 1
+    overrides += [f"seed={seeds[0]}"] if same else [f"{name}={seed}" for name, seed in zip(SEEDS, seeds, strict=True)]
+    overrides += [f"{key}={_written(value)}" for key, value in values.items()]
+    threads = record["environment"].get("threads")
+    return (*overrides, *([f"threads={threads}"] if isinstance(threads, int) else []))
+
+
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A tree of dictionaries as one, its keys joined by dots."""
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+    return leaves
+
+
+def component_name(component: Any) -> str:
+    """The name of a component's function or class; of a sum of losses, its parts' names joined."""
+    if not isinstance(component, dict) or "_target_" not in component:
+        return str(component)
+    parts = [component_name(component[key]) for key in ("first", "second") if isinstance(component.get(key), dict)]
+    return "_".join(parts) or str(component["_target_"]).rpartition(".")[2]
+
+
+def _options(config: dict[str, Any]) -> Iterable[str]:
+    """The loss, and `group=option` where a data set's own choice is another; an option is named by its file."""
+    default = _composed((f"dataset={config['dataset']['name']}",))
+    for group in GROUPS:
+        name = component_name(config[group])
+        if group != "loss" and name == component_name(default[group]):
+            continue
+        known = choices(group)
+        named = [name] if name in known else [option for option in known if name in _targets(group, option)]
+        if not named:
+            raise KeyError(name)
+        yield f"{group}={named[0]}"
+        for key in _required(group, named[0]):
+            yield f"{group}.{key}={_written(config[group][key])}"
+
+
+@cache
+def _targets(group: str, option: str) -> frozenset[str]:
+    text = (CONFIGS / group / f"{option}.yaml").read_text()
+    return frozenset(target.rpartition(".")[2] for target in re.findall(r"_target_:\s*([\w.]+)", text))
+
+
+@cache
+def _required(group: str, option: str) -> tuple[str, ...]:
+    """Keys to which an option gives no value; a noise's rate is an option of its own."""
+    text = (CONFIGS / group / f"{option}.yaml").read_text()
+    return tuple(key for key in re.findall(r"^(\w+): \?{3}$", text, re.MULTILINE) if key != "rate")
+
+
+@cache
+def _composed(overrides: Overrides) -> dict[str, Any]:
+    cfg = compose(list(overrides))
+    check(cfg)
+    return effective(cfg)
+
+
+def _merged(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    merged: dict[str, Any] = json.loads(json.dumps(base))
+    for key, value in values.items():
+        *way, last = key.split(".")
+        inner = merged
+        for step in way:
+            inner = inner[step]
+        inner[last] = value
+    return merged
+
+
+def _equal(one: Any, other: Any) -> bool:
+    return identity({"": one}) == identity({"": other})  # 1 and 1.0 are equal, 1 and true are not
+
+
+def _written(value: Any) -> str:
+    """A value as Hydra reads it: as JSON, a plain word without quotes."""
+    word = isinstance(value, str) and re.fullmatch(r"[A-Za-z][\w./-]*", value)
+    return str(value) if word and value not in ("null", "true", "false") else json.dumps(value)

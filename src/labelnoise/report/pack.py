@@ -1,0 +1,93 @@
+"""The report's data as compact JSON: what many runs share stands once, accuracies are whole ten-thousandths."""
+
+import base64
+import gzip
+import json
+import shlex
+from typing import Any
+
+from labelnoise.experiment.records import Record
+from labelnoise.report.collect import Collection, Sheet
+from labelnoise.report.commands import component_name, flat
+from labelnoise.tables.comparison import Result
+
+OF_A_RUN = ("seconds", "seconds_training", "finished")  # of an environment; the rest is shared by many runs
+SEEDS = ("seed_noise", "seed_init", "seed_data")
+
+
+def packed(content: Any) -> str:
+    """JSON, compressed, as base64: what a page's DecompressionStream reads."""
+    text = content if isinstance(content, str) else json.dumps(content, separators=(",", ":"), allow_nan=False)
+    return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
+
+
+def content(collection: Collection) -> dict[str, Any]:
+    """All that the page's script needs.
+
+    Returns:
+        runs: a list, each with the places of its configuration, noise and environment in the lists `configs`, `noises`
+        and `environments`. tables: their cells in the order of rows and columns, with the places of their runs.
+    """
+    shared: dict[str, dict[str, int]] = {"configs": {}, "noises": {}, "environments": {}}
+
+    def place(kind: str, value: Any) -> int:
+        return shared[kind].setdefault(json.dumps(value, sort_keys=True), len(shared[kind]))
+
+    runs = []
+    for identifier, record in collection.records.items():
+        config, environment = record["config"], record["environment"]
+        run = {
+            "id": identifier,
+            "config": place("configs", flat({k: v for k, v in config.items() if k not in SEEDS})),
+            "seeds": [config.get(name) for name in SEEDS],
+            "noise": place("noises", record["noise"]),
+            "environment": place("environments", flat({k: v for k, v in environment.items() if k not in OF_A_RUN})),
+            "own": {k: environment[k] for k in OF_A_RUN if k in environment},
+            "names": names(record),
+            "metrics": {k: v for k, v in record["metrics"].items() if v is None or isinstance(v, int | float)},
+            "history": {k: [_whole(v) for v in values] for k, values in record["history"].items()},
+            "confusion": record["metrics"].get("confusion"),
+        }
+        if identifier in collection.commands:
+            run["command"] = f"python train.py {shlex.join(collection.commands[identifier])}"
+        runs.append(run)
+    places = {run["id"]: index for index, run in enumerate(runs)}
+    lists = {kind: [json.loads(text) for text in values] for kind, values in shared.items()}
+    return {"runs": runs, **lists, "tables": [_table(sheet, places) for sheet in collection.sheets]}
+
+
+def _table(sheet: Sheet, places: dict[str, int]) -> dict[str, Any]:
+    return {
+        "name": sheet.table.name,
+        "rows": list(sheet.table.rows),
+        "columns": list(sheet.table.columns),
+        "cells": [_cell(result, places) for result in sheet.results],
+    }
+
+
+def _cell(result: Result, places: dict[str, int]) -> dict[str, Any]:
+    cell: dict[str, Any] = {"row": result.row, "column": result.column, "runs": [places[i] for i in result.run_ids]}
+    for name in ("mean", "std", "difference", "distance", "p"):
+        if (value := getattr(result, name)) is not None:
+            cell[name] = round(value, 6)
+    if result.published:
+        cell["published"] = list(result.published)
+    return cell
+
+
+def names(record: Record) -> dict[str, str]:
+    """A run's components in words, from its configuration: a function's name, a sum's parts joined."""
+    config = record["config"]
+
+    noise = config.get("noise")
+    rate = noise.get("rate") if isinstance(noise, dict) else None
+    return {
+        "dataset": str(config["dataset"]["name"]),
+        **{group: component_name(config.get(group)) for group in ("method", "loss", "network")},
+        "noise": component_name(noise) + ("" if rate is None else f" {rate}"),
+        "epochs": str(config.get("epochs")),
+    }
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else round(value * 10_000)

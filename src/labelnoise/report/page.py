@@ -1,0 +1,134 @@
+"""One static HTML page over a folder of records: `python scripts/report.py [results=DIR] [out=report.html]`.
+
+Everything is inside: tables as HTML, records as compressed JSON, Vega-Lite as compressed JavaScript. It opens from a
+disk, and its content security policy lets it reach nothing else and run no script but its own.
+"""
+
+import base64
+import hashlib
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from labelnoise.files.atomic import write_whole
+from labelnoise.report import loss_curves
+from labelnoise.report.collect import Collection, Sheet, collect, default_folder
+from labelnoise.report.pack import content, packed
+from labelnoise.tables.comparison import Result, ranks
+from labelnoise.tables.sheet import apart, beneath, theirs
+
+SCRIPTS = ("dom", "charts", "tables", "panel", "run", "runs", "losses", "main")  # assets/<name>.js, in this order
+STEPS = (0.5, 2.0, 5.0)  # points from the published mean at which a cell's colour gets stronger
+BELOW = (1.0, 3.0, 6.0, 12.0, 25.0)  # points below the best of a column, where nothing is published
+
+
+def report(arguments: list[str]) -> None:
+    """Write the page over `results=` to `out=` and say so in one line.
+
+    Raises:
+        ValueError: an argument is none of the two, the folder is not there, or the extra `report` is not installed.
+        OSError: `out` cannot be written.
+    """
+    given = dict(argument.partition("=")[::2] for argument in arguments)
+    for name, value in given.items():
+        if name not in ("results", "out") or not value:
+            raise ValueError(f"{name}={value}: the report takes results=DIR and out=FILE")
+    library = charting_library()
+    collection = collect(given.get("results") or default_folder())
+    out = Path(given.get("out") or "report.html")
+    text = render(collection, library).encode()
+    write_whole(out, text)
+    print(f"{out} written: {len(collection.records):,} runs, {len(text) / 1e6:.1f} MB")
+
+
+@cache
+def charting_library() -> str:
+    """Vega-Lite, Vega and Vega-Embed as one script, from the package vl-convert-python.
+
+    Raises:
+        ValueError: the package is not installed.
+    """
+    try:
+        from vl_convert import javascript_bundle
+    except ImportError:
+        raise ValueError("the report needs vl-convert-python: pip install 'labelnoise[report]'") from None
+    return javascript_bundle("window.vegaEmbed = vegaEmbed;")
+
+
+def render(collection: Collection, library: str) -> str:
+    """The page.
+
+    Args:
+        library: the script that sets window.vegaEmbed.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("labelnoise.report", "assets"),
+        autoescape=True,  # a record's text may hold markup
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script = "(async () => {\n" + "\n".join(_read(f"{name}.js") for name in SCRIPTS) + "\n})();\n"
+    data = content(collection) | {"losses": loss_curves.curves()}
+    return environment.get_template("page.html").render(
+        sheets=[_shown(sheet, collection) for sheet in collection.sheets],
+        runs=len(collection.records),
+        style=_read("style.css"),
+        script=script,
+        hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        data=packed(data),
+        library=packed(library),
+        steps=STEPS,
+        below=BELOW,
+    )
+
+
+def _read(name: str) -> str:
+    return (resources.files("labelnoise.report") / "assets" / name).read_text(encoding="utf-8")
+
+
+def _shown(sheet: Sheet, collection: Collection) -> dict[str, Any]:
+    """What the template needs of a table: its lines, its cells by row, how many trainings are done."""
+    found = [collection.records[i] for i in dict.fromkeys(i for r in sheet.results for i in r.run_ids)]
+    ranked = ranks(sheet.results)
+    best = {
+        column: max((r.mean for r in sheet.results if r.column == column and r.mean is not None), default=0.0)
+        for column in sheet.table.columns
+    }
+    cells = [
+        {
+            "place": place,
+            "result": result,
+            "shade": shade(result, best[result.column]),
+            "rank": ranked.get((result.row, result.column), 0),
+            "theirs": theirs(result),
+            "apart": apart(result),
+        }
+        for place, result in enumerate(sheet.results)
+    ]
+    width = len(sheet.table.columns)
+    return {
+        "table": sheet.table,
+        "rows": [(row, cells[i * width : (i + 1) * width]) for i, row in enumerate(sheet.table.rows)],
+        "done": sum(result.n for result in sheet.results),
+        "wanted": len(sheet.results) * len(sheet.table.seeds),
+        "published": any(result.published for result in sheet.results),
+        "lines": beneath(sheet.table, sheet.results, found, []),
+    }
+
+
+def shade(result: Result, best: float) -> str:
+    """The class that colours a cell: m3 (far below the published mean) over z to p3, or q0 (best) to q5, or nothing.
+
+    Args:
+        best: the highest mean of the column, for cells beside which nothing is published.
+    """
+    if result.mean is None:
+        return ""
+    if result.difference is None:
+        return f"q{sum(best - result.mean > limit for limit in BELOW)}"
+    step = sum(abs(result.difference) >= limit for limit in STEPS)
+    return f"{'p' if result.difference > 0 else 'm'}{step}" if step else "z"

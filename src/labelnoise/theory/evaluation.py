@@ -1,0 +1,102 @@
+"""Calling a loss: per-sample values and gradients in float64, and one clear line for what is no loss of this kind."""
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+
+SAMPLES = 32
+EXTREME = 1e4  # logits at which every loss must be finite
+
+
+def name_of(loss: LossFunction) -> str:
+    """What a loss is called: the function's name, also inside a `functools.partial` or a module that wraps one."""
+    function = getattr(loss, "function", loss)  # labelnoise.losses.base.Loss
+    while isinstance(function, partial):
+        function = function.func
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def values(loss: LossFunction, logits: Tensor, labels: Tensor) -> Tensor:
+    """Per-sample values. Shapes: (B, C), (B,) -> (B,), float64."""
+    with torch.no_grad():
+        return loss(logits, labels).double()
+
+
+def gradients(loss: LossFunction, logits: Tensor, labels: Tensor) -> Tensor:
+    """The gradient of each sample's value in its own logits. Shapes: (B, C), (B,) -> (B, C), float64."""
+    with torch.enable_grad():
+        leaf = logits.detach().clone().requires_grad_(True)
+        return torch.autograd.grad(loss(leaf, labels).double().sum(), leaf)[0]
+
+
+def random_logits(count: int, num_classes: int, seed: int = 0, scale: float = 3.0) -> tuple[Tensor, Tensor]:
+    """Normal logits (count, C) in float64 and uniform labels (count,), the same for the same seed."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = scale * torch.randn(count, num_classes, generator=generator, dtype=torch.float64)
+    return logits, torch.randint(num_classes, (count,), generator=generator)
+
+
+def refuse(loss: LossFunction, num_classes: int) -> None:
+    """Refuse what is not a deterministic, finite, differentiable, per-sample function of (logits, labels).
+
+    Raises:
+        ValueError: one line that says which of these it is not.
+    """
+    name = name_of(loss)
+    if not callable(loss):
+        raise ValueError(f"{name}: not a function of (logits, labels)")
+    logits, labels = random_logits(SAMPLES, num_classes)
+    _refuse_signature(loss, name)
+    try:
+        found = loss(logits, labels)
+    except Exception as error:
+        said = " ".join(str(error).split())[:200]
+        raise ValueError(f"{name}: cannot be computed from (logits, labels) alone: {said}") from None
+    if not isinstance(found, Tensor):
+        raise ValueError(f"{name}: gave {type(found).__name__}, must give a tensor of per-sample values")
+    if found.shape != (SAMPLES,):
+        raise ValueError(
+            f"{name}: not per-sample: logits ({SAMPLES}, {num_classes}) gave shape {tuple(found.shape)}, "
+            f"must be ({SAMPLES},) (reduction='none' if it has one)"
+        )
+    if not found.isfinite().all():
+        raise ValueError(f"{name}: not finite at ordinary logits (normal, standard deviation 3)")
+    _refuse_coupling(loss, name, logits, labels, found.detach())
+    extreme = EXTREME * torch.nn.functional.one_hot(labels, num_classes).double()
+    if not all(values(loss, z, labels).isfinite().all() for z in (extreme, -extreme)):
+        raise ValueError(f"{name}: not finite at logits of {EXTREME:g}, where a probability is 0")
+    try:
+        slopes = gradients(loss, logits, labels)
+    except RuntimeError:
+        raise ValueError(f"{name}: has no gradient in the logits") from None
+    if not slopes.isfinite().all():
+        raise ValueError(f"{name}: its gradient is not finite at ordinary logits (normal, standard deviation 3)")
+    if not slopes.any():
+        raise ValueError(f"{name}: does not depend on the logits")
+    if torch.equal(loss(logits, (labels + 1) % num_classes).detach(), found.detach()):
+        raise ValueError(f"{name}: does not depend on the labels")
+
+
+def _refuse_signature(loss: LossFunction, name: str) -> None:
+    try:
+        inspect.signature(loss).bind(torch.empty(0), torch.empty(0))
+    except ValueError:  # a builtin without a signature
+        return
+    except TypeError as error:
+        raise ValueError(f"{name}: not a function of (logits, labels) alone: {error}") from None
+
+
+def _refuse_coupling(loss: LossFunction, name: str, logits: Tensor, labels: Tensor, found: Tensor) -> None:
+    """A value must be the same in another call, and in the company of other samples."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        again = loss(logits, labels)
+        if not torch.allclose(again, found, rtol=1e-6, atol=1e-9):
+            raise ValueError(f"{name}: not a function of (logits, labels): two calls differ, it draws at random")
+        alone = torch.cat([loss(logits[i : i + 2], labels[i : i + 2]) for i in range(0, 8, 2)])
+    if not torch.allclose(alone, found[:8], rtol=1e-5, atol=1e-8):
+        raise ValueError(f"{name}: not per-sample: a value depends on the other samples of the batch")

@@ -1,0 +1,115 @@
+"""A report as one screen of text."""
+
+from math import isinf
+
+from labelnoise.theory.report import Report, Verdict
+
+BAR = 24  # characters of the longest bar of the curve of sample weights
+
+
+def lines(report: Report) -> list[str]:
+    """The report, at most 120 characters a line."""
+    said = [
+        f"{report.loss}, {report.num_classes} classes",
+        _row("symmetric", _symmetric(report)),
+        _row("additive in p_y", f"{report.shape}, L(p, y) = l(p_y)" if report.additive else "no"),
+        *([_row("asymmetry ratio", _ratios(report))] if report.asymmetry_ratio is not None else []),
+        _row("critical w_m/w_n", _critical(report)),
+        _row("calibrated", _calibrated(report)),
+        _row("excess risk", _excess(report)),
+        _row("first gradient", _gradient(report)),
+        "",
+        *_grid(report.tolerant),
+    ]
+    if report.transition is not None:
+        v = report.transition
+        which = f"hardest {v.noise}" if v.rate is None else f"{v.noise} {v.rate}"
+        said.append(f"this noise ({which}): w_m/w_n {_number(v.ratio)}, {_verdict(v)}")
+    said += ["", "weight of a sample beside cross-entropy's, by p_y", *_curve(report.sample_weights)]
+    return said + [f"- {note}" for note in report.notes]
+
+
+def _row(name: str, text: str) -> str:
+    return f"  {name:<18}{text}"
+
+
+def _symmetric(report: Report) -> str:
+    found = "yes" if report.symmetric else "no"
+    return f"{found} (the sum over labels varies by {report.spread:.1e} of the loss's range)"
+
+
+def _number(value: float) -> str:
+    return "inf" if isinf(value) else f"{value:.4g}"
+
+
+def _ratios(report: Report) -> str:
+    assert report.asymmetry_ratio is not None
+    assert report.upper_ratio is not None
+    how = f"closed form {report.formula}" if report.formula else "numerical"
+    upper = "" if report.upper_ratio == report.asymmetry_ratio else f", upper ratio {report.upper_ratio:.4g}"
+    return f"r = {report.asymmetry_ratio:.4g}{upper} ({how})"
+
+
+def _critical(report: Report) -> str:
+    if report.completely_asymmetric:
+        return "1: completely asymmetric, tolerant whenever the true label is the most likely one"
+    if report.critical_ratio is not None:
+        return f"{report.critical_ratio:.3f}: tolerant where the true label is that many times likelier than any other"
+    if report.critical_difference is not None:
+        return f"no ratio but a difference, w_m - w_n >= {report.critical_difference:.4g}"
+    if report.symmetric:
+        return "none; symmetric noise alone is covered, as the sum over labels is constant"
+    return "never" if report.minimum == "vertex" else f"none: the minimum without noise is {report.minimum}"
+
+
+def _calibrated(report: Report) -> str:
+    if report.calibration is None:
+        return "not checked: no single minimiser, or the loss cannot be computed for three classes"
+    if not report.calibration.top:
+        return "no: the minimiser's largest probability is not always the likeliest class's (3 classes, numerical)"
+    order = "ranks all classes" if report.calibration.ranks else "keeps the likeliest class, not the rank of the others"
+    return f"yes: the minimiser {order} (3 classes, numerical)"
+
+
+def _excess(report: Report) -> str:
+    if report.excess_risk_factor is None:
+        return "no bound known (one is derived for completely asymmetric l(p_y))"
+    return (
+        f"0-1 excess <= {report.excess_risk_factor:.4g} * its own excess: K / (l(0) - l(1)), derived; "
+        "the paper's 2 is for K = 2"
+    )
+
+
+def _gradient(report: Report) -> str:
+    found = report.gradient_at_initialisation
+    return "; ".join(f"{value:.3g} at K = {K}, {value / (1 - 1 / K):.2g} of CE's" for K, value in found.items())
+
+
+def _grid(verdicts: tuple[Verdict, ...]) -> list[str]:
+    columns = sorted({v.num_classes for v in verdicts})
+    rows: dict[tuple[str, float | None], list[Verdict]] = {}
+    for v in verdicts:
+        rows.setdefault((v.noise, v.rate), []).append(v)
+    head = "noise".ljust(15) + "".join(f"K = {K}: w_m/w_n, verdict".ljust(51) for K in columns)
+    body = [
+        f"{noise} {rate}".ljust(15) + "".join(f"{_number(v.ratio):<7}{_verdict(v)}".ljust(51) for v in row)
+        for (noise, rate), row in rows.items()
+    ]
+    return [line.rstrip() for line in (head, *body)]
+
+
+def _verdict(v: Verdict) -> str:
+    word = "tolerant" if v.tolerant else "not"
+    margin = "" if v.margin is None else f", {v.margin:.4g}x the boundary"
+    inside = "" if v.tolerant or v.true_class is None else f", p(true) {_near_one(v.true_class)}"
+    return word + margin + inside
+
+
+def _near_one(p: float) -> str:
+    return f"{p:.3f}" if p < 0.9995 else f"1 - {1 - p:.0e}"
+
+
+def _curve(weights: tuple[tuple[float, float], ...]) -> list[str]:
+    shown = weights[1:-1:2]
+    largest = max(weight for _, weight in shown) or 1.0
+    return [f"  p {p:<6g}{weight:<9.3g}{'#' * round(BAR * weight / largest)}" for p, weight in shown]

@@ -1,0 +1,153 @@
+"""Is a loss tolerant of a noise: the evidence at one number of classes, and the verdict on one row of probabilities."""
+
+from dataclasses import dataclass
+from math import inf, isinf
+
+import torch
+from torch import Tensor
+
+from labelnoise.theory import additive, closed_forms, symmetry
+from labelnoise.theory.critical import Search, search
+from labelnoise.theory.evaluation import LossFunction
+from labelnoise.theory.noise_ratios import row_ratio
+from labelnoise.theory.report import Verdict
+from labelnoise.theory.search import logits_of, refined, risks
+
+EXACT = 1e-9  # relative: the ratio of a rate that is written in decimals is not exact
+COMPLETE = 1.002  # a critical ratio below this that a search found is taken for 1
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was found of a loss at one number of classes.
+
+    Attributes:
+        num_classes: C.
+        spread: of the sum over labels, 0 if symmetric.
+        profile, ratios, formula: of an additive loss.
+        search: where the ratios do not settle it.
+    """
+
+    num_classes: int
+    spread: float
+    profile: additive.Profile | None
+    ratios: additive.Ratios | None
+    formula: str | None
+    search: Search | None
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether the sum over labels is constant."""
+        return self.spread <= symmetry.TOLERANCE
+
+    @property
+    def minimum(self) -> str:
+        """What minimises the loss without noise."""
+        return self.search.minimum if self.search else "vertex"
+
+    @property
+    def difference(self) -> float | None:
+        """The critical w_m - w_n, where it is one."""
+        return self.search.difference if self.search else None
+
+    @property
+    def paired(self) -> float:
+        """The critical w_m / w_n if no third class has weight; inf: never."""
+        return self._snapped(self.search.paired) if self.search else self._by_ratios()
+
+    @property
+    def even(self) -> float:
+        """The critical w_m / w_n if all other classes have the same weight; inf: never."""
+        return self._snapped(self.search.even) if self.search else self._by_ratios()
+
+    @property
+    def critical(self) -> float:
+        """The critical w_m / w_n whatever weight the other classes have; inf: never."""
+        return max(self.paired, self.even)
+
+    @property
+    def ratio(self) -> float | None:
+        """The critical ratio where one decides and there is a single minimiser; None also for never."""
+        single = self.minimum == "vertex" and self.difference is None
+        return self.critical if single and not isinf(self.critical) else None
+
+    @property
+    def completely_asymmetric(self) -> bool:
+        """Tolerant under all clean-label-dominant noise."""
+        return self.ratio == 1
+
+    def _by_ratios(self) -> float:
+        assert self.ratios
+        return 1 / self.ratios.asymmetry if self.ratios.asymmetry else inf
+
+    def _snapped(self, ratio: float) -> float:
+        return 1.0 if ratio < COMPLETE else ratio
+
+
+def gather(loss: LossFunction, num_classes: int) -> Evidence:
+    """The evidence on a loss for so many classes: its slopes if it is additive, a search if they leave it open."""
+    spread = symmetry.spread_over_labels(loss, num_classes)
+    if not additive.is_additive(loss, num_classes):
+        return Evidence(num_classes, spread, None, None, None, search(loss, num_classes))
+    profile = additive.profile(loss, num_classes)
+    ratios, formula = additive.ratios(loss, num_classes, profile), None
+    if ratios and (closed := closed_forms.asymmetry_ratio(loss)):
+        ratios, formula = additive.Ratios(closed[0], closed[0]), closed[1]
+    settled = ratios and ratios.asymmetry >= 0.999 * ratios.upper
+    return Evidence(num_classes, spread, profile, ratios, formula, None if settled else search(loss, num_classes))
+
+
+def judge(
+    loss: LossFunction, found: Evidence, row: Tensor, noise: str, rate: float | None, true_class: int = 0
+) -> Verdict:
+    """The verdict for images whose label is i with probability row[i]. Shapes: row (C,).
+
+    A symmetric loss is tolerant of symmetric noise below (K - 1) / K whatever minimises it (Ghosh et al. 2017,
+    theorem 1).
+    """
+    ratio = row_ratio(row, true_class)
+    others = torch.cat([row[:true_class], row[true_class + 1 :]])
+    even = bool((others.max() - others.min() <= 1e-9).item()) and len(others) > 1
+    alone = bool((others > 0).sum() <= 1)
+    if ratio <= 1 + EXACT:
+        return Verdict(noise, rate, found.num_classes, ratio, False, None, None)
+    if found.minimum != "vertex":
+        covered = isinf(ratio) or (found.symmetric and even)
+        return Verdict(noise, rate, found.num_classes, ratio, covered, None, None)
+    critical = found.even if even else found.paired if alone else found.critical
+    tolerant = ratio >= critical * (1 - EXACT)
+    if not tolerant and found.search and not even and not alone:
+        tolerant = found.search.tolerates(row)
+    margin = None if isinf(critical) or isinf(ratio) else ratio / critical
+    at_true = 1.0 if tolerant else _true_class(loss, found, row, ratio, len(others) if even else 1, even or alone)
+    return Verdict(noise, rate, found.num_classes, ratio, tolerant, margin, at_true)
+
+
+def _true_class(
+    loss: LossFunction, found: Evidence, row: Tensor, ratio: float, tied: int, one_level: bool
+) -> float | None:
+    """The minimiser's probability of the true class, where it is not 1."""
+    if found.search:
+        w = row.sort(descending=True).values
+        pool = refined(loss, found.search.pool, w, found.num_classes, steps=80, count=6)
+        best = risks(pool, w).argmin()[None]
+        return float(logits_of(pool.levels[best], pool.others[best], found.num_classes).softmax(dim=1)[0, 0])
+    return convex_minimiser(loss, found.num_classes, ratio, tied) if one_level else None
+
+
+def convex_minimiser(loss: LossFunction, num_classes: int, ratio: float, tied: int) -> float:
+    """p_t that minimises ratio * l(p_t) + sum of l(p_i) over `tied` others, for a convex l: where the slopes balance.
+
+    The others share 1 - p_t equally; v, the share of one, is sought from 1e-14 up on a log scale.
+    """
+    v = torch.linspace(-32.0, 0.0, 600, dtype=torch.float64).exp() / (tied + 1)
+    at_true = torch.log1p(-tied * v) - (tied * v).log()
+    balance = ratio * additive.steepness(loss, at_true, num_classes) - additive.steepness(
+        loss, v.log() - torch.log1p(-v), num_classes
+    )
+    index = int((balance >= 0).int().argmax())
+    if index == 0:
+        return 1.0
+    below, above = float(balance[index - 1]), float(balance[index])
+    share = below / (below - above)
+    return 1 - tied * float(v[index - 1] * (v[index] / v[index - 1]) ** share)

@@ -1,0 +1,50 @@
+"""Accuracy on images that the method is not trained on."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from labelnoise.data.train_set import normalise
+from labelnoise.training.method import Method
+
+EVAL_BATCH = 1000  # images; the largest that keeps an evaluation's memory below a training step's
+
+
+class Labelled(NamedTuple):
+    """Images to evaluate on. Attributes: images (N, channels, H, W) uint8; labels (N,); mean, std (channels, 1, 1)."""
+
+    images: Tensor
+    labels: Tensor
+    mean: Tensor
+    std: Tensor
+
+
+@torch.no_grad()
+def confusion_matrix(method: Method, data: Labelled, after_batch: Callable[[], None] = lambda: None) -> Tensor:
+    """How often each class (rows) is predicted as each other (columns). Shapes: -> (C, C), counts, on the CPU.
+
+    Args:
+        after_batch: called now and then.
+    Raises:
+        FloatingPointError: an output is not finite: the last update ruined the network.
+    """
+    method.eval()
+    num_classes = method.train_set.num_classes
+    counts = torch.zeros(num_classes**2, dtype=torch.long, device=data.labels.device)
+    finite = torch.ones((), dtype=torch.bool, device=data.labels.device)
+    for images, labels in zip(data.images.split(EVAL_BATCH), data.labels.split(EVAL_BATCH), strict=True):
+        inputs = normalise(images, data.mean, data.std).contiguous(memory_format=torch.channels_last)
+        logits = method.predict(inputs)
+        finite &= logits.isfinite().all()
+        counts += torch.bincount(labels * num_classes + logits.argmax(dim=1), minlength=num_classes**2)
+        after_batch()
+    if not finite:
+        raise FloatingPointError("the network's outputs are NaN or infinite")
+    return counts.view(num_classes, num_classes).cpu()
+
+
+def accuracy(confusion: Tensor) -> float:
+    """Share on the diagonal."""
+    return float(confusion.diagonal().sum() / confusion.sum())

@@ -1,0 +1,89 @@
+"""How far a training has come: with the method's state and the generators', all that it takes to resume it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from labelnoise.training.method import Feed, StepResult
+
+Row = dict[str, float | None]
+LEDGER = ("predicted", "selected", "target")
+
+
+@dataclass
+class TrainState:
+    """The finished epochs, and of the epoch under way what is to do and what was seen.
+
+    Attributes:
+        epoch: finished epochs.
+        history: of each quantity, a value a finished epoch.
+        confusion: (C, C), counts, rows true, of the last evaluation; empty before the first.
+        feeds: all steps of the epoch under way; empty between epochs.
+        done: finished ones of them.
+        ledger: (N,) each, what the steps of the epoch saw of each image last: predicted, selected, target; -1: nothing.
+        means: of each 0-d quantity, its value in each step that gave it, and that step's number of images.
+    """
+
+    epoch: int = 0
+    history: dict[str, list[float | None]] = field(default_factory=dict)
+    confusion: Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.long))
+    feeds: list[Feed] = field(default_factory=list)
+    done: int = 0
+    ledger: dict[str, Tensor] = field(default_factory=dict)
+    means: dict[str, tuple[list[Tensor], list[int]]] = field(default_factory=dict)
+
+    def note(self, feed: Feed, result: StepResult, count: int) -> None:
+        """Take in what a step returned, without waiting for the device.
+
+        Args:
+            count: N, of the training set.
+        """
+        self.done += 1
+        images = sum(map(len, feed.index.values())) if result.index is None else len(result.index)
+        for name, value in {"train_loss": result.loss, **result.metrics}.items():
+            values, sizes = self.means.setdefault(name, ([], []))
+            values.append(value)
+            sizes.append(images)
+        for name in LEDGER:
+            seen: Tensor | None = getattr(result, name)
+            if seen is not None and result.index is not None:
+                column = self.ledger.get(name)
+                if column is None:
+                    column = self.ledger[name] = torch.full((count,), -1, device=seen.device)
+                column[result.index] = seen.long()
+
+    def end_epoch(self, row: Row) -> None:
+        """Add an epoch's row to the history; a quantity that earlier epochs did not have is null there."""
+        for name in {**self.history, **row}:
+            self.history.setdefault(name, [None] * self.epoch).append(row.get(name))
+        self.epoch, self.feeds, self.done, self.ledger, self.means = self.epoch + 1, [], 0, {}, {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """As tensors, numbers and lists on the CPU, for a checkpoint."""
+        parts = [index for feed in self.feeds for index in feed.index.values()]
+        return {
+            "epoch": self.epoch,
+            "history": self.history,
+            "confusion": self.confusion,
+            "kinds": [list(feed.kind) for feed in self.feeds],
+            "sizes": [{name: len(index) for name, index in feed.index.items()} for feed in self.feeds],
+            "order": torch.cat(parts).cpu() if parts else torch.zeros(0, dtype=torch.long),
+            "done": self.done,
+            "ledger": {name: column.cpu() for name, column in self.ledger.items()},
+            "means": {name: (torch.stack(values).cpu(), sizes) for name, (values, sizes) in self.means.items()},
+        }
+
+    @classmethod
+    def of(cls, state: dict[str, Any], device: torch.device) -> "TrainState":
+        """What `state_dict` gave, on a device."""
+        order = state["order"].to(device)
+        parts = iter(order.split([size for sizes in state["sizes"] for size in sizes.values()]))
+        feeds = [
+            Feed(tuple(kind), {name: next(parts) for name in sizes})
+            for kind, sizes in zip(state["kinds"], state["sizes"], strict=True)
+        ]
+        ledger = {name: column.to(device) for name, column in state["ledger"].items()}
+        means = {name: (list(v.to(device).unbind()), list(sizes)) for name, (v, sizes) in state["means"].items()}
+        return cls(state["epoch"], state["history"], state["confusion"], feeds, state["done"], ledger, means)

@@ -1,0 +1,222 @@
+"""The report page without a browser: what it holds, what it leaves out, what no record can make of it."""
+
+import hashlib
+import json
+import re
+from base64 import b64encode
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from report_records import MARKUP, content_of, made_up, write_many
+
+from labelnoise.experiment import records
+from labelnoise.experiment.identity import effective, run_id
+from labelnoise.experiment.run import compose
+from labelnoise.losses import agce, ce, gce, mae
+from labelnoise.report import collect, loss_curves, page
+from labelnoise.report.commands import command_of
+from labelnoise.tables import table
+from labelnoise.tables.comparison import Published, Result
+
+PARTS = {
+    choice: table.read([choice, "table.rows=[ce,mae]", "table.columns=[clean,sym_0.4]"])
+    for choice in ("table=digits", "table=cifar10_zhou2021")
+}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Two tables in part, no committed records, no loss curves and no charts: `make test-browser` has the rest."""
+    monkeypatch.setattr(records, "COMMITTED", tmp_path / "none")
+    monkeypatch.setattr(collect.table, "read", lambda choice: PARTS[choice[0]])
+    monkeypatch.setattr(collect, "options", lambda group: [choice.removeprefix("table=") for choice in PARTS])
+    monkeypatch.setattr(loss_curves, "curves", lambda: {})
+    monkeypatch.setattr(page, "charting_library", lambda: "window.vegaEmbed = null;")
+
+
+def written(tmp_path: Path, *made: dict) -> str:
+    for record in made:
+        records.write(record, tmp_path / "runs")
+    out = tmp_path / "report.html"
+    page.report([f"results={tmp_path / 'runs'}", f"out={out}"])
+    return out.read_text()
+
+
+class Elements(HTMLParser):
+    """Every start tag with its attributes, and whether a table holds a text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+def test_a_cell_shows_its_seeds_mean_and_deviation(tmp_path: Path) -> None:
+    ours = ("dataset=digits", "loss=mae", "noise=sym", "rate=0.4")
+    text = written(tmp_path, *(made_up((*ours, f"seed={seed}")) for seed in (1, 2, 3)))
+    data = content_of(text)
+    digits = next(table for table in data["tables"] if table["name"] == "digits")
+    cell = next(c for c in digits["cells"] if (c["row"], c["column"]) == ("mae", "sym_0.4"))
+    values = [100 * made_up((*ours, f"seed={seed}"))["metrics"]["test_acc_last"] for seed in (1, 2, 3)]
+    mean = sum(values) / 3
+    assert cell["mean"] == pytest.approx(mean)
+    assert cell["std"] == pytest.approx((sum((v - mean) ** 2 for v in values) / 2) ** 0.5)
+    assert [data["runs"][place]["seeds"] for place in cell["runs"]] == [[s, s, s] for s in (1, 2, 3)]
+    assert f"{mean:.2f}" in text  # in the table itself, before any script runs
+    assert sum(tag == "table" for tag, _ in Elements(text).tags) == len(data["tables"])
+
+
+def test_histories_survive_the_packing(tmp_path: Path) -> None:
+    record = made_up(("dataset=digits",))
+    record["history"]["test_acc"][3] = None
+    (run,) = content_of(written(tmp_path, record))["runs"]
+    for name, values in record["history"].items():
+        assert [v if v is None else v / 10_000 for v in run["history"][name]] == pytest.approx(values), name
+
+
+def test_text_of_a_record_becomes_no_markup(tmp_path: Path) -> None:
+    record = made_up(("dataset=digits", "loss=mae", "noise=sym", "rate=0.4", "seed=1"))
+    record["environment"] |= {"processor": MARKUP, "commit": MARKUP, "precision": MARKUP}
+    record["noise"]["label_hash"] = MARKUP
+    text = written(tmp_path, record)
+    assert "onerror" not in re.sub(r"&lt;img src=x onerror", "", text)
+    scripts = [attributes for tag, attributes in Elements(text).tags if tag == "script"]
+    assert [s.get("type") for s in scripts] == ["text/plain", "text/plain", None]
+
+
+def test_the_page_allows_its_own_script_alone_and_names_no_address(tmp_path: Path) -> None:
+    text = written(tmp_path, made_up(("dataset=digits",)))
+    script = text.rpartition("<script>")[2].partition("</script>")[0]
+    allowed = re.search(r"script-src 'sha256-([^']+)' 'unsafe-eval';", text)
+    assert allowed is not None
+    assert allowed[1] == b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert "default-src 'none'" in text
+    assert "connect-src" not in text
+    assert not re.search(r"(?:src|href)=|https?:|@import|url\(", text)
+    assert not re.search(r"innerHTML|insertAdjacentHTML|document\.write", script)
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (lambda r: json.dumps(r)[:-40], "is not a whole record"),
+        (lambda r: json.dumps(r | {"config": {}}), "names no data set"),
+        (lambda r: json.dumps(r | {"history": {"test_acc": ["high"]}}), "has no numbers in its history of test_acc"),
+        (lambda r: json.dumps(r | {"history": {"test_acc": [float("nan")]}}), "has no numbers in its history"),
+        (lambda r: json.dumps(r | {"noise": {"transition": [[1, 2]]}}), "has no square matrix as its transition"),
+        (lambda r: json.dumps(r | {"metrics": {"confusion": [[1, "2"], [3, 4]]}}), "has no square matrix as its"),
+    ],
+)
+def test_a_broken_record_is_left_out_with_one_line(tmp_path: Path, capsys, broken, reason: str) -> None:
+    good = made_up(("dataset=digits",))
+    bad = made_up(("dataset=digits", "seed=2"))
+    path = tmp_path / "runs" / f"{bad['run_id']}.json"
+    path.parent.mkdir()
+    path.write_text(broken(bad))
+    data = content_of(written(tmp_path, good))
+    assert [run["id"] for run in data["runs"]] == [good["run_id"]]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{path} {reason}")
+    assert line.endswith("left out")
+
+
+def test_truth_may_be_unknown(tmp_path: Path) -> None:
+    record = made_up(("dataset=digits", "loss=mae", "noise=clean", "seed=1"))
+    record["noise"] |= {"realised_rate": None, "transition": None}
+    del record["metrics"]["confusion"]
+    data = content_of(written(tmp_path, record))
+    assert (data["noises"][0]["transition"], data["runs"][0]["confusion"]) == (None, None)
+
+
+def test_a_mistake_is_one_line_and_writes_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "report.html"
+    with pytest.raises(ValueError, match=r"^table=digits: the report takes results=DIR and out=FILE$"):
+        page.report(["table=digits", f"out={out}"])
+    with pytest.raises(ValueError, match=r"^results=\S+nowhere: no such folder$"):
+        page.report([f"results={tmp_path}/nowhere", f"out={out}"])
+    assert not out.exists()
+
+
+def test_a_thousand_cifar_runs_stay_under_five_megabytes(tmp_path: Path) -> None:
+    write_many(tmp_path / "runs", 20, epochs=120)
+    few = len(written(tmp_path))
+    write_many(tmp_path / "runs", 60, epochs=120)
+    per_run = (len(written(tmp_path)) - few) / 40
+    the_rest = 800_000  # Vega, Vega-Lite and Vega-Embed, compressed, and the other tables
+    assert few + the_rest + 980 * per_run < 5_000_000
+
+
+OF_A_COMMAND = [
+    ("dataset=digits", "loss=agce", "noise=sym", "rate=0.4"),
+    ("dataset=cifar10", "protocol=zhou2021", "loss=focal", "noise=asym_zhou2021", "rate=0.3", "seed_noise=123"),
+    ("dataset=mnist", "loss=nce_agce", "loss.q=0.5", "noise=pairflip", "rate=0.3", "epochs=10", "clip_norm=null"),
+    ("dataset=cifar100", "network=preact_resnet18", "optimizer=adamw", "schedule=multistep", "loss=ce", "noise=clean"),
+    ("dataset=digits", "network=timm", "network.model=vit_tiny_patch16_224", "num_val=100", "compile=true"),
+    ("dataset=digits", "noise=human", "noise.labels=worse"),
+]
+
+
+@pytest.mark.parametrize("overrides", OF_A_COMMAND, ids=" ".join)
+def test_the_command_repeats_the_run(overrides: tuple[str, ...]) -> None:
+    record = made_up(overrides)
+    command = command_of(record)
+    assert command is not None
+    assert run_id(effective(compose([o for o in command if not o.startswith("threads=")]))) == record["run_id"]
+
+
+def test_no_command_where_none_repeats_the_run() -> None:
+    record = made_up(("dataset=digits",))
+    for change in ({"epochs": 7}, {"loss": {"_target_": "mine.loss"}}, {"noise": None}, {"dataset": {"name": "../x"}}):
+        assert command_of(record | {"config": record["config"] | change}) is None, change  # the id is another run's
+
+
+CURVES = loss_curves.curves
+
+
+def test_loss_curves_are_the_losses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At p = 0.51: values by hand, and weights by the derivative of each loss along the logit."""
+    monkeypatch.setattr(loss_curves, "options", lambda group: ["ce", "mae", "gce", "agce"])
+    shown = CURVES()
+    place, p = shown["p"].index(0.51), 0.51
+    by_hand = {
+        ce: (-0.6733445533, 1 - p),
+        mae: (2 * (1 - p), 2 * p * (1 - p)),
+        gce: ((1 - p**0.7) / 0.7, p**0.7 * (1 - p)),
+    }
+    for loss, (value, weight) in by_hand.items():
+        curve = shown["curves"][loss.__name__]
+        assert curve["value"][place] == pytest.approx(abs(value), abs=2e-5), loss
+        assert curve["weight"][place] == pytest.approx(weight, abs=2e-5), loss
+    assert shown["curves"][agce.__name__]["parameters"] == "a 0.6, q 0.6"
+
+
+@pytest.mark.parametrize(
+    ("mean", "published", "best", "expected"),
+    [
+        (None, 70.0, 0.0, ""),
+        (70.4, 70.0, 0.0, "z"),
+        (71.0, 70.0, 0.0, "p1"),
+        (66.0, 70.0, 0.0, "m2"),
+        (60.0, 70.0, 0.0, "m3"),
+        (90.0, None, 90.5, "q0"),
+        (90.0, None, 95.0, "q2"),
+        (40.0, None, 95.0, "q5"),
+    ],
+)
+def test_shade(mean: float | None, published: float | None, best: float, expected: str) -> None:
+    values = () if mean is None else (mean,)
+    theirs = None if published is None else Published(published, 0.1, 3)
+    assert page.shade(Result("row", "column", values, (), theirs), best) == expected
+
+
+def test_a_table_of_another_data_set_is_not_composed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    composed: list[str] = []
+    monkeypatch.setattr(collect.table, "cells", lambda chosen: composed.append(chosen.name) or [])
+    written(tmp_path, made_up(("dataset=cifar100",)))
+    assert composed == []
+    written(tmp_path, made_up(("dataset=cifar10",)))
+    assert composed == ["cifar10_zhou2021"]

@@ -1,0 +1,92 @@
+"""The seam between trainer and method: what once failed in silence. Several learners wherever they stand, stages that
+resume, memory that changes its length, outputs that come and go, steps on images of two kinds."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import stop_at
+
+from labelnoise.experiment.records import Record
+from labelnoise.experiment.run import compose, run, train
+from labelnoise.training import checkpoints, signals
+from labelnoise.training.clock import Clock
+from labelnoise.training.schedules import cosine
+
+COMMON = ["dataset=digits", "noise=sym", "rate=0.4", "num_val=1260", "num_trusted=40", "threads=1"]
+
+
+def job(method: str, results: Path, *more: str) -> list[str]:
+    chosen = method if method.islower() else f"{{_target_: toy_methods.{method}, _partial_: true}}"
+    return [*COMMON, f"method={chosen}", f"results={results}", "epochs=4", *more]
+
+
+def same(a: Record, b: Record) -> bool:
+    return all(a[key] == b[key] for key in ("noise", "metrics", "history"))
+
+
+@pytest.mark.parametrize("method", ["TwoInAList", "Staged", "co_teaching", "l2rw"])
+def test_a_method_resumes_from_any_step(method: str, tmp_path: Path, monkeypatch) -> None:
+    whole = run(compose(job(method, tmp_path / "whole")), quiet=True)
+    steps = 5  # of 137 images, 32 a batch; three in an epoch of the second stage
+    for step in (steps + 2, 2 * steps + 2):
+        monkeypatch.setattr(checkpoints, "AT_LEAST", 0.0)
+        results = tmp_path / str(step)
+        stop_at(step, monkeypatch)
+        with pytest.raises(signals.Stopped):
+            run(compose(job(method, results)), quiet=True)
+        monkeypatch.undo()
+        torch.manual_seed(99)  # what was drawn before must not matter
+        record = run(compose(job(method, results)), quiet=True)
+        assert len(record["environment"]["earlier_pieces"]) == 1
+        assert same(record, whole), step
+
+
+def test_learners_in_a_list_follow_their_schedules_and_train(tmp_path: Path) -> None:
+    history = run(compose(job("TwoInAList", tmp_path)), quiet=True)["history"]
+    factors = [cosine(epoch, 4) for epoch in range(4)]
+    assert history["rate_first"] == pytest.approx([0.01 * f for f in factors], abs=1e-4)
+    assert history["rate_second"] == pytest.approx([0.125 * f for f in factors], abs=1e-4)
+    assert history["training"] == [1] * 4, "an evaluation came between"
+
+
+def test_outputs_that_come_with_a_stage_are_null_before_it(tmp_path: Path) -> None:
+    history = run(compose(job("Staged", tmp_path)), quiet=True)["history"]
+    assert history["stage"] == [None, None, 1, 1]
+    assert [value is None for value in history["entropy"]] == [True, True, False, False]
+    assert [value is None for value in history["target_acc"]] == [True, True, False, False]
+    assert history["proposed_acc"] == pytest.approx([0.6] * 4, abs=0.05), "the given labels themselves"
+
+
+def test_run_hands_back_the_trained_method(tmp_path: Path) -> None:
+    cfg = compose(job("Staged", tmp_path))
+    record, method, dataset = train(cfg, quiet=True)
+    assert record == run(cfg, quiet=True), "found again"
+    audit = method.audit()
+    assert audit is not None
+    assert audit.clean.shape == (137,)
+    scores = method.score(lambda index, images, labels: method.predict(images))
+    assert scores.shape == (137, 10)
+    assert method.training is False
+    assert len(dataset.test_labels) == 360
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 10, 200])
+def test_every_stage_lasts_an_epoch_at_least(epochs: int) -> None:
+    clock = Clock(epochs, 32)
+    seen = []
+    for clock.epoch in range(epochs):
+        seen.append(clock.stage(0.01, 0.5))
+    assert seen == sorted(seen)
+    assert set(seen) == set(range(min(epochs, 3))), "two epochs see two stages"
+    if epochs == 200:
+        assert [seen.count(stage) for stage in (0, 1, 2)] == [2, 100, 98]
+
+
+def test_a_loss_that_needs_what_a_method_does_not_give_is_refused(tmp_path: Path) -> None:
+    loss = "loss={_target_: toy_losses.of_features, _partial_: true}"
+    with pytest.raises(ValueError, match="loss: needs features, which CoTeaching does not give; use method=erm"):
+        run(compose(job("co_teaching", tmp_path, loss)), quiet=True)
+    record = run(compose(job("erm", tmp_path, loss, "epochs=1")), quiet=True)
+    assert record["history"]["train_loss"][0] > 100, "the mean feature is part of it"
+    assert [path.suffix for path in tmp_path.iterdir()] == [".json"]

@@ -1,0 +1,85 @@
+"""Methods that use all of the seam and little else; `test_seam.py` trains, stops and resumes them."""
+
+import torch
+from torch import Tensor, nn
+
+from labelnoise.training.method import Audit, Feed, Method, Setup, StepResult
+from labelnoise.training.teacher import Teacher
+
+
+class TwoInAList(Method):
+    """Two networks in a ModuleList, one of them of another kind and rate, with a teacher of the first."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        linear = lambda classes, channels, size: nn.Sequential(nn.Flatten(), nn.Linear(channels * size**2, classes))  # noqa: E731
+        slow = lambda weights: torch.optim.SGD(weights, lr=0.125)  # noqa: E731
+        self.both = nn.ModuleList([setup.make_learner(), setup.make_learner(network=linear, optimizer=slow)])
+        self.teacher = Teacher(self.learners()[0], 0.9)
+
+    def step(self, feed: Feed) -> StepResult:
+        batch = self.train_set.batch(feed.index["train"])
+        first, second = self.learners()
+        for learner in (first, second):
+            loss = self.loss(learner(batch.images), batch.labels).mean()
+            learner.update(loss)
+        self.teacher.follow(first)
+        rates = [learner.optimizer.param_groups[0]["lr"] for learner in (first, second)]
+        metrics = {
+            "rate_first": torch.tensor(rates[0]),
+            "rate_second": torch.tensor(rates[1]),
+            "training": torch.tensor(float(second.network.training)),
+        }
+        return StepResult(loss.detach(), batch.index, metrics=metrics)
+
+    def predict(self, images: Tensor) -> Tensor:
+        return self.teacher(images)
+
+
+class Staged(Method):
+    """Two stages: the second scores all images, keeps a list of those it trusts and trains on labelled and unlabelled
+    ones, with an output that the first stage does not have."""
+
+    trusted: Tensor
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.learner = setup.make_learner()
+        self.register_buffer("trusted", torch.zeros(0, dtype=torch.long))
+
+    def begin_epoch(self) -> None:
+        if self.clock.stage(0.4) == 1:
+            losses = self.score(lambda index, images, labels: self.loss(self.learner(images), labels))
+            self.trusted = (losses < losses.median()).nonzero().flatten()
+
+    def feeds(self) -> list[Feed]:
+        if self.clock.stage(0.4) == 0:
+            return super().feeds()
+        rest = torch.ones(len(self.train_set), dtype=torch.bool).index_fill_(0, self.trusted, False)
+        orders = (
+            self.train_set.order(self.clock.batch_size, among) for among in (self.trusted, rest.nonzero().flatten())
+        )
+        return [Feed(("both",), {"labelled": a, "unlabelled": b}) for a, b in zip(*orders, strict=False)]
+
+    def step(self, feed: Feed) -> StepResult:
+        if feed.kind == ("train",):
+            batch = self.train_set.batch(feed.index["train"])
+            loss = self.loss(self.learner(batch.images), batch.labels).mean()
+            self.learner.update(loss)
+            return StepResult(loss.detach(), batch.index)
+        batch, other = (self.train_set.batch(feed.index[name]) for name in ("labelled", "unlabelled"))
+        logits, guesses = self.learner(batch.images), self.learner(other.images)
+        sharp = -(guesses.softmax(1) * guesses.log_softmax(1)).sum(1).mean()
+        loss = self.loss(logits, batch.labels).mean()
+        self.learner.update(loss + 0.1 * sharp)
+        index = torch.cat([batch.index, other.index])
+        target = torch.cat([batch.labels, guesses.detach().argmax(1)])
+        metrics = {"entropy": sharp.detach(), "stage": torch.tensor(float(self.clock.stage(0.4)))}
+        return StepResult(loss.detach(), index, target=target, selected=index < 0, metrics=metrics)
+
+    def predict(self, images: Tensor) -> Tensor:
+        return self.learner(images)
+
+    def audit(self) -> Audit:
+        clean = torch.zeros(len(self.train_set)).index_fill_(0, self.trusted, 1.0)
+        return Audit(clean, self.train_set.labels)
