@@ -23,7 +23,18 @@ NEEDS = {
     ("noise", "human"): ["noise.labels=worse"],
     ("network", "timm"): ["network.model=resnet10t"],
 }
-GROUPS = ("dataset", "noise", "loss", "network", "optimizer", "schedule", "method", "tracker", "protocol")
+GROUPS = (
+    "dataset",
+    "noise",
+    "loss",
+    "regulariser",
+    "network",
+    "optimizer",
+    "schedule",
+    "method",
+    "tracker",
+    "protocol",
+)
 
 
 def rate_of(noise: str) -> list[str]:
@@ -50,7 +61,7 @@ def test_every_option_composes_resolves_and_checks(group: str, option: str) -> N
     ("group", "option"),
     [
         (g, o)
-        for g in ("loss", "network", "optimizer", "schedule", "method", "tracker", "protocol")
+        for g in ("loss", "regulariser", "network", "optimizer", "schedule", "method", "tracker", "protocol")
         for o in every(g)
         if o not in ("resnet34", "preact_resnet18", "resnet18")  # their step is taken below, on fewer images
     ],

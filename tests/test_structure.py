@@ -25,7 +25,7 @@ ALLOWED = {
     "launch": {"cli", "experiment", "files", "tables", "training"},
     "report": {"experiment", "files", "tables"},
     "tables": {"experiment", "files"},
-    "experiment": {"arguments", "data", "files", "losses", "methods", "training"},
+    "experiment": {"arguments", "data", "files", "losses", "methods", "theory", "training"},
     "methods": {"data", "losses", "training"},
     "training": {"arguments", "cpu", "data", "files", "losses"},
     "data": {"arguments"},

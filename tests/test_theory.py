@@ -260,6 +260,8 @@ def test_a_sum_that_is_neither_convex_nor_concave_is_bracketed() -> None:
     assert found.ratios.asymmetry == pytest.approx(quotient.min(), rel=0.02)
     at_end = (value(1 - v) - value(np.ones(1))) / (value(np.zeros(1)) - value(v))
     assert found.ratios.upper == pytest.approx(at_end.min(), rel=0.02)
+    assert found.search is not None
+    assert found.search.paired == pytest.approx(1 / at_end.min(), rel=1e-4), "two classes: the minimiser is no vertex's"
     assert 1 / found.ratios.upper * 0.98 <= found.critical <= 1 / found.ratios.asymmetry * 1.02
 
 

@@ -89,10 +89,13 @@ def _check_all_read(plain: dict[str, Any], raw: dict[str, Any]) -> None:
     _check_keys("dataset", plain["dataset"], DATASET)
     _check_keys("regime", plain.get("regime", {}), REGIME)
     tuned = plain.get("tuned", {})
-    _check_keys("tuned", tuned, ("loss", "method"))
-    _check_keys("tuned.loss", tuned.get("loss", {}))
-    for row, values in tuned.get("loss", {}).items():
-        _check_keys(f"tuned.loss.{row}", values, plain["loss"] if isinstance(plain["loss"], dict) else ())
+    _check_keys("tuned", tuned, ("loss", "regulariser", "method"))
+    for group in ("loss", "regulariser"):
+        _check_keys(f"tuned.{group}", tuned.get(group, {}))
+        for row, values in tuned.get(group, {}).items():
+            # A loss's card has values for its regulariser, which may be put aside: regulariser=none.
+            known = None if group == "regulariser" and plain[group] is None else plain[group]
+            _check_keys(f"tuned.{group}.{row}", values, known if known is None or isinstance(known, dict) else ())
     if not isinstance(plain.get("tuned_row"), str):
         raise ValueError(f"tuned_row={_shown(plain.get('tuned_row'))}: must be the name of a row of the loss's card")
 
@@ -111,7 +114,7 @@ def _check_keys(where: str, node: Any, known: Iterable[str] | None = None) -> No
 
 def _check_component(where: str, node: Any, raw: dict[str, Any], supplied: tuple[str, ...]) -> None:
     """A component of `run`'s: a function that takes what `run` supplies, by position, and the options given."""
-    if where == "dataset.augment" and node is None:
+    if where in ("dataset.augment", "regulariser") and node is None:
         return
     if not isinstance(node, dict) or "_target_" not in node:
         raise ValueError(f"{where}={_shown(node)}: must be a component, with a _target_ that names a function")
@@ -139,7 +142,7 @@ def _check_target(where: str, node: dict[Any, Any], raw: dict[str, Any], supplie
         raise ValueError(f"{where}._target_={node['_target_']}: is no function with named parameters") from None
     parameters = signature.parameters
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
-    taken = _first(signature, supplied)
+    taken = [*_first(signature, supplied), *getattr(function, "needs", ())]
     hints = annotations(function)
     for key, value in node.items():
         if key in ("_target_", "_partial_"):

@@ -11,7 +11,8 @@ import hydra
 from omegaconf import DictConfig
 
 from labelnoise.experiment import identity, records
-from labelnoise.experiment.assemble import Assembled, assemble, check_optimizer, inject, make_loss
+from labelnoise.experiment.assemble import Assembled, assemble, check_optimizer, inject, make_loss, make_regulariser
+from labelnoise.experiment.auto import settled
 from labelnoise.experiment.check import check
 from labelnoise.experiment.compose import compose
 from labelnoise.experiment.environment import this_environment
@@ -55,7 +56,7 @@ def run(cfg: DictConfig, quiet: bool = False) -> records.Record:
         MemoryError: a GPU's memory does not suffice; the text says how many such runs fit.
         FloatingPointError: the loss is not a finite number any more.
     """
-    check(cfg)
+    cfg = _settled(cfg, quiet)
     config = identity.effective(cfg)
     if known := _known(cfg, identity.run_id(config), quiet):
         return known
@@ -66,10 +67,19 @@ def run(cfg: DictConfig, quiet: bool = False) -> records.Record:
 
 def train(cfg: DictConfig, quiet: bool = False) -> Trained:
     """As `run`, for whoever needs the trained method too: trains although there is a record. Raises: as `run`."""
-    check(cfg)
+    cfg = _settled(cfg, quiet)
     config = identity.effective(cfg)
     with _claimed(cfg, identity.run_id(config)) as identifier:
         return _train(cfg, config, identifier, quiet)
+
+
+def _settled(cfg: DictConfig, quiet: bool) -> DictConfig:
+    """The checked configuration, with numbers for what is left to theory."""
+    cfg, line = settled(cfg)
+    check(cfg)
+    if line and not quiet:
+        print(line)
+    return cfg
 
 
 def _known(cfg: DictConfig, identifier: str, quiet: bool) -> records.Record | None:
@@ -107,6 +117,7 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
     say = (lambda *_: None) if quiet else print
     place = prepare(cfg.device, cfg.precision, cfg.threads, cfg.deterministic)
     loss = make_loss(cfg, say)
+    regulariser = make_regulariser(cfg)
     check_optimizer(cfg)
     compiled = cfg.compile and compiler_works()
     dataset, labels = inject(cfg)
@@ -115,7 +126,7 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
     path = Path(cfg.results) / f"{identifier}.checkpoint"
     commit = environment["commit"]
     assembled, state, earlier = _resumed(
-        lambda: assemble(cfg, dataset, labels, loss, place, compiled),
+        lambda: assemble(cfg, dataset, labels, loss, place, compiled, regulariser),
         path,
         checkpoints.load(path, identifier, commit if cfg.force else None),
         commit,

@@ -10,6 +10,7 @@ import pydantic_core
 from omegaconf.errors import OmegaConfBaseException
 
 from labelnoise.experiment import identity, options
+from labelnoise.experiment.auto import settled
 from labelnoise.experiment.compose import compose
 from labelnoise.experiment.explain import explain
 from labelnoise.experiment.groups import CONFIGS
@@ -50,7 +51,7 @@ class Configurations:
             return known
         cfg = compose(list(overrides))
         try:
-            config = identity.effective(cfg)
+            config = identity.effective(settled(cfg)[0])
         except OmegaConfBaseException as error:
             raise ValueError(explain(error, list(overrides), cfg)) from None
         elsewhere = any("${" in o or o.lstrip("+~").startswith("hydra") for o in overrides)

@@ -22,7 +22,7 @@ from labelnoise.theory.search import (
     weights,
 )
 
-Minimum = Literal["vertex", "not unique", "not the vertex", "none"]
+Minimum = Literal["vertex", "not unique", "not the vertex", "none", "not on the simplex"]
 ROUNDS = 3
 
 
@@ -33,7 +33,8 @@ class Search:
     Attributes:
         num_classes: C.
         minimum: what minimises L(p, y) without noise: the vertex e_y; several predictions, some of which say another
-            class; one prediction other than the vertex; or nothing, the loss falls without end.
+            class; one prediction other than the vertex; nothing, the loss falls without end; or, for what is no
+            function of the probabilities, nothing that a search on the simplex could say.
         paired: w_m / w_n from which on the vertex is best if no third class has weight (asymmetric, pair flip);
             inf: never.
         even: the same if all other classes have the weight w_n (symmetric noise).
@@ -90,7 +91,7 @@ def search(loss: LossFunction, num_classes: int) -> Search:
         for _ in range(ROUNDS):
             if isinf(ratio):
                 break
-            pool = refined(loss, pool, weights(max(1.0, 0.998 * ratio), rest, num_classes), num_classes)
+            pool = refined(loss, pool, [weights(max(1.0, 0.998 * ratio), rest, num_classes)], num_classes)
             before, ratio = ratio, smallest_ratio(pool, rest, num_classes, bounds[-1])
             if ratio < before * (1 + 1e-5):
                 break
