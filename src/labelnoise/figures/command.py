@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from labelnoise.experiment import records, saved_network
 from labelnoise.experiment.assemble import inject
-from labelnoise.experiment.config import check, compose
+from labelnoise.experiment.check import check
+from labelnoise.experiment.compose import compose
 from labelnoise.figures import curves, embedding, hyper_parameters, matrices, runs, style
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from labelnoise.experiment import records
-from labelnoise.experiment.config import compose
+from labelnoise.experiment.compose import compose
 from labelnoise.experiment.records import Record
 from labelnoise.tables import table
 from labelnoise.tables.table import Table

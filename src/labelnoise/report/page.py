@@ -16,7 +16,7 @@ from labelnoise.report import loss_curves
 from labelnoise.report.collect import Collection, Sheet, collect, default_folder
 from labelnoise.report.pack import content, packed
 from labelnoise.tables.comparison import Result, ranks
-from labelnoise.tables.rendering import apart, beneath, theirs
+from labelnoise.tables.sheet import apart, beneath, theirs
 
 SCRIPTS = ("dom", "charts", "tables", "panel", "run", "runs", "losses", "main")  # assets/<name>.js, in this order
 STEPS = (0.5, 2.0, 5.0)  # points from the published mean at which a cell's colour gets stronger
