@@ -17,8 +17,8 @@ COMMON = ["dataset=digits", "noise=sym", "rate=0.4", "num_val=1260", "num_truste
 
 
 def job(method: str, results: Path, *more: str) -> list[str]:
-    chosen = method if method.islower() else f"{{_target_: toy_methods.{method}, _partial_: true}}"
-    return [*COMMON, f"method={chosen}", f"results={results}", "epochs=4", *more]
+    chosen = [f"method={method}"] if method.islower() else ["method=erm", f"method._target_=toy_methods.{method}"]
+    return [*COMMON, *chosen, f"results={results}", "epochs=4", *more]
 
 
 def same(a: Record, b: Record) -> bool:
@@ -86,7 +86,7 @@ def test_every_stage_lasts_an_epoch_at_least(epochs: int) -> None:
 
 
 def test_a_loss_that_needs_what_a_method_does_not_give_is_refused(tmp_path: Path) -> None:
-    loss = "loss={_target_: toy_losses.of_features, _partial_: true}"
+    loss = "loss._target_=toy_losses.of_features"
     with pytest.raises(ValueError, match="loss: needs features, which CoTeaching does not give; use method=erm"):
         run(compose(job("co_teaching", tmp_path, loss)), quiet=True)
     record = run(compose(job("erm", tmp_path, loss, "epochs=1")), quiet=True)
