@@ -11,7 +11,7 @@ JOB = $(if $(filter dataset=%,$(ARGS)),,dataset=digits) $(if $(filter loss=%,$(A
 TABLES = $(filter-out none,$(basename $(notdir $(wildcard configs/table/*.yaml))))
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-slow test-lowest table bench check format
+.PHONY: help install train test test-slow test-browser test-lowest table report bench check format
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -37,6 +37,9 @@ test: install  ## the tests, under 6 minutes, no downloads
 test-slow: install  ## the tests that take minutes
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 
+test-browser: install  ## the report page in Chromium (apt-get install chromium chromium-driver)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/test_report_browser.py
+
 test-lowest:  ## the tests with the lowest version that pyproject.toml allows of every package
 	@rm -rf .venv-lowest && $(PYTHON) -m venv .venv-lowest
 	@$(PYTHON) -c 'import re, tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
@@ -50,6 +53,9 @@ table: install  ## run what is missing of a table and print it; make table TABLE
 	@test -n "$(filter $(TABLE),$(TABLES))" || { echo "error: TABLE=$(TABLE): must be one of $(TABLES)" >&2; exit 1; }
 	@code=0; $(BIN)/python train.py -m table=$(TABLE) $(ARGS) || code=$$?; test $$code -gt 1 || \
 	  $(BIN)/python scripts/table.py table=$(TABLE) $(if $(FORMAT),format=$(FORMAT)) $(ARGS) || exit 1; exit $$code
+
+report: install  ## one HTML page over the committed records and runs/; make report ARGS="results=DIR out=FILE"
+	@$(BIN)/python scripts/report.py $(ARGS)
 
 bench: install  ## training speed beside the published code's; make bench ARGS="network=cnn4 dataset=mnist"
 	@$(BIN)/python scripts/bench.py $(ARGS)

@@ -127,6 +127,56 @@ def z_loss(z: Array, y: Array, a: float, b: float) -> Array:
     return np.log1p(np.exp(a * (b - standard))) / a
 
 
+def gambler(z: Array, y: Array, o: float) -> Array:
+    p = softmax(z)
+    return -np.log(at(p, y) + p[:, -1] / o)
+
+
+def orthogonal(z: Array, y: Array, beta: float) -> Array:
+    cosines = z / np.sqrt((z**2).sum(1, keepdims=True))
+    squares = cosines**2 * (1 - one_hot(z, y))
+    return 1 - at(cosines, y) + beta * squares.sum(1) / (z.shape[1] - 1)
+
+
+def ens_loss(z: Array, y: Array, lam: float, drawn: Array) -> tuple[Array, Array]:
+    """Margins and derivatives at them, of drawn standard normals (B,)."""
+    margins = at(z, y) - np.log((np.exp(z) * (1 - one_hot(z, y))).sum(1))
+    with np.errstate(divide="ignore"):
+        sizes = np.exp(drawn) if lam == 0 else np.maximum(1 + lam * drawn, 0) ** (1 / lam)
+    derivatives = np.empty(len(z))
+    derivatives[np.argsort(margins)] = np.sort(np.maximum(-sizes, -1))
+    return margins, np.where(margins > 1, derivatives / np.maximum(margins, 1), derivatives) - 1e-6
+
+
+def any_loss(p: Array, true: Array, L: float, metric: str) -> float:
+    """Of probabilities (B,) and truth (B,) of one class."""
+    a = 1 / (1 + np.exp(-L * (p - 0.5)))
+    tp, fn, fp, tn = (true * a).sum(), (true * (1 - a)).sum(), ((1 - true) * a).sum(), ((1 - true) * (1 - a)).sum()
+    return (
+        1
+        - {
+            "accuracy": (tp + tn) / len(p),
+            "f1": 2 * tp / (2 * tp + fp + fn),
+            "balanced_accuracy": (tp / (tp + fn) + tn / (tn + fp)) / 2,
+            "g_mean": np.sqrt(tp / (tp + fn) * tn / (tn + fp)),
+        }[metric]
+    )
+
+
+def gccs(z: Array, y: Array, mu: float, sigma: float, lam: float) -> float:
+    """Class by class and output by output."""
+    of_classes = []
+    for label in np.unique(y):
+        own, total = z[y == label], 0.0
+        for k in range(z.shape[1]):
+            mean, target = own[:, k].mean(), mu * (k == label)
+            variance = ((own[:, k] - mean) ** 2).mean() + sigma**2 / 1000
+            total += np.log(sigma**2 / variance) - 1 + variance / sigma**2 + (mean - target) ** 2 / sigma**2
+            total += lam * (((own[:, k] - mean) ** 4).mean() / variance**2 - 3) ** 2
+        of_classes.append(total)
+    return float(np.mean(of_classes))
+
+
 def kesl(z: Array, y: Array, lam: float, spread: float, superclass: Array | None = None) -> Array:
     logs, value = np.log(softmax(z)), []
     for row, label in zip(logs, y, strict=True):
@@ -191,6 +241,8 @@ CASES: dict[str, Case] = {
         {"tau": st.just(1.0) | floats(0, 0.95) | floats(1.05, 4)},
     ),
     "z_loss": Case(z_loss, {"a": floats(0.1, 5), "b": floats(-3, 10)}),
+    "gambler": Case(gambler, {"o": floats(1.01, 10)}),
+    "orthogonal": Case(orthogonal, {"beta": floats(0, 3)}),
     "kesl": Case(kesl, {"lam": floats(0, 3), "spread": floats(0, 1)}),
 }
 

@@ -35,13 +35,16 @@ CARDS: Values = {
     ],
 }
 
-# zhou2021's released configuration where it differs from the cards, and the losses of its tables.
-_OWN: Values = {
-    "sce": [{"alpha": 1, "beta": 1}] * 3,
-    **{
-        name: [{"alpha": 1, "beta": 100}, {"alpha": 1, "beta": 1}, {"alpha": 10, "beta": 1}]
-        for name in ("nce_mae", "nce_rce", "nfl_rce")
-    },
+# Each paper's released configuration where it differs from the cards: what its protocol brings.
+_SUMS = ("nce_mae", "nce_rce", "nfl_rce")
+OWN: dict[str, Values] = {
+    "zhou2021": {"sce": [{"alpha": 1, "beta": 1}] * 3, **{loss: [{}, {}, {"beta": 1}] for loss in _SUMS}},
+    "wang2024": {loss: [{"beta": 10}, {}, {}] for loss in _SUMS},
 }
-_SAME = ("focal", "gce", "agce", "aul", "ael", "nce_agce", "nce_aul", "nce_ael")
-RELEASED: Values = {name: CARDS[name] for name in _SAME} | _OWN
+
+# zhou2021's released configuration, the losses of its tables.
+_TABLES = ("focal", "gce", "sce", "agce", "aul", "ael", "nce_agce", "nce_aul", "nce_ael", *_SUMS)
+RELEASED: Values = {
+    loss: [card | own for card, own in zip(CARDS[loss], OWN["zhou2021"].get(loss, [{}] * 3), strict=True)]
+    for loss in _TABLES
+}

@@ -1,4 +1,4 @@
-"""Every option of every group composes, checks, instantiates and runs a step; cards hold the papers' values."""
+"""Every option of every group composes, checks, instantiates and runs a step."""
 
 import math
 import subprocess
@@ -10,12 +10,12 @@ import pytest
 import torch
 from conftest import HERE, REPOSITORY, every
 from omegaconf import OmegaConf
-from published_values import CARDS
 
 from labelnoise.experiment import identity
 from labelnoise.experiment.check import check
 from labelnoise.experiment.groups import CONFIGS
 from labelnoise.experiment.run import compose, run
+from labelnoise.losses.base import try_out
 
 # What an option needs beside its name.
 NEEDS = {
@@ -23,7 +23,18 @@ NEEDS = {
     ("noise", "human"): ["noise.labels=worse"],
     ("network", "timm"): ["network.model=resnet10t"],
 }
-GROUPS = ("dataset", "noise", "loss", "network", "optimizer", "schedule", "method", "tracker", "protocol")
+GROUPS = (
+    "dataset",
+    "noise",
+    "loss",
+    "regulariser",
+    "network",
+    "optimizer",
+    "schedule",
+    "method",
+    "tracker",
+    "protocol",
+)
 
 
 def rate_of(noise: str) -> list[str]:
@@ -50,7 +61,7 @@ def test_every_option_composes_resolves_and_checks(group: str, option: str) -> N
     ("group", "option"),
     [
         (g, o)
-        for g in ("loss", "network", "optimizer", "schedule", "method", "tracker", "protocol")
+        for g in ("loss", "regulariser", "network", "optimizer", "schedule", "method", "tracker", "protocol")
         for o in every(g)
         if o not in ("resnet34", "preact_resnet18", "resnet18")  # their step is taken below, on fewer images
     ],
@@ -91,7 +102,7 @@ def test_every_card_has_values_for_every_data_set(loss: str) -> None:
     for row in ("default", "mnist", "cifar10", "cifar100"):
         cfg.tuned_row = row
         check(cfg)
-        assert hydra.utils.instantiate(cfg.loss)(torch.zeros(2, 10), torch.tensor([0, 1])).shape == (2,)
+        try_out(hydra.utils.instantiate(cfg.loss))
 
 
 def test_every_data_set_names_a_row() -> None:
@@ -100,29 +111,12 @@ def test_every_data_set_names_a_row() -> None:
     assert rows == {name: name for name in ("mnist", "cifar10", "cifar100")}
 
 
-@pytest.mark.parametrize("loss", CARDS)
-def test_cards_hold_the_published_values(loss: str) -> None:
-    for dataset, values in zip(("mnist", "cifar10", "cifar100"), CARDS[loss], strict=True):
-        cfg = compose([f"dataset={dataset}", f"loss={loss}"])
-        assert {name: cfg.loss[name] for name in values} == values, dataset
-    default = compose(["dataset=digits", f"loss={loss}"])
-    assert {name: default.loss[name] for name in CARDS[loss][1]} == CARDS[loss][1], "the default row is CIFAR-10's"
-
-
 @pytest.mark.parametrize("name", ["agce", "aul", "ael"])
 def test_sums_with_nfl_take_the_values_with_nce(name: str) -> None:
     for dataset in ("mnist", "cifar10", "cifar100"):
         nce, nfl = (compose([f"dataset={dataset}", f"loss={first}_{name}"]).loss for first in ("nce", "nfl"))
         assert all(nfl[key] == nce[key] for key in nce if key in ("alpha", "beta", "a", "q"))
         assert nfl.gamma == 0.5
-
-
-@pytest.mark.parametrize("name", [n for n in every("loss") if n.startswith("nfl_")])
-def test_sums_with_nfl_follow_the_protocol(name: str) -> None:
-    """gamma 0.5, and no gradient through the weight under protocol=zhou2021 alone."""
-    for protocol in ("none", "zhou2021"):
-        loss = compose([f"loss={name}", f"protocol={protocol}"]).loss
-        assert (loss.gamma, loss.first.detach) == (0.5, protocol == "zhou2021")
 
 
 def test_bare_command_is_plain_training_on_cifar10() -> None:

@@ -70,6 +70,15 @@ EDGES = [
     *(("ce_logitclip", {"delta": d, "released": r}) for d in (0.5, 2.5) for r in (False, True)),
     *((name, {"pi": pi}) for name in ("js", "gjs") for pi in (1e-3, 0.5, 0.999)),
     *(("nnfl", {"gamma": gamma, "min_prob": 1e-8}) for gamma in (0, 0.5, 5)),
+    *(("ens_loss_mc", {"lam": lam}) for lam in (-1, 0, 1)),
+    *(
+        ("any_loss_mc", {"L": L, "metric": m})
+        for L in (2, 73)
+        for m in ("accuracy", "f1", "balanced_accuracy", "g_mean")
+    ),
+    ("gccs", {"mu": 70, "sigma": 0.1, "lam": 1}),
+    ("orthogonal", {"beta": 10}),
+    ("gambler", {"o": 1.01}),
     ("ael", {"a": 1e-3}),
     ("focal", {"gamma": 0}),
     ("nfl", {"gamma": 5}),
@@ -171,6 +180,8 @@ RANGES = [
     ("z_loss", {"a": 0, "b": 1}, "a=0"),
     ("kesl", {"lam": -1, "spread": 0}, "lam=-1"),
     ("kesl", {"lam": 1, "spread": 2}, "spread=2"),
+    ("gambler", {"o": 1}, "o=1"),
+    ("orthogonal", {"beta": -1}, "beta=-1"),
     ("mae_logit_bias", {"bias": -1}, "bias=-1"),
     ("nce_agce", {"alpha": -1, "beta": 1, "a": 1, "q": 1}, "alpha=-1"),
 ]

@@ -10,6 +10,7 @@ from typing import Any
 
 from labelnoise.cli.errors import one_line
 from labelnoise.experiment.run import compose
+from labelnoise.training.threads import WAITING, cores
 
 EVALUATED = 2000  # images in one timing of the evaluation
 
@@ -19,7 +20,7 @@ def ours(cfg: Any) -> dict[str, Any]:
     import hydra
 
     from labelnoise.experiment.run import assemble
-    from labelnoise.training.device import prepare
+    from labelnoise.training.device import prepare, settle
     from labelnoise.training.evaluate import confusion_matrix
     from labelnoise.training.graphs import Steps
     from labelnoise.training.loop import train_epoch
@@ -28,6 +29,7 @@ def ours(cfg: Any) -> dict[str, Any]:
     place = prepare(cfg.device, cfg.precision, cfg.threads, cfg.deterministic)
     dataset, labels = data(cfg)
     method, yardstick = assemble(cfg, dataset, labels, hydra.utils.instantiate(cfg.loss), place)
+    place = settle(place, cfg.threads, method.network, dataset.train_images.shape[1:], cfg.batch_size)
     test = yardstick.test
     evaluated = min(EVALUATED, len(test.labels))
     test = test._replace(images=test.images[:evaluated], labels=test.labels[:evaluated])
@@ -97,8 +99,7 @@ def reference(cfg: Any) -> dict[str, Any]:
 
     from labelnoise.bench import published
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(cores if cfg.threads == "auto" else cfg.threads)
+    torch.set_num_threads(cores() if cfg.threads == "auto" else cfg.threads)
     device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if cfg.device == "auto" else cfg.device)
     dataset, labels = data(cfg)
     channels, size = dataset.train_images.shape[1], dataset.train_images.shape[-1]
@@ -171,13 +172,29 @@ def next_order(pipe: Connection) -> Any:
 
 
 class Side:
-    """One side's process."""
+    """One side's process.
 
-    def __init__(self, side: str, overrides: list[str]) -> None:
+    Args:
+        side: ours or reference.
+        overrides: as `train` takes them.
+        waiting: how its threads wait, as environment variables in place of those that `train` sets; None: as `train`
+            for ours, and as torch comes for the published code.
+    """
+
+    def __init__(self, side: str, overrides: list[str], waiting: dict[str, str] | None = None) -> None:
+        if waiting is None and side == "reference":
+            waiting = {}
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=worker, args=(side, overrides, theirs))
-        self.process.start()
+        before = dict(os.environ)
+        if waiting is not None:
+            for name in WAITING:
+                os.environ.pop(name, None)
+            os.environ.update(waiting)
+        self.process.start()  # reads the environment
+        os.environ.clear()
+        os.environ.update(before)
         theirs.close()
 
     def wait(self) -> None:

@@ -8,7 +8,6 @@ line is one JSON object.
 """
 
 import json
-import os
 import statistics
 from typing import Any
 
@@ -18,6 +17,7 @@ from rich.table import Table
 from labelnoise.bench.sides import Side
 from labelnoise.experiment.check import check
 from labelnoise.experiment.run import compose
+from labelnoise.training.threads import cores
 
 ROUNDS, SECONDS = 5, 4.0  # rounds, and about how long each side works in one
 
@@ -55,8 +55,7 @@ def measure(overrides: list[str]) -> dict[str, Any]:
 
 def packed(overrides: list[str], batch_size: int) -> float:
     """Images a second of as many one-thread runs side by side as there are cores, together."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    sides = [Side("ours", [*overrides, "threads=1"]) for _ in range(cores)]
+    sides = [Side("ours", [*overrides, "threads=1"]) for _ in range(cores())]
     for side in sides:
         side.wait()
     count = max(4, steps_a_round(sides[0]) // 2)

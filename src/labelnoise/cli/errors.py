@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from labelnoise.experiment.explain import explain
 from labelnoise.files.claims import Claimed
 from labelnoise.files.text import plain
+from labelnoise.training.threads import wait_briefly
 
 LONGEST = 2000  # characters of a message; some list every option of a group
 
@@ -21,6 +22,7 @@ class JobFailed(Exception):  # noqa: N818 (it is a state, not an error of its ow
 
 def guard(action: Callable[[], Any], overrides: list[str]) -> None:
     """Do it; an error ends the program with one line and exit code 1 (LABELNOISE_TRACEBACK=1 shows the traceback)."""
+    wait_briefly()
     asked = os.environ.get("HYDRA_FULL_ERROR", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its exceptions on instead of printing its own long answer
     try:

@@ -28,7 +28,8 @@ class Word(NamedTuple):
 
 WORDS = {
     "train": Word("cli.train:train", "train one configuration, or many with -m", ("*",)),
-    "table": Word("cli.table:table", "print a table of results beside the published numbers"),
+    "table": Word("tables.show:show", "print a table of results beside the published numbers"),
+    "figures": Word("figures.command:figures", "draw a figure of a paper from records"),
     "report": Word("report.page:report", "write one HTML page over a folder of records"),
     "merge": Word("tables.merge:merge", "bring records made elsewhere into a folder of records"),
     "predict": Word("experiment.predict:predict", "classify the test images with a saved network"),
@@ -38,6 +39,7 @@ WORDS = {
     "baseline": Word("cli.baseline:baseline", "what plain cross-entropy gets under the same noise"),
     "parity": Word("cli.parity:parity", "compare bfloat16 with float32, seed by seed"),
     "bench": Word("cli.bench:bench", "measure a training step beside the published code's"),
+    "bench_threads": Word("cli.bench_threads:bench", "measure training by the number of threads"),
     "bench_convolution": Word("cli.bench_convolution:bench", "measure the 3x3 convolutions beside torch's"),
 }
 

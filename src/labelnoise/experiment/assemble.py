@@ -40,23 +40,13 @@ def _load(component: str) -> "Dataset":
 
 def make_loss(cfg: DictConfig, say: Any) -> Any:
     """The loss, tried out once so that a hyper-parameter out of range is refused before any data is read."""
-    import torch
-
-    from labelnoise.losses.base import needs_of
+    from labelnoise.losses.base import try_out
 
     raw = OmegaConf.to_container(cfg.loss, resolve=False)
     assert isinstance(raw, dict)
     loss = hydra.utils.instantiate(cfg.loss)
-    needs = needs_of(loss)
-    given = {
-        "features": torch.zeros(2, 64),
-        "other_logits": torch.zeros(2, 10),
-        "generator": torch.Generator(),
-        "superclass": None,
-    }
     try:
-        logits = torch.zeros(2, 10 + ("extra_output" in needs))
-        loss(logits, torch.tensor([0, 1]), **{name: value for name, value in given.items() if name in needs})
+        try_out(loss)
     except ValueError as error:
         raise ValueError(f"loss.{error}") from None
     except OverflowError:
@@ -66,6 +56,20 @@ def make_loss(cfg: DictConfig, say: Any) -> Any:
         values = ", ".join(f"{key!s}={cfg.loss[key]:g}" for key in used)
         say(f"loss: no values are published for {cfg.dataset.name}; its card's default row is used ({values})")
     return loss
+
+
+def make_regulariser(cfg: DictConfig) -> Any:
+    """The regulariser, tried out once, or None."""
+    from labelnoise.losses.base import try_out_regulariser
+
+    if cfg.regulariser is None:
+        return None
+    regulariser = hydra.utils.instantiate(cfg.regulariser)
+    try:
+        try_out_regulariser(regulariser)
+    except ValueError as error:
+        raise ValueError(f"regulariser.{error}") from None
+    return regulariser
 
 
 def check_optimizer(cfg: DictConfig) -> None:
@@ -96,19 +100,27 @@ class Assembled(NamedTuple):
 
 
 def assemble(
-    cfg: DictConfig, dataset: "Dataset", labels: "Tensor", loss: Any, place: "Place", compiled: bool = False
+    cfg: DictConfig,
+    dataset: "Dataset",
+    labels: "Tensor",
+    loss: Any,
+    place: "Place",
+    compiled: bool = False,
+    regulariser: Any = None,
 ) -> Assembled:
     """The method on its training set, and the labels and images that it is measured by.
 
     Args:
         labels: (N,), noisy, from `inject`.
         loss: from `make_loss`.
+        regulariser: from `make_regulariser`. One of the weights alone goes to every learner, others to the method.
     Raises:
         ValueError: the method does not give the loss or the regulariser what it needs, or lacks what it needs itself.
     """
     import torch
 
     from labelnoise.data.split import split
+    from labelnoise.losses.base import needs_of
     from labelnoise.training.clock import Clock
     from labelnoise.training.evaluate import Labelled
     from labelnoise.training.loop import Yardstick
@@ -132,11 +144,18 @@ def assemble(
         trusted = _train_set(cfg, dataset, truth, trusted_part, generator)
     train = _train_set(cfg, dataset, labels, train_part, generator, trusted)
     make_method = hydra.utils.instantiate(cfg.method)
+    of_weights = regulariser is not None and needs_of(regulariser) == {"weights"}
+    of_outputs = None if regulariser is None or of_weights else _direct(regulariser)
+    facts = {
+        "generator": generator,
+        "superclass": None if dataset.superclass is None else dataset.superclass.to(device),
+    }
     setup = Setup(
-        _learner_factory(cfg, dataset, place, compiled),
-        _bound(_direct(loss), make_method.func, {"generator": generator, "superclass": dataset.superclass}),
+        _learner_factory(cfg, dataset, place, compiled, _direct(regulariser) if of_weights else None),
+        _bound("loss", _direct(loss), make_method.func, facts),
         train,
         Clock(cfg.epochs, cfg.batch_size),
+        regulariser=None if of_outputs is None else _bound("regulariser", of_outputs, make_method.func, facts),
         transition=None if truth is None else transition_matrix(truth, labels, dataset.num_classes).to(device),
     )
     yardstick = Yardstick(
@@ -156,8 +175,8 @@ def transition_matrix(truth: "Tensor", labels: "Tensor", num_classes: int) -> "T
     return counts / counts.sum(dim=1, keepdim=True).clamp_min(1)
 
 
-def _bound(loss: Any, method: "type[Method]", facts: dict[str, Any]) -> Any:
-    """The loss with what it needs of the run's facts.
+def _bound(what: str, loss: Any, method: "type[Method]", facts: dict[str, Any]) -> Any:
+    """The loss or regulariser (`what`) with what it needs of the run's facts.
 
     Raises:
         ValueError: it needs something of a step that the method does not give.
@@ -166,7 +185,7 @@ def _bound(loss: Any, method: "type[Method]", facts: dict[str, Any]) -> Any:
 
     needs = needs_of(loss)
     if missing := sorted(needs - method.provides - facts.keys()):
-        raise ValueError(f"loss: needs {', '.join(missing)}, which {method.__name__} does not give; use method=erm")
+        raise ValueError(f"{what}: needs {', '.join(missing)}, which {method.__name__} does not give; use method=erm")
     given = {name: value for name, value in facts.items() if name in needs}
     return partial(loss, **given) if given else loss
 
@@ -209,7 +228,7 @@ def _train_set(
     )
 
 
-def _learner_factory(cfg: DictConfig, dataset: "Dataset", place: "Place", compiled: bool) -> Any:
+def _learner_factory(cfg: DictConfig, dataset: "Dataset", place: "Place", compiled: bool, penalty: Any = None) -> Any:
     """The `MakeLearner` of a configuration."""
     import torch
 
@@ -244,6 +263,7 @@ def _learner_factory(cfg: DictConfig, dataset: "Dataset", place: "Place", compil
             cfg.clip_norm,
             place.precision,
             compiled,
+            penalty,
         )
 
     return make_learner

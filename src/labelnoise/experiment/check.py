@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from labelnoise.arguments.ranges import annotations, refusal, words
+from labelnoise.experiment.auto import settled
 from labelnoise.experiment.compose import deadline
 from labelnoise.experiment.explain import explain, nearest
 from labelnoise.experiment.groups import command, option_names
@@ -38,6 +39,7 @@ def check(cfg: DictConfig) -> None:
             raise ValueError(f"{key}: needs a value, {key}=...")
     try:
         with deadline():
+            cfg = settled(cfg)[0]
             plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except (OmegaConfBaseException, RecursionError) as error:
         raise ValueError(explain(error, [], cfg) + _choices_of(error, raw)) from None
@@ -90,10 +92,13 @@ def _check_all_read(plain: dict[str, Any], raw: dict[str, Any]) -> None:
         raise ValueError(f"dataset.name={_shown(plain['dataset'].get('name'))}: must be text")
     _check_keys("regime", plain.get("regime", {}), REGIME)
     tuned = plain.get("tuned", {})
-    _check_keys("tuned", tuned, ("loss", "method"))
-    _check_keys("tuned.loss", tuned.get("loss", {}))
-    for row, values in tuned.get("loss", {}).items():
-        _check_keys(f"tuned.loss.{row}", values, plain["loss"] if isinstance(plain["loss"], dict) else ())
+    _check_keys("tuned", tuned, ("loss", "regulariser", "method", "detach"))
+    for group in ("loss", "regulariser"):
+        _check_keys(f"tuned.{group}", tuned.get(group, {}))
+        for row, values in tuned.get(group, {}).items():
+            # A loss's card has values for its regulariser, which may be put aside: regulariser=none.
+            known = None if group == "regulariser" and plain[group] is None else plain[group]
+            _check_keys(f"tuned.{group}.{row}", values, known if known is None or isinstance(known, dict) else ())
     if not isinstance(plain.get("tuned_row"), str):
         raise ValueError(f"tuned_row={_shown(plain.get('tuned_row'))}: must be the name of a row of the loss's card")
 
@@ -112,7 +117,7 @@ def _check_keys(where: str, node: Any, known: Iterable[str] | None = None) -> No
 
 def _check_component(where: str, node: Any, raw: dict[str, Any], supplied: tuple[str, ...]) -> None:
     """A component of `run`'s: a function that takes what `run` supplies, by position, and the options given."""
-    if where == "dataset.augment" and node is None:
+    if where in ("dataset.augment", "regulariser") and node is None:
         return
     if not isinstance(node, dict) or "_target_" not in node:
         raise ValueError(f"{where}={_shown(node)}: must be a component, with a _target_ that names a function")
@@ -140,7 +145,7 @@ def _check_target(where: str, node: dict[Any, Any], raw: dict[str, Any], supplie
         raise ValueError(f"{where}._target_={node['_target_']}: is no function with named parameters") from None
     parameters = signature.parameters
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
-    taken = _first(signature, supplied)
+    taken = [*_first(signature, supplied), *getattr(function, "needs", ())]
     hints = annotations(function)
     for key, value in node.items():
         if key in ("_target_", "_partial_"):

@@ -27,11 +27,15 @@ def explain(error: Exception, overrides: Sequence[str], cfg: DictConfig | None =
         return _not_found(first, overrides)
     if found := re.search(r"Ambiguous value for argument '(.+)'", first):
         return several_values(found.group(1))
+    if found := re.search(r"Error resolving interpolation '(.+)', possible interpolation keys: (.+)", first):
+        absent = next(group for group in re.findall(r"\w+", found.group(1)) if group not in found.group(2).split(", "))
+        return f"{absent}: needs a value, {absent}=..."
     if isinstance(error, OverrideParseException):
         given = overrides[0] if len(overrides) == 1 else error.override
         hint = "; a value with special characters needs quotes of its own, as in 'name=\"a(b)\"'"
         shown = given[:200] if given.strip() else repr(given)
-        return f"{shown}: not of the form option=value{hint if re.match(r'[+~]*[a-z][\w./@-]*=', given) else ''}"
+        named = re.match(r"[+~]*[a-z][\w./@-]*=", given) is not None
+        return f"{shown}: not of the form option=value{hint if named else ''}"
     if found := re.search(r"Error merging override (.+)", first):
         return f"{found.group(1)}: cannot take the place of what is there"
     if isinstance(error, ConfigCompositionException) and (found := re.search(r"Could not override '([^']+)'", text)):
@@ -76,11 +80,9 @@ def _not_overridden(key: str, overrides: Sequence[str]) -> str:
 def _unresolved(error: OmegaConfBaseException, first: str, cfg: DictConfig | None) -> str:
     key = error.full_key or (re.findall(r"[\w.]+$", first) or ["?"])[0]
     if "tuned." in first and cfg is not None:
-        card = cfg.get("tuned", {}).get("loss", {})
-        return (
-            f"{key}: this loss has no value for dataset={cfg.dataset.name} (its card has {', '.join(map(str, card))}); "
-            f"give {key}=..."
-        )
+        group = key.split(".")[0]
+        rows = ", ".join(map(str, cfg.get("tuned", {}).get(group, {})))
+        return f"{key}: this {group} has no value for dataset={cfg.dataset.name} (its card has {rows}); give {key}=..."
     if cfg is not None and OmegaConf.is_missing(cfg, "rate") and key.endswith("rate"):
         return "rate: this noise needs one, such as rate=0.4"
     return f"{key}: needs a value, {key}=..." if "issing mandatory value" in first else f"{key}: {first}"

@@ -112,20 +112,13 @@ OPTIONS = (
     Option("seed_noise", "${seed}", Seed, OUTCOME, "which labels are flipped"),
     Option("seed_init", "${seed}", Seed, OUTCOME, "the network's first weights"),
     Option("seed_data", "${seed}", Seed, OUTCOME, "order, augmentation, held-out parts"),
-    Option(
-        "focal_detach",
-        False,
-        bool,
-        HELPER,
-        "no gradient through focal weights, as in the released code (protocol=zhou2021)",
-    ),
     Option("device", "auto", Device, WHERE, "auto, cpu, cuda or cuda:N"),
     Option(
         "threads",
         "auto",
         Literal["auto"] | Annotated[int, Ge(1), Le(4096)],
         WHERE,
-        "CPU threads; auto: every core this process may use",
+        "CPU threads; auto: one for a small step, more for more work, up to every core",
     ),
     Option(
         "data_dir",
@@ -147,18 +140,21 @@ class Group(NamedTuple):
     Attributes:
         decides: as of an option.
         supplied: what `run` itself passes to the component, by position, when it calls it.
+        neutral: as of an option.
     """
 
     name: str
     decides: str
     help: str
     supplied: tuple[str, ...] = ()
+    neutral: Any = ALWAYS
 
 
 GROUPS = (
     Group("dataset", OUTCOME, "images, with their network and regime"),
     Group("noise", OUTCOME, "what is done to the labels", ("facts", "seed")),
     Group("loss", OUTCOME, "with the values its paper tuned for the data set", ("logits", "labels")),
+    Group("regulariser", OUTCOME, "what is added to the loss", neutral=None),
     Group("network", OUTCOME, "", ("num_classes", "channels", "size")),
     Group("optimizer", OUTCOME, "", ("params",)),
     Group("schedule", OUTCOME, "of the learning rate", ("epoch", "epochs")),
@@ -172,6 +168,7 @@ GROUPS = (
 COMPONENTS = {
     "dataset.load": (),
     "dataset.augment": ("images", "generator"),
+    "regulariser": (),
     **{group.name: group.supplied for group in GROUPS if group.supplied},
 }
 
@@ -180,7 +177,7 @@ EFFECTIVE = tuple(entry.name for entry in (*GROUPS, *OPTIONS) if entry.decides =
 # What `run` reads besides: where and how, not what.
 INCIDENTAL = tuple(entry.name for entry in (*OPTIONS, *GROUPS) if entry.decides == WHERE)
 # A key at its neutral value is left out of the id, so that a key added later changes no id made before.
-NEUTRAL = {option.name: option.neutral for option in OPTIONS if option.neutral is not ALWAYS}
+NEUTRAL = {entry.name: entry.neutral for entry in (*GROUPS, *OPTIONS) if entry.neutral is not ALWAYS}
 PATHS = (*(option.name for option in OPTIONS if option.is_path), "noise.path")
 
 # configs/train.yaml takes the defaults from here, under this name.

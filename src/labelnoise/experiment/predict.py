@@ -17,10 +17,10 @@ from labelnoise.experiment.compose import compose
 from labelnoise.files.atomic import write_whole
 
 if TYPE_CHECKING:  # torch takes a second to import, and --help does not need it
-    import torch
     from torch import Tensor
 
     from labelnoise.data.dataset import Dataset
+    from labelnoise.training.device import Place
 
 BATCH = 1000
 
@@ -46,7 +46,7 @@ def predict(arguments: list[str]) -> None:
     # Before it is built: how large the network gets is the data set's affair, not the file's.
     if list(dataset.train_images.shape[1:]) != saved.about.shape or list(dataset.classes) != saved.about.classes:
         raise ValueError(f"dataset={dataset.name}: other images or classes than model={own['model']} was trained on")
-    probs = _probabilities(saved, own["model"], dataset.test_images, place.device)
+    probs = _probabilities(saved, own["model"], dataset.test_images, place, cfg.threads)
     confidence, predicted = probs.max(dim=1)
     right = (predicted == dataset.test_labels).double().mean()
     print(f"{dataset.name}: {right:.2%} of {len(predicted):,} test images")
@@ -55,13 +55,18 @@ def predict(arguments: list[str]) -> None:
         print(f"{own['out']} written")
 
 
-def _probabilities(saved: saved_network.SavedNetwork, path: str, images: "Tensor", device: "torch.device") -> "Tensor":
+def _probabilities(
+    saved: saved_network.SavedNetwork, path: str, images: "Tensor", place: "Place", threads: int | str
+) -> "Tensor":
     """Shapes: (N, channels, H, W) uint8 -> (N, C) on the CPU, float32."""
     import torch
 
     from labelnoise.data.train_set import normalise
+    from labelnoise.training.device import settle
 
+    device = place.device
     network = saved_network.build(saved, path).to(device).to(memory_format=torch.channels_last)
+    settle(place, threads, network, saved.about.shape, BATCH)
     mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (saved.about.mean, saved.about.std))
     with torch.no_grad():
         parts = [

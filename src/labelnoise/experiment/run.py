@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from omegaconf import DictConfig
 
 from labelnoise.experiment import identity, records
-from labelnoise.experiment.assemble import Assembled, assemble, check_optimizer, inject, make_loss, make_tracker
+from labelnoise.experiment.assemble import (
+    Assembled,
+    assemble,
+    check_optimizer,
+    inject,
+    make_loss,
+    make_regulariser,
+    make_tracker,
+)
+from labelnoise.experiment.auto import settled
 from labelnoise.experiment.check import check
 from labelnoise.experiment.compose import compose
 from labelnoise.experiment.environment import this_environment
@@ -54,7 +63,7 @@ def run(cfg: DictConfig, quiet: bool = False) -> records.Record:
         MemoryError: a GPU's memory does not suffice; the text says how many such runs fit.
         FloatingPointError: the loss is not a finite number any more.
     """
-    check(cfg)
+    cfg = _settled(cfg, quiet)
     config = identity.effective(cfg)
     if known := _known(cfg, identity.run_id(config), quiet):
         return known
@@ -65,10 +74,19 @@ def run(cfg: DictConfig, quiet: bool = False) -> records.Record:
 
 def train(cfg: DictConfig, quiet: bool = False) -> Trained:
     """As `run`, for whoever needs the trained method too: trains although there is a record. Raises: as `run`."""
-    check(cfg)
+    cfg = _settled(cfg, quiet)
     config = identity.effective(cfg)
     with _claimed(cfg, identity.run_id(config)) as identifier:
         return _train(cfg, config, identifier, quiet)
+
+
+def _settled(cfg: DictConfig, quiet: bool) -> DictConfig:
+    """The checked configuration, with numbers for what is left to theory."""
+    check(cfg)
+    cfg, line = settled(cfg)
+    if line and not quiet:
+        print(line)
+    return cfg
 
 
 def _known(cfg: DictConfig, identifier: str, quiet: bool) -> records.Record | None:
@@ -85,20 +103,26 @@ def _known(cfg: DictConfig, identifier: str, quiet: bool) -> records.Record | No
 
 @contextlib.contextmanager
 def _claimed(cfg: DictConfig, identifier: str) -> Iterator[str]:
-    """The id, while this process alone works on the run in its results folder."""
-    atomic.check_writable(cfg.results, *(f"{identifier}.{end}" for end in records.FILES))
+    """The id, while this process alone works on the run in its results folder; a folder that stays empty goes again."""
     results = Path(cfg.results)
-    with hold(results / f"{identifier}.claim", f"run {identifier}"):
-        for left in results.glob(f"{identifier}.*.part"):  # of a process that was killed while it wrote
-            left.unlink(missing_ok=True)
-        yield identifier
+    made = [folder for folder in (results, *results.parents) if not folder.exists()]
+    try:
+        atomic.check_writable(cfg.results, *(f"{identifier}.{end}" for end in records.FILES))
+        with hold(results / f"{identifier}.claim", f"run {identifier}"):
+            for left in results.glob(f"{identifier}.*.part"):  # of a process that was killed while it wrote
+                left.unlink(missing_ok=True)
+            yield identifier
+    finally:
+        with contextlib.suppress(OSError):  # it is not empty
+            for folder in made:
+                folder.rmdir()
 
 
 def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool) -> Trained:
     import torch
 
     from labelnoise.experiment.metrics import in_short, noise_facts, noise_in_short
-    from labelnoise.training.device import compiler_works, memory_full, prepare
+    from labelnoise.training.device import compiler_works, memory_full, prepare, settle
 
     started = time.monotonic()
     environment = this_environment()  # now: the checkout may move on while it trains
@@ -106,6 +130,7 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
     say = (lambda *_: None) if quiet else print
     place = prepare(cfg.device, cfg.precision, cfg.threads, cfg.deterministic)
     loss = make_loss(cfg, say)
+    regulariser = make_regulariser(cfg)
     check_optimizer(cfg)
     compiled = cfg.compile and compiler_works()
     dataset, labels = inject(cfg)
@@ -114,11 +139,14 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
     path = Path(cfg.results) / f"{identifier}.checkpoint"
     commit = environment["commit"]
     assembled, state, earlier = _resumed(
-        lambda: assemble(cfg, dataset, labels, loss, place, compiled),
+        lambda: assemble(cfg, dataset, labels, loss, place, compiled, regulariser),
         path,
         checkpoints.load(path, identifier, commit if cfg.force else None),
         commit,
     )
+    before = earlier[-1]["threads"] if earlier else None
+    shape = dataset.train_images.shape[1:]
+    place = settle(place, cfg.threads, assembled.method.network, shape, cfg.batch_size, before, say)
     if state.feeds or state.epoch:
         say(f"resumes after epoch {state.epoch}, step {state.done}")
     training = time.monotonic()

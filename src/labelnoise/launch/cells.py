@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from labelnoise.experiment import identity, records
+from labelnoise.experiment.auto import settled
 from labelnoise.experiment.check import check
 from labelnoise.experiment.compose import compose
 from labelnoise.experiment.explain import several_values
@@ -54,7 +55,7 @@ def each_value_once(jobs: Sequence[Sequence[str]]) -> list[Sequence[str]]:
 
 def identifier(cfg: Any) -> str:
     """The id of the record of a composed configuration."""
-    return identity.run_id(identity.effective(cfg))
+    return identity.run_id(identity.effective(settled(cfg)[0]))
 
 
 def tell_by_records(

@@ -13,6 +13,7 @@ from typing import Any
 
 from labelnoise.launch.jobs import Job
 from labelnoise.training.signals import STOPPED
+from labelnoise.training.threads import cores
 
 COMMAND = [sys.executable, "-P", "-m", "labelnoise.launch.worker"]  # -P: this folder's files hide no module
 
@@ -127,8 +128,7 @@ def slots(n_jobs: int | str, jobs_per_gpu: int, device: str) -> list[str | None]
     if gpus:
         places: list[str | None] = [*gpus] * jobs_per_gpu  # one on each GPU before a second on any
         return places if n_jobs == "auto" else places[: int(n_jobs)]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return [None] * (cores if n_jobs == "auto" else int(n_jobs))
+    return [None] * (cores() if n_jobs == "auto" else int(n_jobs))
 
 
 def visible_gpus(environment: Mapping[str, str]) -> list[str]:

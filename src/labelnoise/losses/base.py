@@ -220,19 +220,41 @@ def _check_hyper_parameters(function: Callable[..., Any], given: dict[str, Any],
     for missing in [n for n, p in known.items() if p.default is p.empty and n not in given]:
         raise ValueError(f"{missing}: {name} needs a value, {missing}=...")
     own = function.func if isinstance(function, partial) else function
-    if not getattr(own, "__module__", "").startswith("labelnoise."):
-        return  # another's function may not stand a call on ten classes
-    classes = 2 if "binary" in needed else 10
-    stand_ins = {
-        "features": torch.zeros(2, classes),
-        "other_logits": torch.zeros(2, classes),
-        "generator": torch.Generator(),
-        "superclass": None,
-    }
+    if getattr(own, "__module__", "").startswith("labelnoise."):  # another's may not stand a call on ten classes
+        try_out(function, **given)
+
+
+def try_out(loss: Callable[..., Any], **hyper_parameters: Any) -> None:
+    """Call a loss once, on logits of 0 and stand-ins for what it needs, for its refusals. Draws from no generator.
+
+    Raises:
+        ValueError: as the loss says.
+    """
+    given = _stand_ins(needs_of(loss))
+    asked = {name: value for name, value in given.items() if name in needs_of(loss)}
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        function(
-            torch.zeros(2, classes),
-            torch.tensor([0, 1]),
-            **{n: v for n, v in stand_ins.items() if n in needed},
-            **given,
-        )
+        loss(given["logits"], given["labels"], **asked, **hyper_parameters)
+
+
+def try_out_regulariser(regulariser: Callable[..., Any]) -> None:
+    """Call a regulariser once, as `try_out` does a loss.
+
+    Raises:
+        ValueError: as the regulariser says.
+    """
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        regulariser(**{name: v for name, v in _stand_ins(frozenset()).items() if name in needs_of(regulariser)})
+
+
+def _stand_ins(needed: frozenset[str]) -> dict[str, Any]:
+    """Something in the place of each of ARGUMENTS."""
+    logits = torch.zeros(2, (2 if "binary" in needed else 10) + ("extra_output" in needed))
+    return {
+        "logits": logits,
+        "labels": torch.tensor([0, 1]),
+        "other_logits": logits,
+        "features": torch.zeros(2, 64),
+        "superclass": None,
+        "generator": torch.Generator(),
+        "weights": [torch.zeros(2, 2)],
+    }

@@ -1,7 +1,11 @@
 """The labels of the code released with Zhou et al. 2021 (arXiv:2106.03110), bit for bit, its faults included.
 
-The same generators stand in the code of APL, SR and epsilon-softmax. With seed 123, the released value, the labels
-have the hashes that the tests hold. Those papers' numbers are for these labels, not for correct asymmetric noise.
+With seed 123, the released value, the labels have the hashes that the tests hold. That paper's numbers are for these
+labels, not for correct asymmetric noise.
+
+The code of SR and epsilon-softmax draws the same labels (epsilon-softmax: CIFAR-100's asymmetric noise always with seed
+0), and so does APL's for CIFAR. For MNIST APL's differs: its symmetric noise flips an exact count in each class and
+follows the seed, and its asymmetric noise follows the seed too, so that only its seed 0 gives the labels made here.
 """
 
 import numpy as np

@@ -14,7 +14,7 @@ from labelnoise.experiment.records import Record
 
 Overrides = tuple[str, ...]
 
-GROUPS = ("noise", "loss", "network", "optimizer", "schedule", "method")
+GROUPS = ("loss", "regulariser", "noise", "network", "optimizer", "schedule", "method")
 SEEDS = ("seed_noise", "seed_init", "seed_data")
 
 
@@ -62,19 +62,37 @@ def component_name(component: Any) -> str:
 
 
 def _options(config: dict[str, Any]) -> Iterable[str]:
-    """The loss, and `group=option` where a data set's own choice is another; an option is named by its file."""
-    default = _composed((f"dataset={config['dataset']['name']}",))
+    """The loss, and `group=option` where the data set's or the loss's own choice is another; an option is a file."""
+    given: Overrides = (f"dataset={config['dataset']['name']}",)
     for group in GROUPS:
-        name = component_name(config[group])
-        if group != "loss" and name == component_name(default[group]):
+        component: Any = config.get(group)  # records made before there were regularisers have none
+        if group != "loss" and component_name(component) == component_name(_composed(given).get(group)):
             continue
-        known = choices(group)
-        named = [name] if name in known else [option for option in known if name in _targets(group, option)]
-        if not named:
-            raise KeyError(name)
-        yield f"{group}={named[0]}"
-        for key in _required(group, named[0]):
-            yield f"{group}.{key}={_written(config[group][key])}"
+        named = _named(group, component)
+        yield f"{group}={named}"
+        if group == "loss":
+            given = (*given, f"loss={named}")
+        for key in _required(group, named):
+            yield f"{group}.{key}={_written(component[key])}"
+
+
+def _named(group: str, component: Any) -> str:
+    """The option that makes a component: the file of its name, else that of the same functions, else of its function.
+
+    Raises:
+        KeyError: there is none.
+    """
+    name, known = component_name(component), choices(group)
+    if component is None:
+        name = "none"
+    if name in known:
+        return name
+    used = frozenset(target for key, target in flat(component).items() if key.rpartition(".")[2] == "_target_")
+    same = [option for option in known if _targets(group, option) == used]
+    named = same or [option for option in known if name in _targets(group, option)]
+    if not named:
+        raise KeyError(name)
+    return named[0]
 
 
 @cache

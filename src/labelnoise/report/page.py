@@ -21,7 +21,7 @@ from labelnoise.report import loss_curves
 from labelnoise.report.collect import Collection, Sheet, collect, default_folder
 from labelnoise.report.pack import content, packed
 from labelnoise.tables.comparison import Result, ranks
-from labelnoise.tables.rendering import apart, beneath, theirs
+from labelnoise.tables.sheet import apart, beneath, theirs
 
 SCRIPTS = ("dom", "charts", "tables", "panel", "run", "runs", "losses", "main")  # assets/<name>.js, in this order
 STEPS = (0.5, 2.0, 5.0)  # points from the published mean at which a cell's colour gets stronger
@@ -77,7 +77,7 @@ def render(collection: Collection, library: str) -> str:
         lstrip_blocks=True,
     )
     script = "(async () => {\n" + "\n".join(_read(f"{name}.js") for name in SCRIPTS) + "\n})();\n"
-    data = content(collection) | {"losses": loss_curves.curves()}
+    data = content(collection) | {"losses": loss_curves.losses()}
     return environment.get_template("page.html").render(
         sheets=[_shown(sheet, collection) for sheet in collection.sheets],
         runs=len(collection.records),
@@ -99,6 +99,7 @@ def _shown(sheet: Sheet, collection: Collection) -> dict[str, Any]:
     """What the template needs of a table: its lines, its cells by row, how many trainings are done."""
     found = [collection.records[i] for i in dict.fromkeys(i for r in sheet.results for i in r.run_ids)]
     ranked = ranks(sheet.results)
+    published = any(result.published for result in sheet.results)
     best = {
         column: max((r.mean for r in sheet.results if r.column == column and r.mean is not None), default=0.0)
         for column in sheet.table.columns
@@ -107,7 +108,7 @@ def _shown(sheet: Sheet, collection: Collection) -> dict[str, Any]:
         {
             "place": place,
             "result": result,
-            "shade": shade(result, best[result.column]),
+            "shade": shade(result, None if published else best[result.column]),
             "rank": ranked.get((result.row, result.column), 0),
             "theirs": theirs(result),
             "apart": apart(result),
@@ -120,20 +121,20 @@ def _shown(sheet: Sheet, collection: Collection) -> dict[str, Any]:
         "rows": [(row, cells[i * width : (i + 1) * width]) for i, row in enumerate(sheet.table.rows)],
         "done": sum(result.n for result in sheet.results),
         "wanted": len(sheet.results) * len(sheet.table.seeds),
-        "published": any(result.published for result in sheet.results),
+        "published": published,
         "lines": beneath(sheet.table, sheet.results, found, []),
     }
 
 
-def shade(result: Result, best: float) -> str:
+def shade(result: Result, best: float | None) -> str:
     """The class that colours a cell: m3 (far below the published mean) over z to p3, or q0 (best) to q5, or nothing.
 
     Args:
-        best: the highest mean of the column, for cells beside which nothing is published.
+        best: the highest mean of the column, in a table beside which nothing is published.
     """
     if result.mean is None:
         return ""
     if result.difference is None:
-        return f"q{sum(best - result.mean > limit for limit in BELOW)}"
+        return "" if best is None else f"q{sum(best - result.mean > limit for limit in BELOW)}"
     step = sum(abs(result.difference) >= limit for limit in STEPS)
     return f"{'p' if result.difference > 0 else 'm'}{step}" if step else "z"

@@ -105,7 +105,10 @@ def profile(loss: LossFunction, num_classes: int) -> Profile:
     log_odds, slopes = log_odds[kept], slopes[kept]
     at_0 = limit(slopes[log_odds < max(-FAR, 0.6 * float(log_odds[0]))].flip(0))
     at_1 = limit(slopes[log_odds > min(FAR, 0.6 * float(log_odds[-1]))])
-    return Profile(log_odds, slopes, at_0, at_1, _shape(slopes, 1e-4 if narrow else 1e-7), _drop(loss, num_classes))
+    # Where the loss no longer changes to the 12th digit a slope may jump by rounding; a 0 that is left is a clamp's.
+    seen = ((slopes * (-log_odds.abs()).exp()).abs() > 1e-12 * scale) | (slopes == 0)
+    shape = _shape(slopes[seen], 1e-4 if narrow else 1e-7)
+    return Profile(log_odds, slopes, at_0, at_1, shape, _drop(loss, num_classes))
 
 
 def rounded_away(change: Tensor, slopes: Tensor, distance: Tensor, side: Tensor, scale: float) -> Tensor:

@@ -1,10 +1,12 @@
 """Whether the minimiser of a loss keeps the order of the class probabilities, on the simplex of three classes."""
 
 from dataclasses import dataclass
+from math import isinf
 
 import torch
 from torch import Tensor
 
+from labelnoise.theory.additive import Profile
 from labelnoise.theory.evaluation import LossFunction, values
 from labelnoise.theory.search import depth_of
 
@@ -20,11 +22,22 @@ class Calibration:
         top: the class with the largest w has the largest u (classification calibration).
         order: w_i > w_j never comes with u_i < u_j.
         ranks: w_i > w_j always comes with u_i > u_j; a minimiser at a vertex loses it.
+        proven: by the shape of l(p_y), not by trying.
     """
 
     top: bool
     order: bool
     ranks: bool
+    proven: bool
+
+
+def by_shape(profile: Profile) -> Calibration:
+    """What follows for a decreasing l(p_y) from its shape.
+
+    Convex: where the slopes balance, w_i > w_j gives u_i >= u_j, and u_i > u_j if no u can be 0, as l'(0) is infinite.
+    Concave or linear: the minimiser is the vertex of the largest w.
+    """
+    return Calibration(True, True, profile.shape == "convex" and isinf(profile.at_0), proven=True)
 
 
 def calibration(loss: LossFunction) -> Calibration:
@@ -45,6 +58,7 @@ def calibration(loss: LossFunction) -> Calibration:
         top=bool((top > others).all()),
         order=bool((u_step[ordered] >= 0).all()),
         ranks=bool((u_step[ordered] > 1e-12).all()),
+        proven=False,
     )
 
 

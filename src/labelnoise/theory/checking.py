@@ -6,12 +6,14 @@ import torch
 from torch import Tensor
 
 from labelnoise.theory import gradients
-from labelnoise.theory.calibration import Calibration, calibration
+from labelnoise.theory.calibration import Calibration, by_shape, calibration
 from labelnoise.theory.evaluation import LossFunction, name_of, refuse
-from labelnoise.theory.noise_ratios import GRID, GRID_CLASSES, check_transition, nominal_row
+from labelnoise.theory.noise_ratios import GRID, GRID_CLASSES, check_transition, nominal_row, row_ratio
 from labelnoise.theory.notes import notes
 from labelnoise.theory.report import Report, Verdict
-from labelnoise.theory.verdicts import Evidence, gather, judge
+from labelnoise.theory.verdicts import Evidence, gather, judge, sharpened
+
+HARDEST = 10  # classes of a transition matrix whose minimisers are searched for; the others are judged by what is found
 
 
 def check(loss: LossFunction, num_classes: int, transition: Tensor | None = None) -> Report:
@@ -50,9 +52,7 @@ def check(loss: LossFunction, num_classes: int, transition: Tensor | None = None
         critical_difference=found.difference,
         completely_asymmetric=found.completely_asymmetric,
         minimum=found.minimum,
-        tolerant=tuple(
-            judge(loss, by_classes[K], nominal_row(noise, rate, K), noise, rate) for K in usable for noise, rate in GRID
-        ),
+        tolerant=tuple(verdict for K in usable for verdict in _grid(loss, by_classes[K])),
         transition=None if T is None else _worst(loss, found, T),
         calibration=_calibration(loss, found),
         excess_risk_factor=_excess_risk_factor(found),
@@ -60,6 +60,12 @@ def check(loss: LossFunction, num_classes: int, transition: Tensor | None = None
         sample_weights=tuple(zip(p.tolist(), gradients.sample_weights(loss, num_classes, p).tolist(), strict=True)),
         notes=notes(loss, found, [K for K in GRID_CLASSES if K not in usable]),
     )
+
+
+def _grid(loss: LossFunction, found: Evidence) -> list[Verdict]:
+    rows = [nominal_row(noise, rate, found.num_classes) for noise, rate in GRID]
+    found = sharpened(loss, found, rows)
+    return [judge(loss, found, row, noise, rate) for row, (noise, rate) in zip(rows, GRID, strict=True)]
 
 
 def _excess_risk_factor(found: Evidence) -> float | None:
@@ -79,11 +85,15 @@ def _takes(loss: LossFunction, num_classes: int) -> bool:
 
 
 def _calibration(loss: LossFunction, found: Evidence) -> Calibration | None:
+    if found.profile and found.profile.shape in ("linear", "convex", "concave"):
+        return by_shape(found.profile)
     return calibration(loss) if found.minimum in ("vertex", "not the vertex") and _takes(loss, 3) else None
 
 
 def _worst(loss: LossFunction, found: Evidence, T: Tensor) -> Verdict:
     """The verdict of the class that is not tolerated, if any, otherwise of the one nearest to the boundary."""
     rows = {tuple(torch.cat([row[i : i + 1], row[:i], row[i + 1 :]]).tolist()): i for i, row in enumerate(T)}
+    hardest = sorted(rows.values(), key=lambda i: row_ratio(T[i], i))[:HARDEST]
+    found = sharpened(loss, found, [T[i] for i in hardest])
     judged = [judge(loss, found, T[i], f"class {i}", None, i) for i in sorted(rows.values())]
     return min(judged, key=lambda v: (v.tolerant, v.ratio))

@@ -4,6 +4,7 @@ The loss is taken to treat classes alike, so four kinds of class are enough: t w
 second, s others with one probability, and the rest with another. The vertex e_t is compared with everything else.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -15,6 +16,8 @@ from labelnoise.theory.evaluation import LossFunction, gradients, values
 DEPTHS = (1e15, 1e4)  # a logit this far below the largest stands for probability 0; the first where the loss is finite
 VERTEX = 46.0  # log-odds from which on a prediction counts as the vertex: 1 - p_t of 1e-20
 LARGEST_RATIO = 1e3  # w_m / w_n beyond which a loss that is still not tolerant is called never tolerant
+CENTRE = 1  # where the prediction of equal probabilities stands in every pool
+RATE = 0.3  # first step of the descent, in logits
 SLACK = 1e-12  # of the loss's range: less than this is no difference
 
 
@@ -105,15 +108,25 @@ def risks(pool: Pool, w: Tensor) -> Tensor:
     return (kind_weights(w, pool.others) * pool.losses).sum(dim=1)
 
 
-def at_vertex(pool: Pool) -> Tensor:
-    """Which predictions are the vertex e_t. Shapes: -> (N,), bool."""
+def near_vertex(pool: Pool) -> Tensor:
+    """Which predictions are e_t, as far as a probability shows it. Shapes: -> (N,), bool."""
     return pool.levels[:, 1:].max(dim=1).values <= -VERTEX
+
+
+def at_vertex(pool: Pool) -> Tensor:
+    """Which of them are e_t for the loss too: without noise nothing is better. Shapes: -> (N,), bool.
+
+    A loss of scaled logits sees how far down the other classes are, and is not least wherever they are far down.
+    """
+    of_t = pool.losses[:, 0]
+    least = of_t.min()
+    return near_vertex(pool) & (of_t <= least + 1e-6 * (of_t[CENTRE] - least))
 
 
 def holds(pool: Pool, w: Tensor) -> bool:
     """Whether no prediction of the pool has a smaller risk than the vertex of the largest weight."""
     risk, vertex = risks(pool, w), at_vertex(pool)
-    scale = max(1e-12, float((pool.losses[1] - pool.losses[0]).abs().max()))
+    scale = max(1e-12, float((pool.losses[CENTRE] - pool.losses[0]).abs().max()))
     return bool(risk[vertex].min() <= risk[~vertex].min() + SLACK * scale)
 
 
@@ -131,14 +144,20 @@ def smallest_ratio(pool: Pool, rest: float, num_classes: int, slope_bound: float
 
 
 def refined(
-    loss: LossFunction, pool: Pool, w: Tensor, num_classes: int, steps: int = 60, count: int = 32, rate: float = 0.3
+    loss: LossFunction, pool: Pool, ws: Sequence[Tensor], num_classes: int, steps: int = 60, count: int = 32
 ) -> Pool:
-    """The pool with more predictions: gradient descent on the risk from its best ones that are not the vertex."""
-    start = torch.where(at_vertex(pool), inf, risks(pool, w)).argsort()[: count * 4 : 4]
+    """The pool with more predictions: for each w, gradient descent on its risk from the best that are not the vertex.
+
+    Args:
+        ws: label probabilities (C,), the largest first.
+        steps: of descent, Adam's. count: predictions for each w; of the 4 * count best every fourth.
+    """
+    starts = [torch.where(at_vertex(pool), inf, risks(pool, w)).argsort()[: count * 4 : 4] for w in ws]
+    start = torch.cat(starts)
     levels, others = pool.levels[start].clone(), pool.others[start]
     free = levels > -DEPTHS[-1]
     free[:, 0] = False
-    share = kind_weights(w, others).T.reshape(-1, 1)
+    share = torch.cat([kind_weights(w, pool.others[s]) for w, s in zip(ws, starts, strict=True)]).T.reshape(-1, 1)
     first, second = torch.zeros_like(levels), torch.zeros_like(levels)
     kinds = torch.arange(num_classes).expand(len(levels), -1)
     kinds = torch.where(kinds < 2, kinds, torch.where(kinds < 2 + others[:, None], 2, 3))
@@ -149,7 +168,7 @@ def refined(
         first = 0.8 * first + 0.2 * slope
         second = 0.95 * second + 0.05 * slope**2
         move = first / (second.sqrt() + 1e-14) / (1 - 0.8**step) * (1 - 0.95**step) ** 0.5
-        levels = torch.where(free, (levels - rate * 0.96**step * move).clamp(-VERTEX + 1, VERTEX), levels)
+        levels = torch.where(free, (levels - RATE * 0.96**step * move).clamp(-VERTEX + 1, VERTEX), levels)
     return pool.joined(evaluate(loss, levels, others, num_classes))
 
 

@@ -59,16 +59,18 @@ def _critical(report: Report) -> str:
         return f"no ratio but a difference, w_m - w_n >= {report.critical_difference:.4g}"
     if report.symmetric:
         return "none; symmetric noise alone is covered, as the sum over labels is constant"
-    return "never" if report.minimum == "vertex" else f"none: the minimum without noise is {report.minimum}"
+    return "never" if report.minimum == "vertex" else "none (see below)"
 
 
 def _calibrated(report: Report) -> str:
-    if report.calibration is None:
+    found = report.calibration
+    if found is None:
         return "not checked: no single minimiser, or the loss cannot be computed for three classes"
-    if not report.calibration.top:
-        return "no: the minimiser's largest probability is not always the likeliest class's (3 classes, numerical)"
-    order = "ranks all classes" if report.calibration.ranks else "keeps the likeliest class, not the rank of the others"
-    return f"yes: the minimiser {order} (3 classes, numerical)"
+    how = "by its shape" if found.proven else "numerical, 3 classes"
+    if not found.top:
+        return f"no: the minimiser's largest probability is not always the likeliest class's ({how})"
+    order = "ranks all classes" if found.ranks else "keeps the likeliest class, not the rank of the others"
+    return f"yes: the minimiser {order} ({how})"
 
 
 def _excess(report: Report) -> str:

@@ -1,13 +1,13 @@
 """Is a loss tolerant of a noise: the evidence at one number of classes, and the verdict on one row of probabilities."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isinf
 
 import torch
 from torch import Tensor
 
 from labelnoise.theory import additive, closed_forms, symmetry
-from labelnoise.theory.critical import Search, search
+from labelnoise.theory.critical import Minimum, Search, search
 from labelnoise.theory.evaluation import LossFunction
 from labelnoise.theory.noise_ratios import row_ratio
 from labelnoise.theory.report import Verdict
@@ -26,6 +26,7 @@ class Evidence:
         spread: of the sum over labels, 0 if symmetric.
         profile, ratios, formula: of an additive loss.
         search: where the ratios do not settle it.
+        minimum: what minimises the loss without noise.
     """
 
     num_classes: int
@@ -34,16 +35,12 @@ class Evidence:
     ratios: additive.Ratios | None
     formula: str | None
     search: Search | None
+    minimum: Minimum
 
     @property
     def symmetric(self) -> bool:
         """Whether the sum over labels is constant."""
         return self.spread <= symmetry.TOLERANCE
-
-    @property
-    def minimum(self) -> str:
-        """What minimises the loss without noise."""
-        return self.search.minimum if self.search else "vertex"
 
     @property
     def difference(self) -> float | None:
@@ -77,8 +74,7 @@ class Evidence:
         return self.ratio == 1
 
     def _by_ratios(self) -> float:
-        assert self.ratios
-        return 1 / self.ratios.asymmetry if self.ratios.asymmetry else inf
+        return 1 / self.ratios.asymmetry if self.ratios and self.ratios.asymmetry else inf
 
     def _snapped(self, ratio: float) -> float:
         return 1.0 if ratio < COMPLETE else ratio
@@ -87,14 +83,29 @@ class Evidence:
 def gather(loss: LossFunction, num_classes: int) -> Evidence:
     """The evidence on a loss for so many classes: its slopes if it is additive, a search if they leave it open."""
     spread = symmetry.spread_over_labels(loss, num_classes)
+    if not symmetry.is_function_of_probabilities(loss, num_classes):
+        return Evidence(num_classes, spread, None, None, None, None, "not on the simplex")
     if not additive.is_additive(loss, num_classes):
-        return Evidence(num_classes, spread, None, None, None, search(loss, num_classes))
+        searched = search(loss, num_classes)
+        return Evidence(num_classes, spread, None, None, None, searched, searched.minimum)
     profile = additive.profile(loss, num_classes)
     ratios, formula = additive.ratios(loss, num_classes, profile), None
     if ratios and (closed := closed_forms.asymmetry_ratio(loss)):
         ratios, formula = additive.Ratios(closed[0], closed[0]), closed[1]
     settled = ratios and ratios.asymmetry >= 0.999 * ratios.upper
-    return Evidence(num_classes, spread, profile, ratios, formula, None if settled else search(loss, num_classes))
+    if settled:
+        return Evidence(num_classes, spread, profile, ratios, formula, None, "vertex")
+    searched = search(loss, num_classes)
+    return Evidence(num_classes, spread, profile, ratios, formula, searched, searched.minimum)
+
+
+def sharpened(loss: LossFunction, found: Evidence, rows: list[Tensor]) -> Evidence:
+    """The evidence with the minimisers for these rows (C,) of label probabilities in its pool, if it has one."""
+    if found.search is None or found.minimum != "vertex" or not rows:
+        return found
+    ws = [row.sort(descending=True).values for row in rows]
+    pool = refined(loss, found.search.pool, ws, found.num_classes, steps=80, count=6)
+    return replace(found, search=replace(found.search, pool=pool))
 
 
 def judge(
@@ -129,7 +140,7 @@ def _true_class(
     """The minimiser's probability of the true class, where it is not 1."""
     if found.search:
         w = row.sort(descending=True).values
-        pool = refined(loss, found.search.pool, w, found.num_classes, steps=80, count=6)
+        pool = found.search.pool
         best = risks(pool, w).argmin()[None]
         return float(logits_of(pool.levels[best], pool.others[best], found.num_classes).softmax(dim=1)[0, 0])
     return convex_minimiser(loss, found.num_classes, ratio, tied) if one_level else None

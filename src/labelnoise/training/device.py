@@ -2,11 +2,14 @@
 
 import os
 import warnings
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
+from torch import nn
 
 from labelnoise.cpu import in_use, keep_pages
+from labelnoise.training import threads as cpu_threads
 
 
 class Place(NamedTuple):
@@ -24,19 +27,18 @@ class Place(NamedTuple):
 
 
 def prepare(device: str, precision: str, threads: int | str, deterministic: bool = False) -> Place:
-    """Choose the device and the precision and set the number of threads.
+    """Choose the device and the precision and set the number of threads, which `settle` may raise.
 
     Args:
         device: auto (a GPU if there is one), cpu, cuda or cuda:N.
         precision: auto (bfloat16 where the device is fast at it), float32 or bfloat16.
         deterministic: choose algorithms on a GPU that repeat bit for bit; else its fastest, TF32 among them.
-        threads: of the CPU; auto is every core that this process may use.
+        threads: of the CPU; auto is one, until `settle` knows what a step is.
     Raises:
         ValueError: the device is not there.
     """
     keep_pages()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    count = cores if threads == "auto" else int(threads)
+    count = 1 if threads == "auto" else int(threads)
     torch.set_num_threads(count)
     available = torch.cuda.device_count() if torch.cuda.is_available() else 0
     name = ("cuda" if available else "cpu") if device == "auto" else device
@@ -54,6 +56,40 @@ def prepare(device: str, precision: str, threads: int | str, deterministic: bool
     if precision == "auto":
         return Place(chosen, torch.bfloat16 if _fast_bfloat16(chosen) else torch.float32, count)
     return Place(chosen, getattr(torch, precision), count)
+
+
+def settle(
+    place: Place,
+    asked: int | str,
+    network: nn.Module,
+    shape: Sequence[int],
+    batch_size: int,
+    before: int | None = None,
+    say: Callable[[str], object] = print,
+) -> Place:
+    """The place with its final number of threads, set before the first step and kept for the whole run.
+
+    A CPU run repeats bit for bit only with the same number of threads. So a run that resumes takes its checkpoint's
+    number, where this machine has so many cores; where it does not, or another number is asked for, one line says so.
+
+    Args:
+        asked: auto, or the number that `prepare` has set.
+        network: whose training steps decide what auto is; on a GPU, auto is one.
+        shape: (channels, H, W) of an image.
+        batch_size: images of a step.
+        before: the number of the checkpoint that the run resumes from.
+        say: is given that line.
+    """
+    count = place.threads
+    if place.device.type == "cpu" and asked == "auto":
+        if before is not None and before <= cpu_threads.cores():
+            count = before
+        else:
+            count = cpu_threads.auto(cpu_threads.step_work(network, shape, batch_size))
+    if place.device.type == "cpu" and before not in (None, count):
+        say(f"threads={count}, but the checkpoint was computed with {before}: the record will differ by roundings")
+    torch.set_num_threads(count)
+    return place._replace(threads=count)
 
 
 def memory_full(device: torch.device) -> str:

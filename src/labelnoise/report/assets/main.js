@@ -30,4 +30,5 @@ addEventListener("keydown", (event) => {
 byId("theme").addEventListener("change", (event) => { document.documentElement.style.colorScheme = event.target.value; redraw(); });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 startTables();
+performance.mark("ready");
 document.documentElement.dataset.ready = "1";

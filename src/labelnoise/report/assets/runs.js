@@ -28,7 +28,7 @@ function startRuns() {
   const count = make("output");
   const more = make("button", { type: "button", click: () => { state.limit = Infinity; show(); } }, "Show all");
   const single = make("div", { class: "single" });
-  const input = make("input", { type: "search", id: "filter-runs", placeholder: "all, or: nce_agce sym_0.4", autocomplete: "off", input: () => { Object.assign(state, { text: input.value, limit: SHOWN_AT_ONCE }); show(); } });
+  const input = make("input", { type: "search", id: "filter-runs", placeholder: "all, or: nce_agce seed=2", autocomplete: "off", input: () => { Object.assign(state, { text: input.value, limit: SHOWN_AT_ONCE }); show(); } });
   const heads = COLUMNS.map(([name, of], i) => make("th", { scope: "col", "aria-sort": "none", class: data.runs.some((run) => typeof of(run) === "number") ? "number" : null }, make("button", { type: "button", class: "sort", click: () => sortBy(i) }, name)));
   page.replaceChildren(
     make("div", { class: "controls" }, make("label", {}, "Search ", input), count),
@@ -47,12 +47,17 @@ function startRuns() {
   function show() {
     const words = state.text.toLowerCase().split(/[\s,]+/).filter(Boolean);
     const value = COLUMNS[state.by][1];
-    const all = data.runs.filter((run) => { const text = COLUMNS.map(([, of]) => of(run)).join(" ").toLowerCase(); return words.every((word) => text.includes(word)); });
+    const all = data.runs.filter((run) => { const text = textOf(run); return words.every((word) => text.includes(word)); });
     all.sort((a, b) => state.sign * compared(value(a), value(b)));
     heads.forEach((head, i) => head.setAttribute("aria-sort", i !== state.by ? "none" : state.sign > 0 ? "ascending" : "descending"));
     body.replaceChildren(...all.slice(0, state.limit).map(line));
     count.textContent = `${all.length.toLocaleString("en")} of ${data.runs.length.toLocaleString("en")} runs`;
     more.hidden = all.length <= state.limit;
+  }
+
+  function textOf(run) {
+    const values = COLUMNS.map(([name, of]) => [name, of(run)]);
+    return values.map(([name, value]) => (typeof value === "string" ? value : `${name}=${value}`)).join(" ").toLowerCase();
   }
 
   function compared(x, y) {

@@ -1,0 +1,33 @@
+"""`loss.a=auto`: the smallest a that theory calls tolerant of the configured noise, settled before a run has its id."""
+
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from labelnoise.experiment.classes import CLASSES
+from labelnoise.experiment.identity import short_name
+
+
+def settled(cfg: DictConfig) -> tuple[DictConfig, str]:
+    """The configuration with a number in place of auto, and a line that says which and why; empty if none is asked for.
+
+    Raises:
+        ValueError: the loss has no such rule, or no a is tolerant of the noise.
+    """
+    loss: Any = OmegaConf.to_container(cfg.loss, resolve=False) if isinstance(cfg.get("loss"), DictConfig) else {}
+    if loss.get("a") != "auto":
+        return cfg, ""
+    from labelnoise.theory.auto import resolve
+
+    name, noise = short_name(str(cfg.loss._target_)), short_name(str(cfg.noise._target_))
+    if name not in ("agce", "aul", "ael"):
+        raise ValueError("loss.a=auto: must be a number here; auto is for loss=agce, aul and ael")
+    dataset = str(cfg.dataset.name)
+    if dataset not in CLASSES:
+        raise ValueError(f"loss.a=auto: must be a number for dataset={dataset}; auto is for {', '.join(CLASSES)}")
+    q = cfg.loss.get("q")
+    if name != "ael" and (isinstance(q, bool) or not isinstance(q, int | float)):
+        raise ValueError(f"loss.q={q}: must be a number")
+    a, line = resolve(name, q, noise, float(cfg.noise.get("rate", 0.0)), CLASSES[dataset])
+    chosen: Any = OmegaConf.merge(cfg, {"loss": {"a": a}})
+    return chosen, line

@@ -1,0 +1,73 @@
+"""AnyLoss: a metric of the confusion matrix as a loss, of predictions pushed towards 0 and 1 by a steep sigmoid.
+
+Source: Han, Moniz, Chawla 2024 (KDD), arXiv:2405.14745, AnyLoss: Transforming Classification Metrics into Loss
+Functions. The paper has two classes; `any_loss_mc`, one class against the rest, is an extension of this project's.
+"""
+
+import torch
+from torch import Tensor
+
+from labelnoise.losses.base import at_label, in_range, log_probs, needs
+
+__all__ = ["any_loss", "any_loss_mc"]
+
+METRICS = ("accuracy", "f1", "balanced_accuracy", "g_mean")
+
+
+def _scores(predicted: Tensor, true: Tensor, metric: str) -> Tensor:
+    """The metric of each column. Shapes: (B, K) in (0, 1), (B, K) of 0 and 1 -> (K,)."""
+    positives, negatives = true.sum(dim=0), (1 - true).sum(dim=0)
+    hits, rejections = (true * predicted).sum(dim=0), ((1 - true) * (1 - predicted)).sum(dim=0)
+    if metric == "accuracy":
+        return (hits + rejections) / len(true)
+    if metric == "f1":
+        return 2 * hits / (positives + predicted.sum(dim=0))
+    sensitivity, specificity = hits / positives.clamp(min=1), rejections / negatives.clamp(min=1)
+    if metric == "balanced_accuracy":
+        return (sensitivity + specificity) / 2
+    return (sensitivity * specificity).clamp(min=1e-12).sqrt()  # at 0, where a class is absent, it has no gradient
+
+
+def _checked(metric: str, L: float) -> None:
+    in_range("L", L, 0, open_low=True)
+    if metric not in METRICS:
+        raise ValueError(f"metric={metric}: must be one of {', '.join(METRICS)}")
+
+
+@needs("batch")
+def any_loss_mc(logits: Tensor, labels: Tensor, L: float, metric: str = "f1") -> Tensor:
+    """1 - the mean over the batch's classes of a metric of each against the rest, of sigmoid(L (p_k - 1/2)).
+
+    Shapes: logits (B, C), labels (B,) -> 0-d, in [0, 1].
+    Args:
+        L: > 0, the steepness. The paper's 73 leaves no gradient where every p_k is far from 1/2, as it is at first.
+        metric: accuracy, f1, balanced_accuracy or g_mean.
+    Raises:
+        ValueError: L out of range, or no such metric.
+    Source: an extension of Han, Moniz, Chawla 2024, arXiv:2405.14745.
+    """
+    _checked(metric, L)
+    logs = log_probs(logits)
+    true = at_label(logs, labels)
+    present = (true.sum(dim=0) > 0).to(logs.dtype)
+    scores = _scores(torch.sigmoid(L * (logs.exp() - 0.5)), true, metric)
+    return 1 - (scores * present).sum() / present.sum()
+
+
+@needs("batch", "binary")
+def any_loss(logits: Tensor, labels: Tensor, L: float = 73.0, metric: str = "f1") -> Tensor:
+    """AnyLoss as published, for two classes: 1 - a metric of sigmoid(L (p_1 - 1/2)), class 1 being the positive.
+
+    Shapes: logits (B, 2), labels (B,) -> 0-d, in [0, 1].
+    Args:
+        L: > 0, the steepness. metric: accuracy, f1, balanced_accuracy or g_mean.
+    Raises:
+        ValueError: L out of range, no such metric, or not two classes.
+    Source: Han, Moniz, Chawla 2024, arXiv:2405.14745.
+    """
+    _checked(metric, L)
+    if logits.shape[1:] != (2,):
+        raise ValueError(f"logits {tuple(logits.shape)}: any_loss is for two classes; any_loss_mc takes more")
+    logs = log_probs(logits)
+    true = at_label(logs, labels)
+    return 1 - _scores(torch.sigmoid(L * (logs[:, 1:].exp() - 0.5)), true[:, 1:], metric)[0]

@@ -1,0 +1,59 @@
+"""EnsLoss: every batch draws another convex, decreasing function of the margin, given by its derivatives alone.
+
+Source: Dai 2025 (ICML), EnsLoss: Stochastic Calibrated Loss Ensembles for Preventing Overfitting in Classification.
+The paper has two classes; `ens_loss_mc` is an extension of this project's, for which calibration is not proven.
+"""
+
+import torch
+from torch import Tensor
+
+from labelnoise.losses.base import at_least_single, in_range, needs, of_label
+
+__all__ = ["ens_loss", "ens_loss_mc"]
+
+
+def _derivatives(margins: Tensor, lam: float, generator: torch.Generator) -> Tensor:
+    """Of a drawn loss at each margin: negative, and the smaller the margin, the more. Shapes: (B,) -> (B,)."""
+    drawn = torch.randn(margins.shape, generator=generator, device=margins.device)
+    box_cox = drawn.exp() if lam == 0 else (1 + lam * drawn).clamp(min=0) ** (1 / lam)
+    sizes = (-box_cox).clamp(min=-1).sort().values.to(margins.dtype)
+    sorted_as_margins = torch.zeros_like(margins).scatter_(0, margins.argsort(), sizes)
+    return sorted_as_margins / margins.clamp(min=1) - 1e-6  # a tail that falls faster than linearly
+
+
+@needs("generator", "batch")
+def ens_loss_mc(logits: Tensor, labels: Tensor, lam: float = 0.0, *, generator: torch.Generator) -> Tensor:
+    """EnsLoss for any number of classes, g m with m = z_y - log sum_{k != y} exp z_k and g a drawn derivative at m.
+
+    g = -BoxCoxInverse_lam(N(0, 1)), at least -1, sorted as the margins are, over m where m > 1; no gradient goes
+    through it. Only the gradient means something: the value is no measure of fit. For two classes it is `ens_loss`.
+
+    Shapes: logits (B, C), labels (B,) -> (B,), of either sign.
+    Args:
+        lam: in [-1, 1], of the Box-Cox transform; 0: exp.
+        generator: on the device of the logits.
+    Raises:
+        ValueError: lam out of range.
+    Source: an extension of Dai 2025 (ICML).
+    """
+    in_range("lam", lam, -1, 1)
+    z = at_least_single(logits)
+    label = of_label(z, labels)
+    margins = label - z.scatter(1, labels[:, None], float("-inf")).logsumexp(dim=1)
+    return _derivatives(margins.detach(), lam, generator) * margins
+
+
+@needs("generator", "batch", "binary")
+def ens_loss(logits: Tensor, labels: Tensor, lam: float = 0.0, *, generator: torch.Generator) -> Tensor:
+    """EnsLoss as published, for two classes: g m with m = z_y - z_{1-y} and g a drawn derivative at m.
+
+    Shapes: logits (B, 2), labels (B,) -> (B,), of either sign.
+    Args:
+        lam, generator: as in `ens_loss_mc`.
+    Raises:
+        ValueError: lam out of range, or not two classes.
+    Source: Dai 2025 (ICML), and the code released with it.
+    """
+    if logits.shape[1:] != (2,):
+        raise ValueError(f"logits {tuple(logits.shape)}: ens_loss is for two classes; ens_loss_mc takes more")
+    return ens_loss_mc(logits, labels, lam, generator=generator)

@@ -1,0 +1,30 @@
+"""The orthogonal loss: every class has a direction of its own, orthogonal to the others', and no weights."""
+
+from torch import Tensor
+from torch.linalg import vector_norm
+
+from labelnoise.losses.base import at_label, at_least_single, in_range
+
+__all__ = ["orthogonal"]
+
+
+def orthogonal(logits: Tensor, labels: Tensor, beta: float) -> Tensor:
+    """1 - c_y + beta mean_{k != y} c_k^2, c_k the cosine of the network's output and the k-th basis vector.
+
+    The output is the feature and the standard basis the fixed one, so that the class of the largest cosine is that of
+    the largest logit and nothing is learnt behind the output.
+
+    Shapes: logits (B, C), labels (B,) -> (B,), in [0, 2 + beta].
+    Args:
+        beta: >= 0.
+    Raises:
+        ValueError: beta out of range.
+    Source: a reconstruction of Cancela et al. 2020 (ICPR) from its abstract, which says that features are projected on
+        a fixed orthogonal basis; its formulas are not known.
+    """
+    in_range("beta", beta, 0)
+    z = at_least_single(logits)
+    cosines = z / vector_norm(z, dim=1, keepdim=True).clamp(min=1e-6)
+    label = at_label(z, labels)
+    others = (cosines.square() * (1 - label)).sum(dim=1) / (z.shape[1] - 1)
+    return 1 - (cosines * label).sum(dim=1) + beta * others

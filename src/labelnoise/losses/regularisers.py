@@ -1,0 +1,86 @@
+"""Regularisers: what is added to any loss, each a function of what it needs alone, times a weight.
+
+A penalty returns 0-d. `pgm` returns features, which take the place of the network's in the training step.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.linalg import vector_norm
+
+from labelnoise.losses.base import in_range, log_probs, needs, of_label
+
+__all__ = ["entropy", "l1", "norm", "pgm"]
+
+
+@needs("weights")
+def norm(weights: list[Tensor], weight: float) -> Tensor:
+    """weight sum over layers and their output units of (1 - ||w||_2)^2, w the unit's incoming weights.
+
+    Layers are the tensors of two or more dimensions; batch normalisation and biases are left out.
+
+    Shapes: any -> 0-d.
+    Args:
+        weight: >= 0.
+    Raises:
+        ValueError: weight out of range.
+    Source: Georgiou, Schmitt, Baeck, Chen, Lew 2020 (ICPR), arXiv:2103.06583, Norm Loss; in place of weight decay.
+    """
+    in_range("weight", weight, 0)
+    layers = [w for w in weights if w.dim() > 1]
+    return weight * torch.stack([(1 - vector_norm(w.flatten(1), dim=1)).square().sum() for w in layers]).sum()
+
+
+@needs("weights")
+def l1(weights: list[Tensor], weight: float) -> Tensor:
+    """weight times the sum of the absolute values of all parameters, batch normalisation and biases too.
+
+    Shapes: any -> 0-d.
+    Args:
+        weight: >= 0.
+    Raises:
+        ValueError: weight out of range.
+    Source: the active negative loss, Ye et al. 2023 (NeurIPS), as released; in place of weight decay.
+    """
+    in_range("weight", weight, 0)
+    return weight * torch.stack([w.abs().sum() for w in weights]).sum()
+
+
+@needs("logits")
+def entropy(logits: Tensor, weight: float) -> Tensor:
+    """weight (log C - H), H the entropy of the mean prediction of the batch: keeps the predicted classes balanced.
+
+    Shapes: logits (B, C) -> 0-d, in [0, weight log C].
+    Args:
+        weight: >= 0.
+    Raises:
+        ValueError: weight out of range.
+    Source: the code released with the active negative loss, Ye et al. 2023 (NeurIPS), ANL-CE-ER.
+    """
+    in_range("weight", weight, 0)
+    log_mean = log_probs(logits).logsumexp(dim=0) - math.log(len(logits))
+    return weight * (math.log(logits.shape[1]) + (log_mean.exp() * log_mean).sum())
+
+
+@needs("features", "logits", "labels", "new_features")
+def pgm(features: Tensor, logits: Tensor, labels: Tensor, strength: float) -> Tensor:
+    """Probability-guided maxout: without the most active features, the more of them the likelier the label is.
+
+    A share of 1 - strength p_y of each image's features, the smallest, is kept and divided by that share. The head's
+    logits of what is returned go into the loss; a test has all features.
+
+    Shapes: features (B, D), logits (B, C) of those features, labels (B,) -> (B, D).
+    Args:
+        strength: in [0, 1); 0.5 in the paper.
+    Raises:
+        ValueError: strength out of range.
+    Source: Ferrari, Berretti, Del Bimbo 2020 (ICPR), Probability Guided Maxout, and the code released with it.
+    Differs: a learned factor on the kept features, 1 at first, is left to the head.
+    """
+    in_range("strength", strength, 0)
+    if strength >= 1:
+        raise ValueError(f"strength={strength}: must be a number with strength >= 0 and < 1")
+    share = 1 - strength * of_label(log_probs(logits.detach()), labels).exp()[:, None]
+    rank = features.argsort(dim=1).argsort(dim=1)
+    return features * (rank < (features.shape[1] * share).round()) / share.to(features.dtype)

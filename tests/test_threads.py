@@ -1,0 +1,158 @@
+"""The number of CPU threads: by the work of a step, kept by a run that resumes; and how threads wait."""
+
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import REPOSITORY, stop_at
+from torch import nn
+
+from labelnoise.experiment import records
+from labelnoise.experiment.run import compose, run
+from labelnoise.networks.cnn import cnn4
+from labelnoise.networks.resnet import resnet18
+from labelnoise.training import signals, threads
+from labelnoise.training.device import prepare, settle
+
+DIGITS = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=2", "num_val=1300"]
+
+
+def test_work_is_counted_by_hand() -> None:
+    """A convolution 3 > 4 of 3x3 on 8x8 without a border, stride 1: 36 outputs of 4 channels, 27 products each."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 10))
+    assert threads.step_work(network, (3, 8, 8), 5) == 3 * 5 * 2 * (36 * 4 * 27 + 144 * 10)
+
+
+def test_counting_leaves_network_and_generator_as_they_were() -> None:
+    network = nn.Sequential(cnn4(10, 1, 28), nn.Dropout(0.5))
+    network[1].eval()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    state = torch.get_rng_state()
+    assert threads.step_work(network, (1, 28, 28), 1) > 0
+    assert torch.equal(torch.get_rng_state(), state)
+    assert (network.training, network[1].training) == (True, False)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+@pytest.mark.parametrize(
+    ("network", "shape", "batch_size", "cores", "expected"),
+    [
+        (cnn4, (1, 28, 28), 32, 2, 1),  # digits
+        (cnn4, (1, 28, 28), 128, 2, 2),  # MNIST
+        (cnn4, (1, 28, 28), 128, 64, 2),
+        (resnet18, (3, 32, 32), 128, 2, 2),
+        (resnet18, (3, 32, 32), 128, 16, 16),
+    ],
+)
+def test_auto_follows_the_work_up_to_the_cores(network, shape, batch_size, cores, expected, monkeypatch) -> None:
+    monkeypatch.setattr(threads, "cores", lambda: cores)
+    channels, size, _ = shape
+    work = threads.step_work(network(10, channels, size), shape, batch_size)
+    assert threads.auto(work) == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "before", "expected", "said"),
+    [
+        ("auto", None, 1, ""),
+        ("auto", 2, 2, ""),  # a run that resumes takes the number it had
+        ("auto", 8, 1, "threads=1, but the checkpoint was computed with 8"),  # more than there are cores
+        (3, None, 3, ""),
+        (3, 3, 3, ""),
+        (3, 2, 3, "threads=3, but the checkpoint was computed with 2"),
+    ],
+)
+def test_a_run_that_resumes_keeps_its_number_or_says_so(asked, before, expected, said, monkeypatch) -> None:
+    monkeypatch.setattr(threads, "cores", lambda: 4)
+    lines: list[str] = []
+    place = prepare("cpu", "float32", asked)
+    place = settle(place, asked, cnn4(10, 1, 28), (1, 28, 28), 32, before, lines.append)
+    assert place.threads == torch.get_num_threads() == expected
+    assert len(lines) == bool(said)
+    assert not said or said in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("files", "membership", "expected"),
+    [
+        ({"a/b/cpu.max": "150000 100000\n", "a/cpu.max": "max 100000\n"}, "0::/a/b\n", 1.5),
+        ({"a/b/cpu.max": "max 100000\n", "a/cpu.max": "400000 100000\n"}, "0::/a/b\n", 4.0),  # a parent's
+        ({"cpu.max": "200000 100000\n"}, "0::/\n", 2.0),  # a container's own root
+        ({"a/cpu.max": "max 100000\n"}, "0::/a\n", math.inf),
+        (
+            {"cpu/j/cpu.cfs_quota_us": "300000\n", "cpu/j/cpu.cfs_period_us": "100000\n"},
+            "4:cpuacct,cpu:/j\n3:cpuset:/\n0::/\n",
+            3.0,
+        ),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, "4:cpu:/j\n", math.inf),
+        ({}, "0::/a\n", math.inf),
+    ],
+)
+def test_limits_of_control_groups(files: dict[str, str], membership: str, expected: float, tmp_path: Path) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "membership").write_text(membership)
+    assert threads.quota(tmp_path, tmp_path / "membership") == expected
+    assert threads.quota(tmp_path, tmp_path / "none") == math.inf
+
+
+def test_cores_are_those_of_the_affinity_within_the_quota(monkeypatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
+    for quota, expected in ((math.inf, 64), (2.5, 2), (0.5, 1)):
+        monkeypatch.setattr(threads, "quota", lambda quota=quota: quota)
+        assert threads.cores() == expected
+
+
+WAITING = """
+import os, sys
+from labelnoise.cli.errors import guard
+{before}
+guard(lambda: print(*(os.environ.get(name) for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"))), [])
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "environment", "expected"),
+    [
+        ("assert 'torch' not in sys.modules", {}, "passive 1000"),
+        ("", {"OMP_WAIT_POLICY": "active"}, "active None"),
+        ("", {"GOMP_SPINCOUNT": "7"}, "None 7"),
+        ("sys.modules['torch'] = None", {}, "None None"),  # too late: it would be inherited by children alone
+    ],
+)
+def test_threads_wait_briefly_unless_the_user_chose(before: str, environment: dict[str, str], expected: str) -> None:
+    clean = {name: value for name, value in os.environ.items() if name not in threads.WAITING}
+    clean["PYTHONPATH"] = str(REPOSITORY / "src")
+    code = WAITING.format(before=before)
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env={**clean, **environment}, capture_output=True, text=True, timeout=60
+    )
+    assert ended.stdout.strip() == expected, ended.stderr
+
+
+def test_auto_equals_the_one_thread_run_of_a_sweep(tmp_path: Path, monkeypatch) -> None:
+    """Digits are small: what `threads=auto` computes is what a table's cell has, however many cores there are."""
+    monkeypatch.setattr(threads, "cores", lambda: 2)
+    auto = run(compose([*DIGITS, f"results={tmp_path / 'auto'}"]), quiet=True)
+    one = run(compose([*DIGITS, f"results={tmp_path / 'one'}", "threads=1"]), quiet=True)
+    assert auto["environment"]["threads"] == one["environment"]["threads"] == 1
+    assert all(auto[key] == one[key] for key in records.KEYS[:-1])
+
+
+def test_a_resumed_run_takes_its_checkpoints_threads(tmp_path: Path, monkeypatch, capsys) -> None:
+    """A run of two threads that is stopped resumes with two, though auto would be one."""
+    monkeypatch.setattr(threads, "cores", lambda: 2)
+    asked = [*DIGITS, f"results={tmp_path}"]
+    with monkeypatch.context() as patched:
+        stop_at(3, patched)
+        with pytest.raises(signals.Stopped):
+            run(compose([*asked, "threads=2"]), quiet=True)
+    record = run(compose(asked))
+    assert record["environment"]["threads"] == record["environment"]["earlier_pieces"][0]["threads"] == 2
+    assert "the checkpoint was computed" not in capsys.readouterr().out
