@@ -1,14 +1,12 @@
-"""The step as a CUDA graph: that nothing in any step waits for the device, and the bookkeeping, with a stand-in for it.
+"""Whether steps can be captured as a CUDA graph: nothing in any of them waits for the device.
 
 FakeTensorMode computes shapes only and refuses whatever would need a value: `.item()`, masks as indices, printing. So a
 step that passes can be captured, up to what only a GPU shows.
 """
 
 import contextlib
-import warnings
 from collections.abc import Iterator
 from functools import partial
-from types import SimpleNamespace
 
 import hydra
 import pytest
@@ -20,7 +18,6 @@ from labelnoise.cpu import compiler
 from labelnoise.data.train_set import TrainSet
 from labelnoise.experiment.run import compose
 from labelnoise.losses.base import needs_of
-from labelnoise.training import graphs
 from labelnoise.training.clock import Clock
 from labelnoise.training.learner import Learner
 from labelnoise.training.method import Setup, StepResult
@@ -98,119 +95,3 @@ def test_waiting_would_be_seen(monkeypatch) -> None:
         monkeypatch.setattr("torch.nn.utils.clip_grad_norm_", lambda *a: float(torch.ones(())))
         with pytest.raises(DataDependentOutputException):
             take_two_steps(["dataset=digits"], 1, 8)
-
-
-class StandIn:
-    """In place of torch.cuda.CUDAGraph."""
-
-    made: list["StandIn"] = []  # noqa: RUF012
-
-    def __init__(self) -> None:
-        self.replays, self.registered = 0, []
-        self.made.append(self)
-
-    def register_generator_state(self, generator: torch.Generator) -> None:
-        self.registered.append(generator)
-
-    def pool(self) -> "StandIn":
-        return self
-
-    def replay(self) -> None:
-        self.replays += 1
-        self.recorded()
-
-
-class Drawn:
-    """A generator whose state a failed capture spoils."""
-
-    def __init__(self) -> None:
-        self.state = "good"
-
-    def clone_state(self) -> str:
-        return self.state
-
-    def graphsafe_set_state(self, state: str) -> None:
-        self.state = state
-
-
-class Replayed(graphs._Graph):
-    """Its graph does in Python what a captured one does: reads the index in place, writes over the outputs."""
-
-    def _capture(self) -> None:
-        super()._capture()
-        graph = StandIn.made[-1]
-        graph.recorded = lambda: [self._outputs[k].copy_(v) for k, v in self._step(self._index).items()]
-
-
-@pytest.fixture
-def streams() -> list[str]:
-    """Those that were made the current one."""
-    return []
-
-
-@pytest.fixture
-def stand_in(monkeypatch, streams: list[str]) -> type[StandIn]:
-    @contextlib.contextmanager
-    def capture(graph: StandIn, pool: StandIn | None) -> Iterator[None]:
-        graph.memory_of = pool
-        yield
-
-    StandIn.made.clear()
-    cuda = SimpleNamespace(
-        CUDAGraph=StandIn,
-        graph=capture,
-        synchronize=lambda device: None,
-        current_stream=lambda device: "before",
-        set_stream=streams.append,
-        default_generators=[Drawn()],
-    )
-    monkeypatch.setattr(graphs, "REGISTERED", True)
-    monkeypatch.setattr(graphs.torch, "cuda", cuda)
-    monkeypatch.setattr(graphs, "_last", {})
-    monkeypatch.setattr(graphs, "_told", set())
-    return StandIn
-
-
-def test_every_step_is_taken_once_whether_replayed_or_not(stand_in: type[StandIn]) -> None:
-    """Ten steps, the last one shorter: three as they are, six replays, one as it is; the same in the next epoch."""
-    order, generator = list(torch.arange(37).split(4)), Drawn()
-    for _ in range(2):
-        graphed = Replayed(lambda index: {"loss": index.double().mean()}, order[0], generator)
-        outputs = [graphed(index)["loss"] for index in order]
-        assert [float(o) for o in outputs] == [float(index.double().mean()) for index in order], "each its own"
-    first, second = stand_in.made
-    assert first.replays == second.replays == 6
-    assert first.registered == second.registered == [generator]
-    assert (first.memory_of, second.memory_of) == (None, first), "a graph takes over the memory of the one before"
-
-
-def test_what_cannot_be_captured_runs_as_it_is_and_says_so_once(stand_in: type[StandIn], streams, monkeypatch) -> None:
-    generator = Drawn()
-
-    @contextlib.contextmanager
-    def refused(graph: StandIn, pool: int | None) -> Iterator[None]:
-        generator.state = "spoilt"
-        try:
-            raise RuntimeError("operation not permitted when stream is capturing\nmore")
-        except RuntimeError:
-            raise RuntimeError("the capture was invalidated")  # noqa: B904
-        yield
-
-    monkeypatch.setattr(graphs.torch.cuda, "graph", refused)
-    order = list(torch.arange(40).split(4))
-
-    def epoch() -> list[int]:
-        graphed = graphs._Graph(lambda index: {"loss": index.sum()}, order[0], generator)
-        return [int(graphed(index)["loss"]) for index in order]
-
-    with pytest.warns(RuntimeWarning, match="without a CUDA graph here: operation not permitted"):
-        assert epoch() == [int(index.sum()) for index in order]
-    assert (generator.state, streams) == ("good", ["before"]), "nothing of the attempt is left"
-    with warnings.catch_warnings(action="error"):
-        assert epoch() == [int(index.sum()) for index in order]
-
-
-def test_the_cpu_runs_the_step_itself() -> None:
-    step = lambda index: {"loss": index.sum()}  # noqa: E731
-    assert graphs.as_graph(step, [torch.arange(4)], torch.Generator()) is step
-    assert graphs.as_graph(step, [], torch.Generator()) is step

@@ -26,8 +26,8 @@ class TwoInAList(Method):
         self.teacher.follow(first)
         rates = [learner.optimizer.param_groups[0]["lr"] for learner in (first, second)]
         metrics = {
-            "rate_first": torch.tensor(rates[0]),
-            "rate_second": torch.tensor(rates[1]),
+            "rate_first": torch.as_tensor(rates[0]).clone(),
+            "rate_second": torch.as_tensor(rates[1]).clone(),
             "training": torch.tensor(float(second.network.training)),
         }
         return StepResult(loss.detach(), batch.index, metrics=metrics)

@@ -12,6 +12,11 @@ MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 Schedule = Callable[[int, int], float]
 Penalty = Callable[[list[nn.Parameter]], Tensor]
 
+# Where a learning rate is a tensor on the device, which a CUDA graph reads anew at every replay; on a CPU it is a
+# number, and records repeat those made before. These optimizers take a tensor without asking the device for its value.
+TENSOR_RATES = ("cuda",)
+FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
+
 
 class Learner(nn.Module):
     """Network, optimizer, schedule, clipping and precision.
@@ -48,6 +53,12 @@ class Learner(nn.Module):
             if "capturable" in group:  # Adam counts its steps on the device then, as a CUDA graph needs
                 group["capturable"] = self._weights[0].is_cuda
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
+        self._on_device: list[Tensor] | None = None
+        device = self._weights[0].device
+        if device.type in TENSOR_RATES and type(self.optimizer) in FUSED:
+            for group in self.optimizer.param_groups:
+                group["fused"], group["foreach"] = True, False
+            self._on_device = [torch.tensor(float(rate), device=device) for rate in self._rates]
         self._schedule, self._epochs, self._clip_norm = schedule, epochs, clip_norm
         self.precision, self._penalty = precision, penalty
 
@@ -82,8 +93,9 @@ class Learner(nn.Module):
 
     def begin_epoch(self, epoch: int) -> None:
         """Set the learning rate of this epoch (from 0)."""
-        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
-            group["lr"] = rate * self._schedule(epoch, self._epochs)
+        factor = self._schedule(epoch, self._epochs)
+        for i, (group, rate) in enumerate(zip(self.optimizer.param_groups, self._rates, strict=True)):
+            group["lr"] = rate * factor if self._on_device is None else self._on_device[i].fill_(rate * factor)
 
     def lookahead(self, loss: Tensor) -> dict[str, Tensor]:
         """The weights after a virtual step of plain SGD down `loss` (0-d), differentiable; the network keeps its."""

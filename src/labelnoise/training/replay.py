@@ -1,0 +1,160 @@
+"""Whether a recorded step does what the step itself does: both take the same two steps from the same state.
+
+Everything that a recording may hold fast is moved first: learning rates that are tensors are halved, and the clock is
+set to another epoch. So a step that reads the epoch or a rate from Python differs at once, not an epoch later.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from labelnoise.training.method import Feed, Method, StepResult
+from labelnoise.training.snapshot import Snapshot, tensors
+
+# Two plain runs on a GPU differ by the order of sums, unless algorithms are fixed. What is wrong differs by far more.
+UPDATE = 1e-2  # of the norm of an update
+VALUE = 1e-2  # of a loss or another mean
+CHOICES = 5e-2  # share of the classes and choices of images
+
+Run = Callable[[Feed], StepResult]
+
+
+class Trace(NamedTuple):
+    """What some steps left. Attributes: results, of each; after, all that they may have changed."""
+
+    results: list[StepResult]
+    after: Snapshot
+
+
+def difference(
+    method: Method, before: Snapshot, feeds: tuple[Feed, ...], plainly: Run, replayed: Run, exact: bool
+) -> str | None:
+    """What a recording does otherwise than the step, in words; None where nothing differs. Neither leaves a trace.
+
+    Args:
+        before: taken before the step was recorded.
+        feeds: the steps that both take.
+        exact: whether every bit must be equal, or what two plain runs on a GPU may differ by is allowed.
+    """
+    if reason := _not_kept(before, Snapshot(method), "while it was recorded"):
+        return reason
+    traces = []
+    for run in (plainly, replayed):
+        with _moved(method):
+            results = [run(feed) for feed in feeds]
+            traces.append(Trace(results, Snapshot(method)))
+        if reason := _not_kept(before, traces[-1].after, "in a step"):
+            return reason
+        before.restore()
+        now = tensors(method)
+        if copy := next((path for path in now if not _equal(now[path], before.tensors[path])), None):
+            return f"{_said(copy)} is a copy in the method's state, not the tensor itself"
+    plain, replay = traces
+    return _other_results(plain, replay, exact) or _other_state(method, before, plain.after, replay.after, exact)
+
+
+@contextlib.contextmanager
+def _moved(method: Method) -> Iterator[None]:
+    """Another epoch on the clock; and half of every learning rate that is a tensor, which a snapshot gives back."""
+    clock, epoch = method.clock, method.clock.epoch
+    for learner in method.learners():
+        for group in learner.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].mul_(0.5)
+    clock.epoch = 0 if epoch else clock.epochs - 1
+    try:
+        yield
+    finally:
+        clock.epoch = epoch
+
+
+def _not_kept(before: Snapshot, after: Snapshot, when: str) -> str | None:
+    """Which tensor is at another place, or which Python value is another: a recording would follow neither."""
+    earlier, later = before.constants, after.constants
+    for name in earlier | later:
+        if name not in earlier or name not in later:
+            return f"{_said(name)} came or went {when}"
+        if earlier[name] != later[name]:
+            if name in before.tensors:
+                return f"{_said(name)} got another place in memory {when}; write into it (copy_) instead"
+            return f"{_said(name)}, which is no tensor, changed {when}"
+    return None
+
+
+def _other_results(plain: Trace, replay: Trace, exact: bool) -> str | None:
+    for step, (mine, theirs) in enumerate(zip(plain.results, replay.results, strict=True), 1):
+        a, b = _outputs(mine), _outputs(theirs)
+        for name in a | b:
+            if name not in a or name not in b or not _same(a[name], b[name], exact):
+                return f"step {step} of a replay gives another {name}"
+    if not all(map(torch.equal, plain.after.drawn, replay.after.drawn)):
+        return "a replay draws another number of random numbers"
+    return None
+
+
+def _other_state(method: Method, before: Snapshot, plain: Snapshot, replay: Snapshot, exact: bool) -> str | None:
+    weights = {f"/{name}" for name, _ in method.named_parameters()}
+    groups: dict[str, list[str]] = {}
+    for path in before.tensors:
+        groups.setdefault(_judged_with(path, weights), []).append(path)
+    for paths in groups.values():
+        start, mine, theirs = ([snapshot.tensors[path] for path in paths] for snapshot in (before, plain, replay))
+        if not (all(map(_equal, mine, theirs)) if exact else _updated_alike(start, mine, theirs)):
+            return f"a replay leaves another {_said(paths[0])}"
+    return None
+
+
+def _judged_with(path: str, weights: set[str]) -> str:
+    """The group of a tensor: the weights of a network, one kind of an optimizer's state, or a buffer alone.
+
+    One weight's update may be rounding and nothing else, such as that of a bias before batch normalisation.
+    """
+    if path in weights:
+        return path.partition("network.")[0]
+    owner, found, rest = path.partition("/state/")
+    return f"{owner} {rest.rpartition('/')[2]}" if found else path
+
+
+def _outputs(result: StepResult) -> dict[str, Tensor]:
+    values = {field.name: getattr(result, field.name) for field in fields(result) if field.name != "metrics"}
+    return {name: value for name, value in values.items() if value is not None} | result.metrics
+
+
+def _same(mine: Tensor, theirs: Tensor, exact: bool) -> bool:
+    """Whether two outputs agree."""
+    if mine.shape != theirs.shape or mine.dtype != theirs.dtype:
+        return False
+    if exact or not mine.numel():
+        return _equal(mine, theirs)
+    if mine.is_floating_point():
+        return bool(torch.isclose(mine, theirs, VALUE, VALUE, equal_nan=True).all())
+    return float((mine != theirs).double().mean()) <= CHOICES
+
+
+def _updated_alike(start: list[Tensor], mine: list[Tensor], theirs: list[Tensor]) -> bool:
+    """Whether tensors of one group went the same way from `start`."""
+    if all(tensor.is_floating_point() for tensor in start):
+        return _squares(mine, theirs) <= UPDATE**2 * _squares(start, mine)
+    return _changes(mine, theirs) <= CHOICES * _changes(start, mine)
+
+
+def _squares(a: list[Tensor], b: list[Tensor]) -> float:
+    return sum(float((y.double() - x.double()).square().sum()) for x, y in zip(a, b, strict=True))
+
+
+def _changes(a: list[Tensor], b: list[Tensor]) -> int:
+    return sum(int((x != y).sum()) for x, y in zip(a, b, strict=True))
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    """Whether all numbers are equal, NaN to NaN."""
+    return a.shape == b.shape and bool(torch.isclose(a, b, 0.0, 0.0, equal_nan=True).all())
+
+
+def _said(path: str) -> str:
+    """A path in a method's state as a reader knows it."""
+    return path.strip("/.").replace("/", " ")
