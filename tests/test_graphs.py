@@ -38,7 +38,7 @@ def take_two_steps(overrides: list[str], channels: int, size: int) -> StepResult
     train = TrainSet(images, labels, *facts, TrainSet(images[:32], labels[:32], *facts))
     make, optimizer, schedule = map(hydra.utils.instantiate, (cfg.network, cfg.optimizer, cfg.schedule))
 
-    def make_learner(extra_outputs: int = 0) -> Learner:
+    def make_learner(extra_outputs: int = 0, **_: object) -> Learner:
         network = make(10 + extra_outputs, channels, size)
         return Learner(network, optimizer, schedule, 2, cfg.clip_norm, torch.bfloat16)
 
