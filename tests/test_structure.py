@@ -31,7 +31,7 @@ ALLOWED = {
     "methods": {"data", "losses", "training"},
     "training": {"arguments", "cpu", "data", "files", "losses"},
     "data": {"arguments"},
-    "noise": {"arguments"},
+    "noise": {"arguments", "files"},
     "theory": {"losses"},
     "losses": set(),
     "networks": {"cpu"},
