@@ -177,7 +177,7 @@ def test_the_papers_grid(name: str) -> None:
         cfg = compose(list(tables.overrides_of(table, "ce", column, 3)))
         kind, _, rate = column.partition("_")
         own = "" if name == "digits" else "zhou2021"
-        target = {"clean": "given.given", "sym": f"{own}.symmetric", "asym": f"{own}.asymmetric"}[kind]
+        target = {"clean": "given.given", "sym": f"{own}.symmetric_{own}", "asym": f"{own}.asymmetric_{own}"}[kind]
         if not own:
             target = {"clean": "given.given", "sym": "symmetric.symmetric", "asym": "asymmetric.asymmetric"}[kind]
         assert cfg.noise._target_ == f"labelnoise.noise.{target}"
