@@ -7,6 +7,7 @@ import hydra
 import pytest
 import torch
 from conftest import every
+from loss_formulas import supplied
 from omegaconf import OmegaConf
 
 from labelnoise.experiment.assemble import _direct
@@ -25,7 +26,7 @@ def test_a_direct_loss_is_the_same_function(name: str) -> None:
     for loss in (made, direct):
         logits = torch.randn(8, 10, generator=torch.Generator().manual_seed(0)).requires_grad_()
         torch.manual_seed(0)  # negative learning draws
-        values = loss(logits, labels)
+        values = loss(logits, labels, **supplied(loss, 8, 10))
         values.sum().backward()
         found.append((values, logits.grad))
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(*found, strict=True))

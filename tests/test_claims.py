@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from labelnoise.files import claims
+from labelnoise.files import claims, owner
 from labelnoise.files.claims import Claimed, hold, living
 
 HOLDER = """
@@ -47,7 +47,7 @@ def other(claim: Path) -> Iterator[subprocess.Popen]:
 def elsewhere(claim: Path, age: float = 0.0) -> bytes:
     """A claim of another machine, renewed so many seconds ago by the clock here."""
     claim.parent.mkdir(exist_ok=True)
-    content = json.dumps({**claims._myself(), "host": "node7", "boot": "another", "pid": 1}).encode()
+    content = json.dumps({**owner.this_process().model_dump(), "host": "node7", "boot": "another", "pid": 1}).encode()
     claim.write_bytes(content)
     os.utime(claim, (time.time() - age, time.time() - age))
     return content
@@ -85,10 +85,10 @@ def test_another_process(claim: Path, other: subprocess.Popen) -> None:
 
 
 def test_the_number_of_a_dead_process_given_again(claim: Path, other: subprocess.Popen) -> None:
-    owner = json.loads(claim.read_text())
-    if owner["started"] is None:
+    content = json.loads(claim.read_text())
+    if content["started"] is None:
         pytest.skip("no /proc: start times are unknown")
-    claim.write_text(json.dumps({**owner, "started": owner["started"] - 1}))
+    claim.write_text(json.dumps({**content, "started": content["started"] - 1}))
     assert not living(claim)
 
 
@@ -132,9 +132,9 @@ def test_a_clock_set_back_makes_nobody_immortal(claim: Path, monkeypatch) -> Non
 def test_without_proc_the_number_and_the_heartbeat_count(claim: Path, monkeypatch) -> None:
     """As on macOS."""
     real = Path.read_text
-    monkeypatch.setattr(claims, "_boot", lambda: None)
-    monkeypatch.setattr(claims, "_namespace", lambda: None)
-    monkeypatch.setattr(claims, "_started", lambda pid: None)
+    monkeypatch.setattr(owner, "boot", lambda: None)
+    monkeypatch.setattr(owner, "namespace", lambda: None)
+    monkeypatch.setattr(owner, "started", lambda pid: None)
     with hold(claim, "work"):
         assert json.loads(real(claim))["started"] is None
         assert living(claim)
@@ -142,7 +142,7 @@ def test_without_proc_the_number_and_the_heartbeat_count(claim: Path, monkeypatc
         assert not living(claim)
     ended = subprocess.Popen(["true"])
     ended.wait()
-    claim.write_text(json.dumps({**claims._myself(), "pid": ended.pid}))
+    claim.write_text(json.dumps({**owner.this_process().model_dump(), "pid": ended.pid}))
     assert not living(claim)
 
 
@@ -164,8 +164,19 @@ def test_an_owner_that_lost_its_claim_leaves_the_new_one(claim: Path, monkeypatc
     assert claim.read_bytes() == content
 
 
-@pytest.mark.parametrize("content", [b"", b'{"host": "no', b"[]", b'{"pid": 1}', b"\xff"])
-def test_a_claim_cut_short(claim: Path, content: bytes) -> None:
+def spoilt(**parts: object) -> bytes:
+    """A claim of this machine with other parts."""
+    return json.dumps({**owner.this_process().model_dump(), **parts}).encode()
+
+
+SPOILT = [b"", b'{"host": "no', b"[]", b'{"pid": 1}', b"\xff", b"[" * 10_000, b" " * 100_000]
+SPOILT += [spoilt(pid=pid) for pid in ("1", 2**31, 10**400, 0, -1, 1.0, None, True)]
+SPOILT += [spoilt(started=started) for started in ("now", 2**70, 0.5)]
+SPOILT += [spoilt(host=5), spoilt(boot=[]), spoilt(host="x" * 20_000), spoilt(more=1)]
+
+
+@pytest.mark.parametrize("content", SPOILT, ids=range(len(SPOILT)))
+def test_a_claim_that_names_no_process_goes_by_its_heartbeat(claim: Path, content: bytes) -> None:
     claim.parent.mkdir()
     claim.write_bytes(content)
     with pytest.raises(Claimed, match="by another process"):
@@ -174,6 +185,23 @@ def test_a_claim_cut_short(claim: Path, content: bytes) -> None:
     with hold(claim, "work"):
         pass
     assert not claim.exists()
+
+
+def test_a_claim_that_is_no_file_is_not_waited_for(claim: Path) -> None:
+    claim.parent.mkdir()
+    os.mkfifo(claim)
+    with pytest.raises(Claimed, match="by another process"):
+        hold(claim, "work").__enter__()
+    os.utime(claim, (time.time() - 130, time.time() - 130))
+    with hold(claim, "work"):
+        assert claim.is_file()
+
+
+def test_a_hosts_name_stays_in_its_line(claim: Path) -> None:
+    claim.parent.mkdir()
+    claim.write_bytes(spoilt(host="a\nb\x1b[2J", boot="another"))
+    with pytest.raises(Claimed, match=r"^work: is being run by process \d+ on a b \[2J \("):
+        hold(claim, "work").__enter__()
 
 
 def _race(claim: Path, start, won) -> None:

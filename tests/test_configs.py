@@ -15,6 +15,7 @@ from labelnoise.experiment import identity
 from labelnoise.experiment.check import check
 from labelnoise.experiment.groups import CONFIGS
 from labelnoise.experiment.run import compose, run
+from labelnoise.losses.base import try_out
 
 # What an option needs beside its name.
 NEEDS = {
@@ -101,7 +102,7 @@ def test_every_card_has_values_for_every_data_set(loss: str) -> None:
     for row in ("default", "mnist", "cifar10", "cifar100"):
         cfg.tuned_row = row
         check(cfg)
-        assert hydra.utils.instantiate(cfg.loss)(torch.zeros(2, 10), torch.tensor([0, 1])).shape == (2,)
+        try_out(hydra.utils.instantiate(cfg.loss))
 
 
 def test_every_data_set_names_a_row() -> None:

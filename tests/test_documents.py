@@ -1,7 +1,6 @@
 """The documents: the commands that README and CONTRIBUTING give work as written, and a new loss takes two files."""
 
 import re
-import runpy
 import shlex
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ from labelnoise.experiment.check import check
 from labelnoise.experiment.run import compose
 from labelnoise.tables import comparison
 from labelnoise.tables import table as tables
+from labelnoise.tables.show import show
 
 README = (REPOSITORY / "README.md").read_text()
 CONTRIBUTING = (REPOSITORY / "CONTRIBUTING.md").read_text()
@@ -80,7 +80,7 @@ def test_numbers_of_the_readme_are_in_the_records() -> None:
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "results").glob("*.md")), ids=lambda path: path.stem)
 def test_rendered_tables_are_what_the_records_say(path: Path, monkeypatch, capsys, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)  # no records of one's own
-    runpy.run_path(str(REPOSITORY / "scripts" / "table.py"))["table"]([f"table={path.stem}"])
+    show([f"table={path.stem}"])
     assert capsys.readouterr().out == path.read_text()
 
 

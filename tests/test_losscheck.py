@@ -58,6 +58,15 @@ def test_the_configured_noise_is_judged_without_data(command: Command, noise: st
     assert (found["noise"], found["rate"], found["tolerant"]) == (noise, rate, tolerant)
 
 
+def test_auto_is_settled_and_said(command: Command) -> None:
+    first, *_, last = command("loss=agce", "loss.a=auto", "dataset=cifar100", "noise=asym", "rate=0.4").out.splitlines()
+    assert first.startswith("loss.a=auto: a=0.5696")
+    found = json.loads(last)
+    assert found["loss"] == "agce(a=0.5696, q=0.6)"
+    assert found["transition"]["margin"] == pytest.approx(1, abs=1e-4)
+    assert found["transition"]["tolerant"]
+
+
 def test_instance_noise_is_judged_by_what_it_does(command: Command) -> None:
     ended = command("loss=mae", "dataset=digits", "noise=instance", "rate=0.3")
     found = json.loads(ended.out.splitlines()[-1])
@@ -75,6 +84,7 @@ def test_instance_noise_is_judged_by_what_it_does(command: Command) -> None:
     ("arguments", "expected"),
     [
         (["loss=nlnl"], "nlnl: not a function of (logits, labels): two calls differ, it draws at random"),
+        (["loss=gambler"], "gambler: not a function of (logits, labels) alone: it needs extra_output"),
         (["loss=agce", "loss.q=-1"], "loss.q=-1: must be a number with q > 0"),
         (["--loss=agce"], "--loss=agce: options have no dashes; write loss=agce"),
         (["plot=curve.txt"], "plot=curve.txt: must end in one of .png, .svg, .pdf"),
@@ -127,3 +137,11 @@ def test_every_published_data_set_has_its_number_of_classes() -> None:
 
 def test_the_documented_figure_is_small() -> None:
     assert (REPOSITORY / "docs" / "theory.png").stat().st_size < 300_000
+
+
+def test_the_example_of_the_document_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs" / "theory.md").read_text(), re.S)
+    found: dict = {}
+    exec(example, found)
+    assert found["report"].critical_ratio == pytest.approx(1.4804, abs=1e-4)
+    assert capsys.readouterr().out.startswith("agce, 10 classes")

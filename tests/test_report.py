@@ -31,7 +31,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(records, "COMMITTED", tmp_path / "none")
     monkeypatch.setattr(collect.table, "read", lambda choice: PARTS[choice[0]])
     monkeypatch.setattr(collect, "options", lambda group: [choice.removeprefix("table=") for choice in PARTS])
-    monkeypatch.setattr(loss_curves, "curves", lambda: {})
+    monkeypatch.setattr(loss_curves, "losses", lambda: {})
     monkeypatch.setattr(page, "charting_library", lambda: "window.vegaEmbed = null;")
 
 
@@ -174,24 +174,41 @@ def test_no_command_where_none_repeats_the_run() -> None:
         assert command_of(record | {"config": record["config"] | change}) is None, change  # the id is another run's
 
 
-CURVES = loss_curves.curves
+LOSSES = loss_curves.losses
 
 
-def test_loss_curves_are_the_losses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At p = 0.51: values by hand, and weights by the derivative of each loss along the logit."""
-    monkeypatch.setattr(loss_curves, "options", lambda group: ["ce", "mae", "gce", "agce"])
-    shown = CURVES()
+def test_losses_are_shown_by_their_formulas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At p = 0.51, by hand; weights are beside cross-entropy's, |dL/dz_y| / (1 - p)."""
+    monkeypatch.setattr(loss_curves, "options", lambda group: ["ce", "mae", "gce", "agce", "nlnl"])
+    shown = LOSSES()
     place, p = shown["p"].index(0.51), 0.51
     by_hand = {
-        ce: (-0.6733445533, 1 - p),
-        mae: (2 * (1 - p), 2 * p * (1 - p)),
-        gce: ((1 - p**0.7) / 0.7, p**0.7 * (1 - p)),
+        ce: (0.6733445533, 1.0),
+        mae: (2 * (1 - p), 2 * p),
+        gce: ((1 - p**0.7) / 0.7, p**0.7),
+        agce: ((1.6**0.6 - (0.6 + p) ** 0.6) / 0.6, p * (0.6 + p) ** -0.4),
     }
     for loss, (value, weight) in by_hand.items():
-        curve = shown["curves"][loss.__name__]
-        assert curve["value"][place] == pytest.approx(abs(value), abs=2e-5), loss
+        curve = shown["losses"][loss.__name__]
+        assert curve["value"][place] == pytest.approx(value, abs=2e-5), loss
         assert curve["weight"][place] == pytest.approx(weight, abs=2e-5), loss
-    assert shown["curves"][agce.__name__]["parameters"] == "a 0.6, q 0.6"
+    assert shown["losses"]["agce"]["parameters"] == "a 0.6, q 0.6"
+    verdicts = {name: [yes for yes, _ in one.get("tolerant", [])] for name, one in shown["losses"].items()}
+    assert all(verdicts["mae"])
+    assert not any(verdicts["ce"])
+    agce_under = dict(zip(shown["noises"], verdicts["agce"], strict=True))
+    # its critical ratio is (1.6 / 0.6)^0.4 = 1.48: below 60 : 40, above 55 : 45
+    assert agce_under == {noise: noise != "pairflip_0.45" for noise in shown["noises"]}
+    assert "at random" in shown["losses"]["nlnl"]["reason"]
+
+
+def test_maps_over_a_and_q_are_the_closed_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AGCE's critical ratio is ((a + 1) / a)^(1 - q) for q <= 1, and 1 above (Zhou et al. 2021, arXiv:2106.03110)."""
+    monkeypatch.setattr(loss_curves, "options", lambda group: [])
+    agce_map = LOSSES()["maps"][0]
+    for q, line in zip(agce_map["q"], agce_map["critical"], strict=True):
+        expected = [((a + 1) / a) ** max(1 - q, 0) for a in agce_map["a"]]
+        assert line == pytest.approx(expected, rel=1e-3), q
 
 
 @pytest.mark.parametrize(

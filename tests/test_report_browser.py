@@ -314,6 +314,10 @@ def test_the_page_of_losses(visit) -> None:
         assert page.lines(chart) == 4, chart
     page.click("input[value='sce']")
     page.wait("document.querySelectorAll('#loss-value .mark-line path').length === 5")
+    yes = {row.split()[0]: row.count("yes") for row in page.texts(".tolerance tbody tr")}
+    assert (yes["mae"], yes["ce"]) == (9, 0)
+    for chart in ("map-agce", "map-aul"):
+        page.drawn(chart)
 
 
 @pytest.mark.parametrize("width", WIDTHS)

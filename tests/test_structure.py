@@ -24,6 +24,7 @@ ALLOWED = {
     "cli": {"experiment", "files", "launch", "tables", "theory", "training"},
     "launch": {"cli", "experiment", "files", "tables", "training"},
     "report": {"experiment", "files", "tables", "theory"},
+    "figures": {"data", "experiment", "files", "report", "tables"},
     "tables": {"experiment", "files"},
     "experiment": {"arguments", "data", "files", "losses", "methods", "theory", "training"},
     "methods": {"data", "losses", "training"},

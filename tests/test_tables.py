@@ -26,9 +26,10 @@ from labelnoise.experiment import identity, records
 from labelnoise.experiment.compose import compose
 from labelnoise.experiment.groups import CONFIGS
 from labelnoise.files import claims
-from labelnoise.tables import comparison, identities, rendering
+from labelnoise.tables import comparison, configurations
 from labelnoise.tables import table as tables
 from labelnoise.tables.comparison import Published, Result
+from labelnoise.tables.show import FORMATS
 from labelnoise.tables.table import Cell, Table
 
 TABLES = [name for name in every("table") if name != "none"]
@@ -127,8 +128,8 @@ def test_a_table_says_what_it_is(name: str) -> None:
     trainings = len(table.rows) * len(table.columns) * len(table.seeds)
     assert f"Cost: {trainings} trainings" in head.replace("\n# ", " ")
     assert set(table.rows) <= set(every("loss"))
-    for row in table.rows.values():
-        assert not isinstance(row, dict) or set(row) == set(table.columns), "a row by column names every column"
+    assert table.heading == "loss"
+    assert all(table.row(row, column)[0] == f"loss={row}" for row in table.rows for column in table.columns)
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -144,12 +145,10 @@ def test_every_published_line_is_used_and_has_a_source() -> None:
     used = set()
     for name in TABLES:
         where = table_of(name).published
-        used |= {(where["source"], where["table"], where["dataset"])} if where else set()
-    lines = comparison._lines()
-    assert {(line["source"], line["table"], line["dataset"]) for line in lines} == used
-    assert all(
-        line["loss"] in every("loss") and int(line["runs"]) > 1 and 0 < float(line["mean"]) < 100 for line in lines
-    )
+        used |= {(where.source, where.table, where.dataset)} if where else set()
+    lines = comparison.published_rows()
+    assert {(line.source, line.table, line.dataset) for line in lines} == used
+    assert all(line.row in every("loss") and line.runs > 1 and 0 < line.mean < 100 for line in lines)
 
 
 def test_published_numbers() -> None:
@@ -176,11 +175,9 @@ def test_the_papers_grid(name: str) -> None:
     for column in GRID:
         cfg = compose(list(tables.overrides_of(table, "ce", column, 3)))
         kind, _, rate = column.partition("_")
-        own = "" if name == "digits" else "zhou2021"
-        target = {"clean": "given.given", "sym": f"{own}.symmetric", "asym": f"{own}.asymmetric"}[kind]
-        if not own:
-            target = {"clean": "given.given", "sym": "symmetric.symmetric", "asym": "asymmetric.asymmetric"}[kind]
-        assert cfg.noise._target_ == f"labelnoise.noise.{target}"
+        own = "" if name == "digits" else "_zhou2021"
+        target = {"clean": "given", "sym": f"symmetric{own}", "asym": f"asymmetric{own}"}[kind]
+        assert cfg.noise._target_.rpartition(".")[2] == target
         assert str(cfg.noise.get("rate", "")) == rate
         assert cfg.seed_noise == (123 if own else 3)
         assert (cfg.seed_init, cfg.seed_data) == (3, 3)
@@ -256,10 +253,10 @@ def test_cells_come_seed_by_seed_in_the_tables_order() -> None:
 def test_a_users_override_comes_last_and_where_does_not_matter() -> None:
     table = part(table_of("mnist_zhou2021"), "sce", "sym_0.4", 1)
     (plain,), (moved,), (other,) = (
-        tables.cells(table, extra) for extra in ([], ["results=elsewhere", "threads=1", "device=cpu"], ["loss.alpha=2"])
+        tables.cells(table, extra) for extra in ([], ["results=elsewhere", "threads=1", "device=cpu"], ["epochs=2"])
     )
     assert plain.run_id == moved.run_id != other.run_id
-    assert compose(list(other.overrides)).loss.alpha == 2
+    assert compose(list(other.overrides)).epochs == 2
     assert moved.overrides[-3:] == ("results=elsewhere", "threads=1", "device=cpu")
 
 
@@ -297,6 +294,28 @@ MISTAKES = {
     "key": (["table=digits", "table.row=[ce]"], "table.row=.*no such option"),
     "override": (["table=digits", "epoch=1"], "epoch=1: no such option; did you mean epochs"),
     "override of some rows": (["table=digits", "loss.q=1"], r"loss.q=1: no such option \(in row ce, column clean"),
+    "a row's loss": (
+        ["table=digits", "loss=gce"],
+        r"loss=gce: the rows of table=digits set loss; .*table\.rows=\[\.\.\.\]",
+    ),
+    "one row's loss": (["table=digits", "table.rows=[ce]", "+loss=gce"], "the rows of table=digits set loss"),
+    "no loss": (["table=digits", "~loss"], "the rows of table=digits set loss"),
+    "a row's value": (["table=cifar100_zhou2021", "loss.beta=3"], "the rows of table=cifar100_zhou2021 set loss.beta"),
+    "a column's noise": (
+        ["table=digits", "noise=pairflip"],
+        r"the columns of table=digits set noise; .*table\.columns=",
+    ),
+    "a column's rate": (["table=digits", "rate=0.3"], "the columns of table=digits set rate"),
+    "a column's rate by another name": (
+        ["table=digits", "noise.rate=0.3"],
+        "the columns of table=digits set noise.rate",
+    ),
+    "a column's labels": (["table=cifar10n", "noise.labels=worse"], "the columns of table=cifar10n set noise.labels"),
+    "another data set": (["table=digits", "dataset=mnist"], "dataset=mnist: table=digits is a table of one data set"),
+    "equal seeds": (
+        ["table=digits", "table.rows=[ce]", "seed_noise=1", "seed_init=1", "seed_data=1"],
+        "row ce, column clean, seed 1 and row ce, column clean, seed 2 are the same run",
+    ),
     "the seed": (["table=digits", "seed=4"], r"seed=4: .* choose them with table.seeds"),
     "format": (["table=digits", "format=xml"], "format=xml: must be one of markdown, latex, csv, html, json, status"),
     "dashes": (["--format=json", "table=digits"], "--format=json: no such flag"),
@@ -327,7 +346,7 @@ def test_the_second_time_nothing_is_composed(cache: Path, monkeypatch: pytest.Mo
     table = part(table_of("digits"), "ce", "sym_0.4", 1, 2, 3)
     first = tables.cells(table)
     assert len(list(cache.glob("*.json"))) == 1
-    monkeypatch.setattr(identities, "compose", lambda _: pytest.fail("composed again"))
+    monkeypatch.setattr(configurations, "compose", lambda _: pytest.fail("composed again"))
     assert tables.cells(table) == first
     assert len({c.run_id for c in tables.cells(table._replace(seeds=(1, 2, 3, 9)))}) == 4, "another seed needs none"
     with pytest.raises(pytest.fail.Exception, match="composed again"):
@@ -335,23 +354,25 @@ def test_the_second_time_nothing_is_composed(cache: Path, monkeypatch: pytest.Mo
 
 
 def test_a_cache_is_for_one_state_of_the_configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = identities.Identities()._path
+    before = configurations.Configurations()._path
     changed = tmp_path / "configs" / "loss"
     changed.mkdir(parents=True)
     (changed / "ce.yaml").write_text("# x\n")
-    monkeypatch.setattr(identities, "CONFIGS", changed.parent)
-    first = identities.Identities()._path
+    monkeypatch.setattr(configurations, "CONFIGS", changed.parent)
+    first = configurations.Configurations()._path
     (changed / "ce.yaml").write_text("# y\n")
-    assert len({before, first, identities.Identities()._path}) == 3
+    assert len({before, first, configurations.Configurations()._path}) == 3
 
 
 def test_a_files_content_is_never_kept(tmp_path: Path, cache: Path) -> None:
-    table = part(table_of("digits"), "ce", "clean", 1)
     labels = tmp_path / "labels.json"
+    table = part(table_of("digits"), "ce", "clean", 1)._replace(
+        columns={"clean": ("noise=file", f"noise.path={labels}")}
+    )
     ids = set()
     for content in ("[1]", "[2]"):
         labels.write_text(content)
-        ids |= {c.run_id for c in tables.cells(table, ["noise=file", f"noise.path={labels}"])}
+        ids |= {c.run_id for c in tables.cells(table)}
     assert len(ids) == 2
     assert not cache.exists()
 
@@ -381,10 +402,13 @@ deviations = st.floats(0.01, 10)
 
 @settings(deadline=None)
 @given(numbers, deviations, st.integers(2, 9), numbers, deviations, st.integers(2, 9))
-def test_welch_is_scipys(m1: float, s1: float, n1: int, m2: float, s2: float, n2: int) -> None:
-    from scipy.stats import ttest_ind_from_stats
+def test_welch_by_the_formula(m1: float, s1: float, n1: int, m2: float, s2: float, n2: int) -> None:
+    """Welch 1947 with Satterthwaite's degrees of freedom."""
+    from scipy.special import stdtr
 
-    expected = ttest_ind_from_stats(m1, s1, n1, m2, s2, n2, equal_var=False).pvalue
+    v1, v2 = s1**2 / n1, s2**2 / n2
+    freedom = (v1 + v2) ** 2 / (v1**2 / (n1 - 1) + v2**2 / (n2 - 1))
+    expected = 2 * stdtr(freedom, -abs(m1 - m2) / np.sqrt(v1 + v2))
     assert comparison.welch(m1, s1, n1, m2, s2, n2) == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
@@ -460,9 +484,9 @@ def test_json_has_every_selected_cell(filled, show: Callable[..., Ended]) -> Non
     assert (one["mean"], one["std"], one["n"], one["published_mean"]) == (75.0, None, 1, None)
     empty = content["nce_agce", "clean"]
     assert empty == {
-        **dict.fromkeys(("mean", "std")),
+        **dict.fromkeys(("mean", "std", "difference", "distance", "p")),
         **{"row": "nce_agce", "column": "clean", "n": 0, "published_mean": 91.13, "run_ids": []},
-        "published_std": empty["published_std"],
+        **{key: empty[key] for key in ("published_std", "published_runs")},
     }
 
 
@@ -472,8 +496,12 @@ def test_csv_agrees_with_json(filled, show: Callable[..., Ended]) -> None:
     for line, entry in zip(lines, json.loads(show(*CHOICE, results, "format=json").out), strict=True):
         assert (line["row"], line["column"], int(line["n"])) == (entry["row"], entry["column"], entry["n"])
         assert line["run_ids"].split() == entry["run_ids"]
-        for name in ("mean", "std", "published_mean", "published_std"):
+        assert list(line) == list(entry)
+        for name in set(entry) - {"row", "column", "run_ids"}:
             assert (float(line[name]) if line[name] else None) == entry[name]
+    ce = next(e for e in json.loads(show(*CHOICE, results, "format=json").out) if e["n"] == 3)
+    assert ce["difference"] == pytest.approx(ce["mean"] - ce["published_mean"], abs=1e-5)
+    assert ce["p"] == pytest.approx(comparison.welch(ce["mean"], ce["std"], 3, 58.46, 0.21, 3), abs=1e-5)
 
 
 def test_markdown(filled, show: Callable[..., Ended]) -> None:
@@ -586,7 +614,7 @@ def test_another_metric_and_other_overrides(filled, show: Callable[..., Ended]) 
 
 
 def test_an_empty_folder_is_a_table_of_missing_cells(tmp_path: Path, show: Callable[..., Ended]) -> None:
-    for form in rendering.FORMATS:
+    for form in FORMATS:
         ended = show("table=cifar100n", "table.rows=[ce]", f"results={tmp_path / 'none'}", f"format={form}")
         assert (ended.code, ended.err) == (0, ""), form
         assert ended.out.strip()

@@ -265,6 +265,22 @@ def test_a_sum_that_is_neither_convex_nor_concave_is_bracketed() -> None:
     assert 1 / found.ratios.upper * 0.98 <= found.critical <= 1 / found.ratios.asymmetry * 1.02
 
 
+def test_the_search_finds_minimisers_that_jump() -> None:
+    """AGCE(0, 6) + 2 AEL(.05): below the critical ratio the minimiser is far from the vertex, s others share v each."""
+    total = partial(weighted_sum, first=partial(agce, a=0.0, q=6.0), second=partial(ael, a=0.05), alpha=1.0, beta=2.0)
+
+    def value(u: np.ndarray | float) -> np.ndarray:
+        return (1 - u**6.0) / 6 + 2 * np.exp(-np.asarray(u) / 0.05)
+
+    def needed(s: int) -> float:
+        v = np.logspace(-6, 0, 20000)[:-1] / s
+        return float((s * (value(0.0) - value(v)) / (value(1 - s * v) - value(1.0))).max())
+
+    found = search(total, 10)
+    assert found.even == pytest.approx(max(needed(s) for s in range(1, 10)), rel=5e-4)
+    assert found.paired == pytest.approx(needed(1), rel=5e-4)
+
+
 # ------------------------------------------------------------------------------------------------ the rest of a report
 
 
@@ -347,7 +363,7 @@ def test_noise_ratio_is_that_of_the_labels_drawn(kind: str, rate: float, num_cla
     class Facts:
         name = "balanced"
         train_images = torch.empty(0)
-        train_labels = torch.arange(num_classes).repeat_interleave(20000)
+        true_labels = train_labels = torch.arange(num_classes).repeat_interleave(20000)
         mistaken_for = (torch.arange(num_classes) + 1) % num_classes
 
     Facts.num_classes = num_classes

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from labelnoise.cli.errors import check_flags
+from labelnoise.experiment.auto import settled
 from labelnoise.experiment.check import check
 from labelnoise.experiment.classes import num_classes
 from labelnoise.experiment.compose import compose
@@ -40,8 +41,10 @@ def losscheck(arguments: list[str]) -> None:
         plot = "losscheck.png"
     if plot is not None and not plot.endswith(FORMATS):
         raise ValueError(f"plot={plot}: must end in one of {', '.join(FORMATS)}")
-    cfg = compose(overrides)
+    cfg, chosen = settled(compose(overrides))
     check(cfg)
+    if chosen:
+        print(chosen)
     if "--all" in arguments:
         _table(overrides, num_classes(cfg))
     else:

@@ -4,9 +4,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from labelnoise.experiment.classes import CLASSES
 from labelnoise.experiment.identity import short_name
-
-NUM_CLASSES = {"digits": 10, "mnist": 10, "fashion_mnist": 10, "cifar10": 10, "cifar100": 100}
 
 
 def settled(cfg: DictConfig) -> tuple[DictConfig, str]:
@@ -24,11 +23,11 @@ def settled(cfg: DictConfig) -> tuple[DictConfig, str]:
     if name not in ("agce", "aul", "ael"):
         raise ValueError("loss.a=auto: must be a number here; auto is for loss=agce, aul and ael")
     dataset = str(cfg.dataset.name)
-    if dataset not in NUM_CLASSES:
-        raise ValueError(f"loss.a=auto: must be a number for dataset={dataset}; auto is for {', '.join(NUM_CLASSES)}")
+    if dataset not in CLASSES:
+        raise ValueError(f"loss.a=auto: must be a number for dataset={dataset}; auto is for {', '.join(CLASSES)}")
     q = cfg.loss.get("q")
     if name != "ael" and (isinstance(q, bool) or not isinstance(q, int | float)):
         raise ValueError(f"loss.q={q}: must be a number")
-    a, line = resolve(name, q, noise, float(cfg.noise.get("rate", 0.0)), NUM_CLASSES[dataset])
+    a, line = resolve(name, q, noise, float(cfg.noise.get("rate", 0.0)), CLASSES[dataset])
     chosen: Any = OmegaConf.merge(cfg, {"loss": {"a": a}})
     return chosen, line

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from labelnoise.arguments.ranges import annotations, refusal, words
+from labelnoise.experiment.auto import settled
 from labelnoise.experiment.compose import deadline
 from labelnoise.experiment.explain import explain, nearest
 from labelnoise.experiment.groups import option_names
@@ -36,6 +37,7 @@ def check(cfg: DictConfig) -> None:
     raw: Any = OmegaConf.to_container(cfg, resolve=False)
     try:
         with deadline():
+            cfg = settled(cfg)[0]
             plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except (OmegaConfBaseException, RecursionError) as error:
         raise ValueError(explain(error, [], cfg) + _choices_of(error, raw)) from None

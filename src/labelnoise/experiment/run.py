@@ -75,8 +75,8 @@ def train(cfg: DictConfig, quiet: bool = False) -> Trained:
 
 def _settled(cfg: DictConfig, quiet: bool) -> DictConfig:
     """The checked configuration, with numbers for what is left to theory."""
-    cfg, line = settled(cfg)
     check(cfg)
+    cfg, line = settled(cfg)
     if line and not quiet:
         print(line)
     return cfg

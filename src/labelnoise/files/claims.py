@@ -9,15 +9,21 @@ server's clock, is dead. This machine's clock does not count: it may be wrong or
 import contextlib
 import errno
 import fcntl
-import json
 import os
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from labelnoise.files.reading import read_bounded
+from labelnoise.files.text import plain
+
+if TYPE_CHECKING:  # its schema takes a while to import
+    from labelnoise.files.owner import Owner
+
+LARGEST = 2**16  # bytes of a claim
 BEAT = 20.0  # seconds between two renewals
 STALE = 120.0  # seconds without one after which an owner elsewhere counts as dead
 
@@ -39,9 +45,11 @@ def hold(path: Path, what: str) -> Iterator[None]:
         Claimed: a living owner has it, this process among them.
         OSError: the folder cannot be written.
     """
+    from labelnoise.files.owner import this_process
+
     path = path.absolute()  # the block may change the folder
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = json.dumps(_myself()).encode()
+    content = this_process().model_dump_json().encode()
     _take(path, what, content)
     stop = threading.Event()
     heart = threading.Thread(target=_beat, args=(path, content, stop), daemon=True, name=f"claim {path.stem}")
@@ -72,9 +80,9 @@ def living(path: Path) -> bool:
 
 def _take(path: Path, what: str, content: bytes) -> None:
     with _locked(path.parent) as now:
-        owner = _living(path, now)
-        if owner is not None:
-            who = f"process {owner['pid']} on {owner['host']}" if owner else "another process"
+        if (held := _living(path, now)) is not None:
+            (owner,) = held
+            who = f"process {owner.pid} on {plain(owner.host)}" if owner else "another process"
             raise Claimed(f"{what}: is being run by {who} ({path})")
         path.unlink(missing_ok=True)
         # Exclusive: where a file system has no locks, two may still come here at once when there was no claim.
@@ -129,10 +137,10 @@ def _beat(path: Path, content: bytes, stop: threading.Event) -> None:
     """Renew the claim until told to stop, or until it is another's."""
     while not stop.wait(BEAT):
         try:
-            if path.read_bytes() != content:
+            if read_bounded(path, LARGEST) != content:
                 return
             os.utime(path)  # no time given: the file server writes its own
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):
             return
         except OSError:
             continue  # a file server that is away for a while
@@ -141,8 +149,10 @@ def _beat(path: Path, content: bytes, stop: threading.Event) -> None:
 # --------------------------------------------------------------------------------------------------------- judging
 
 
-def _living(path: Path, now: int) -> dict[str, Any] | None:
-    """Who holds the claim, ({} where the file does not say); None where nobody does or its owner is dead."""
+def _living(path: Path, now: int) -> "tuple[Owner | None] | None":
+    """Who holds the claim, (None,) where the file does not say; None where nobody does or its owner is dead."""
+    from labelnoise.files import owner as owners
+
     try:
         written = path.stat().st_mtime_ns
     except FileNotFoundError:
@@ -150,14 +160,13 @@ def _living(path: Path, now: int) -> dict[str, Any] | None:
     content = _read(path)
     if content is None:
         return None
-    owner = _owner(content)
-    here = _myself()
-    if owner and all(owner[key] == here[key] for key in ("host", "boot", "namespace")):
-        if not _process_lives(owner["pid"], owner["started"]):
+    owner = owners.parse(content)
+    if owner and owner.on_the_machine_of(owners.this_process()):
+        if not owner.lives():
             return None
-        if owner["started"] is not None:
-            return owner  # without a start time a later process may have the number, so the heartbeat counts too
-    return None if _left_alone(str(path), written, now) else owner
+        if owner.started is not None:
+            return (owner,)  # without a start time a later process may have the number, so the heartbeat counts too
+    return None if _left_alone(str(path), written, now) else (owner,)
 
 
 def _left_alone(path: str, written: int, now: int) -> bool:
@@ -175,62 +184,10 @@ def _left_alone(path: str, written: int, now: int) -> bool:
 
 
 def _read(path: Path) -> bytes | None:
+    """What the claim's file holds; nothing where it is too large or no file. None: it is not there."""
     try:
-        return path.read_bytes()
+        return read_bounded(path, LARGEST)
     except FileNotFoundError:
         return None
-
-
-def _owner(content: bytes) -> dict[str, Any]:
-    """What a claim's file says; {} where it was cut short, by a crash or a full disk."""
-    try:
-        owner = json.loads(content)
     except ValueError:
-        return {}
-    return owner if isinstance(owner, dict) and owner.keys() == _myself().keys() else {}
-
-
-def _myself() -> dict[str, Any]:
-    pid = os.getpid()
-    return {
-        "host": os.uname().nodename,
-        "boot": _boot(),
-        "namespace": _namespace(),
-        "pid": pid,
-        "started": _started(pid),
-    }
-
-
-def _boot() -> str | None:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return None
-
-
-def _namespace() -> str | None:
-    try:
-        return str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        return None
-
-
-def _started(pid: int) -> int | None:
-    """When a process was started, in ticks since the machine was; None where /proc does not say. A zombie: -1."""
-    try:
-        # the name in brackets may hold anything, so count from the last bracket: state is field 3, start time 22
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return -1 if fields[0] in "ZX" else int(fields[19])
-
-
-def _process_lives(pid: int, started: int | None) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass  # another user's
-    seen = _started(pid)
-    return seen == started if None not in (seen, started) else seen != -1
+        return b""

@@ -1,5 +1,9 @@
-"""What each loss makes of a probability: its value and its pull on the logit, for the report's page of losses."""
+"""What the report says of losses: their value and weight by probability, and the noise that theory lets them tolerate.
 
+The words are those of `labelnoise.theory`, which docs/theory.md explains.
+"""
+
+from collections.abc import Callable
 from typing import Any
 
 from labelnoise.experiment.assemble import make_loss
@@ -8,31 +12,69 @@ from labelnoise.experiment.groups import choices
 
 CLASSES = 10
 PROBABILITIES = tuple(round(0.01 + 0.02 * i, 2) for i in range(50))  # of the given label
+STEPS = 31  # values of a and of q in a map
+# Where a map has a boundary: the noise that is just tolerated there, from the easiest to the hardest.
+BOUNDARIES = (("asym", 0.1), ("sym", 0.8), ("asym", 0.4), ("pairflip", 0.45))
 
 
-def curves(dataset: str = "cifar10") -> dict[str, Any]:
-    """Every loss of configs/loss, with the values its card has for the data set, at probabilities p of the given label.
+def losses(dataset: str = "cifar10") -> dict[str, Any]:
+    """Every loss of configs/loss, with the values its card has for the data set.
 
-    The other classes share 1 - p equally.
     Returns:
-        p: the probabilities. curves: by loss, `value` and `weight`, the latter |d loss / d logit of the given label|,
-        and `parameters` in words.
+        p: probabilities of the given label, the other classes sharing 1 - p equally. losses: by name, `value` and
+        `weight` at these (a sample's weight beside cross-entropy's), `parameters` in words, `tolerant` as pairs of
+        whether theory covers it and the margin, for each of `noises`; or `reason`, why theory cannot judge it. maps:
+        of AGCE and AUL, see `_map`.
     """
+    from labelnoise.theory.noise_ratios import GRID, noise_ratio
+
+    return {
+        "dataset": dataset,
+        "classes": CLASSES,
+        "p": list(PROBABILITIES),
+        "noises": [f"{noise}_{rate}" for noise, rate in GRID],
+        "losses": {name: _one(name, dataset) for name in choices("loss")},
+        "boundaries": [[f"{noise}_{rate}", noise_ratio(noise, rate, CLASSES)] for noise, rate in BOUNDARIES],
+        "maps": _maps(),
+    }
+
+
+def _one(name: str, dataset: str) -> dict[str, Any]:
     import torch
 
+    from labelnoise.theory import additive, check, gradients
+
+    cfg = compose([f"dataset={dataset}", f"loss={name}"])
+    numbers = {str(k): v for k, v in cfg.loss.items() if isinstance(v, int | float) and not str(k).startswith("_")}
+    said = {"parameters": ", ".join(f"{key} {value:g}" for key, value in numbers.items())}
+    loss = make_loss(cfg, lambda _: None)
+    try:
+        report = check(loss, CLASSES)
+    except ValueError as error:
+        return {**said, "reason": str(error).partition(": ")[2] or str(error)}
     p = torch.tensor(PROBABILITIES, dtype=torch.float64)
-    found = {}
-    for name in choices("loss"):
-        cfg = compose([f"dataset={dataset}", f"loss={name}"])
-        logits = ((1 - p) / (CLASSES - 1)).log()[:, None].repeat(1, CLASSES)
-        logits[:, 0] = p.log()
-        logits.requires_grad_()
-        value = make_loss(cfg, lambda _: None)(logits, torch.zeros(len(p), dtype=torch.long))
-        (slope,) = torch.autograd.grad(value.sum(), logits)
-        numbers = {str(k): v for k, v in cfg.loss.items() if isinstance(v, int | float) and not str(k).startswith("_")}
-        found[name] = {
-            "value": [round(v, 5) for v in value.tolist()],
-            "weight": [round(abs(v), 5) for v in slope[:, 0].tolist()],
-            "parameters": ", ".join(f"{k} {v:g}" for k, v in numbers.items()),
-        }
-    return {"dataset": dataset, "classes": CLASSES, "p": list(PROBABILITIES), "curves": found}
+    verdicts = [verdict for verdict in report.tolerant if verdict.num_classes == CLASSES]
+    return {
+        **said,
+        "value": [round(v, 5) for v in additive.value(loss, p.logit(), CLASSES).tolist()],
+        "weight": [round(v, 5) for v in gradients.sample_weights(loss, CLASSES, p).tolist()],
+        "tolerant": [[v.tolerant, None if v.margin is None else float(f"{v.margin:.4g}")] for v in verdicts],
+    }
+
+
+def _maps() -> list[dict[str, Any]]:
+    from labelnoise.theory import closed_forms
+
+    a = [round(10 ** (-2 + 3 * i / (STEPS - 1)), 4) for i in range(STEPS)]
+    q = [round(0.05 + 1.95 * i / (STEPS - 1), 3) for i in range(STEPS)]
+    above_one = [round(1.1 + 8.9 * i / (STEPS - 1), 3) for i in range(STEPS)]
+    exponent = [round(0.1 + 4.9 * i / (STEPS - 1), 3) for i in range(STEPS)]
+    return [_map("agce", a, q, closed_forms.agce), _map("aul", above_one, exponent, closed_forms.aul)]
+
+
+def _map(name: str, a: list[float], q: list[float], ratio: Callable[[float, float], float]) -> dict[str, Any]:
+    """The critical ratio of a loss over its two hyper-parameters, a row of a's values for each q: 1 over its asymmetry
+    ratio, the least w_m / w_n that it tolerates (Zhou et al. 2021, arXiv:2106.03110).
+    """
+    critical = [[float(f"{1 / max(ratio(x, y), 1e-6):.4g}") for x in a] for y in q]
+    return {"loss": name, "a": a, "q": q, "critical": critical}

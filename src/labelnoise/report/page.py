@@ -16,7 +16,7 @@ from labelnoise.report import loss_curves
 from labelnoise.report.collect import Collection, Sheet, collect, default_folder
 from labelnoise.report.pack import content, packed
 from labelnoise.tables.comparison import Result, ranks
-from labelnoise.tables.rendering import apart, beneath, theirs
+from labelnoise.tables.sheet import apart, beneath, theirs
 
 SCRIPTS = ("dom", "charts", "tables", "panel", "run", "runs", "losses", "main")  # assets/<name>.js, in this order
 STEPS = (0.5, 2.0, 5.0)  # points from the published mean at which a cell's colour gets stronger
@@ -72,7 +72,7 @@ def render(collection: Collection, library: str) -> str:
         lstrip_blocks=True,
     )
     script = "(async () => {\n" + "\n".join(_read(f"{name}.js") for name in SCRIPTS) + "\n})();\n"
-    data = content(collection) | {"losses": loss_curves.curves()}
+    data = content(collection) | {"losses": loss_curves.losses()}
     return environment.get_template("page.html").render(
         sheets=[_shown(sheet, collection) for sheet in collection.sheets],
         runs=len(collection.records),

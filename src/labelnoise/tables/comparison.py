@@ -3,12 +3,14 @@
 import csv
 import math
 import statistics
-import sys
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from pydantic import ValidationError
 
 from labelnoise.experiment import records
 from labelnoise.experiment.groups import CONFIGS
+from labelnoise.files.schema import reason
+from labelnoise.tables.schema import PublishedRow
 from labelnoise.tables.table import Cell, Table
 
 LEVEL = 0.05  # a cell is marked below this; so large a share of the cells is, were everything equal
@@ -76,13 +78,11 @@ def welch(mean1: float, std1: float, n1: int, mean2: float, std2: float, n2: int
 
     Source: Welch 1947 (Biometrika 34), The generalization of Student's problem; Satterthwaite's degrees of freedom.
     """
-    from scipy.special import stdtr  # not scipy.stats, which takes a second to import
-
-    v1, v2 = std1**2 / n1, std2**2 / n2
-    if v1 + v2 == 0:
+    if std1 == std2 == 0:
         return 1.0 if mean1 == mean2 else 0.0
-    freedom = (v1 + v2) ** 2 / (v1**2 / (n1 - 1) + v2**2 / (n2 - 1))
-    return float(2 * stdtr(freedom, -abs(mean1 - mean2) / math.sqrt(v1 + v2)))
+    from scipy.stats import ttest_ind_from_stats  # takes a second to import, and most tables need none
+
+    return float(ttest_ind_from_stats(mean1, std1, n1, mean2, std2, n2, equal_var=False).pvalue)
 
 
 def results(table: Table, cells: list[Cell], found: dict[str, records.Record]) -> list[Result]:
@@ -107,34 +107,38 @@ def results(table: Table, cells: list[Cell], found: dict[str, records.Record]) -
 
 
 def metric(record: records.Record | None, name: str) -> float | None:
-    """A metric of a record, a fraction; None where there is none. One that is no number is reported."""
-    if record is None or record["metrics"].get(name, "") is None:
-        return None
-    value = record["metrics"].get(name)
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
-    print(f"{record['run_id']}.json: its {name} is no number; counts as missing", file=sys.stderr)
-    return None
+    """A metric of a record, a fraction; None where there is none."""
+    return None if record is None else record["metrics"].get(name)
 
 
 def published_of(table: Table) -> dict[tuple[str, str], Published]:
     """The published numbers of a table by row and column; those that were made otherwise (`without`) are left out."""
     where = table.published
-    if not where:
+    if where is None:
         return {}
-    found = {}
-    for line in _lines():
-        if all(line[key] == where[key] for key in ("source", "table", "dataset")):
-            place = line["loss"], _column(line["noise"], line["rate"])
-            if place[0] not in where.get("without", ()):
-                std = float(line["std"]) if line["std"] else None
-                found[place] = Published(float(line["mean"]), std, int(line["runs"]))
-    return found
+    return {
+        (line.row, _column(line.noise, line.rate)): Published(line.mean, line.std, line.runs)
+        for line in published_rows()
+        if (line.source, line.table, line.dataset) == (where.source, where.table, where.dataset)
+        and line.row not in where.without
+    }
 
 
-def _lines() -> list[dict[str, Any]]:
-    with Path(CONFIGS / "table" / "published.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+def published_rows() -> list[PublishedRow]:
+    """Every line of configs/table/published.csv.
+
+    Raises:
+        ValueError: a line is not one; names it.
+    """
+    path = CONFIGS / "table" / "published.csv"
+    with path.open(newline="") as file:
+        lines = []
+        for number, line in enumerate(csv.DictReader(file), start=2):
+            try:
+                lines.append(PublishedRow.model_validate(line))
+            except ValidationError as error:
+                raise ValueError(f"{path}, line {number}: {reason(error)}") from None
+        return lines
 
 
 def _column(noise: str, rate: str) -> str:

@@ -5,19 +5,23 @@ A table is one file, `configs/table/<name>.yaml`: `python train.py -m table=<nam
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, get_args
 
 from omegaconf import OmegaConf
+from pydantic import ValidationError
 
 from labelnoise.experiment import identity
 from labelnoise.experiment.compose import compose
 from labelnoise.experiment.groups import choices
-from labelnoise.tables.identities import Identities, Overrides
+from labelnoise.files.schema import reason
+from labelnoise.tables.configurations import Configurations, Overrides
+from labelnoise.tables.schema import Metric, Source, TableFile
 
-# Stand for a cell's seed and its noise's seed in the template of a row and column. Below 2^32, and no seed of anyone's.
+# Stand for a cell's seed and its noise's seed while a row and column is composed once for all seeds.
 SEED, SEED_NOISE = 4_111_222_333, 4_111_222_334
-METRICS = ("test_acc_last", "test_acc_best", "test_acc_last10", "test_acc_val")  # of a record, see metrics.py
+SEEDS = ("seed_noise", "seed_init", "seed_data")  # where they come out in an effective configuration
+METRICS = get_args(Metric)
 
 
 class Table(NamedTuple):
@@ -27,12 +31,26 @@ class Table(NamedTuple):
     title: str
     metric: str  # a key of a record's metrics
     common: Overrides
-    rows: dict[str, Overrides | dict[str, Overrides]]  # loss=<label> and these; by column where a paper tuned by rate
+    rows: dict[str, Overrides | dict[str, Overrides]]  # by column where a paper tuned by it
     columns: dict[str, Overrides]
     seeds: tuple[int, ...]
     seed_noise: int | None  # seed 1 draws its noise with this one, seed 2 with the next; None: with the seed itself
-    published: dict[str, Any]  # source, table and dataset in published.csv, and a label; empty: nothing is published
+    published: Source | None  # None: nothing is published
     notes: tuple[str, ...]
+
+    def row(self, label: str, column: str) -> Overrides:
+        """The overrides of a row in this column."""
+        given = self.rows[label]
+        return given[column] if isinstance(given, dict) else given
+
+    @property
+    def heading(self) -> str:
+        """What the rows are: the option that each of them sets first (loss, method), or else "row"."""
+        first = {_option(overrides[0]) if overrides else "" for overrides in self._each_rows_overrides()}
+        return (first.pop() or "row") if len(first) == 1 else "row"
+
+    def _each_rows_overrides(self) -> Iterator[Overrides]:
+        return (self.row(label, column) for label in self.rows for column in self.columns)
 
 
 class Cell(NamedTuple):
@@ -60,42 +78,48 @@ def read(choice: list[str]) -> Table:
     Raises:
         ValueError: no such table, row, column or seed; one line says what there is.
     """
+    return read_with_folder(choice)[0]
+
+
+def read_with_folder(choice: list[str], results: Sequence[str] = ()) -> tuple[Table, str]:
+    """As `read`, and the folder of records that these `results=` overrides come to: composing takes time."""
     names = [option for option in choices("table", choice) if option != "none"]
     name = next((o.removeprefix("table=") for o in reversed(choice) if o.startswith("table=")), "none")
     if name == "none":
         raise ValueError(f"table=...: choose one of {', '.join(names)}")
-    content: Any = OmegaConf.to_container(compose(choice).table, resolve=True)
+    cfg = compose([*choice, *results])
+    content = OmegaConf.to_container(cfg.table, resolve=True) if OmegaConf.is_config(cfg.table) else cfg.table
+    return _table(name, content), cfg.results
+
+
+def _table(name: str, content: Any) -> Table:
+    if not isinstance(content, dict):
+        raise ValueError(f"table={name}: configs/table/{name}.yaml is not a table")
     if content.get("metric") not in METRICS:
         raise ValueError(f"table.metric={content.get('metric')}: must be one of {', '.join(METRICS)}")
+    seeds = _seeds(content.get("seeds"))
     try:
-        rows = {label: _row(label, given) for label, given in content["grid"]["rows"].items()}
-        columns = {label: tuple(given) for label, given in content["grid"]["columns"].items()}
-        return Table(
-            name=name,
-            title=content["title"],
-            metric=content["metric"],
-            common=tuple(content["common"]),
-            rows={label: rows[label] for label in _selected(name, "rows", content["rows"], rows)},
-            columns={label: columns[label] for label in _selected(name, "columns", content["columns"], columns)},
-            seeds=_seeds(content["seeds"]),
-            seed_noise=content.get("seed_noise"),
-            published=content.get("published") or {},
-            notes=tuple(content.get("notes") or ()),
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"table={name}: configs/table/{name}.yaml is not a table ({error})") from None
+        file = TableFile.model_validate(content)
+    except ValidationError as error:
+        raise ValueError(f"table={name}: configs/table/{name}.yaml is not a table ({reason(error)})") from None
+    rows = {label: _overrides(given) for label, given in file.grid.rows.items()}
+    columns = {label: tuple(given) for label, given in file.grid.columns.items()}
+    return Table(
+        name=name,
+        title=file.title,
+        metric=file.metric,
+        common=tuple(file.common),
+        rows={label: rows[label] for label in _selected(name, "rows", file.rows, rows)},
+        columns={label: columns[label] for label in _selected(name, "columns", file.columns, columns)},
+        seeds=seeds,
+        seed_noise=file.seed_noise,
+        published=file.published,
+        notes=tuple(file.notes),
+    )
 
 
-def _row(label: str, given: Any) -> Overrides | dict[str, Overrides]:
-    """The overrides of a row, loss=<label> first unless it names its loss itself."""
-
-    def whole(overrides: list[str]) -> Overrides:
-        named = any(o.startswith("loss=") for o in overrides)
-        return tuple(overrides) if named else (f"loss={label}", *overrides)
-
-    if isinstance(given, dict):
-        return {column: whole(overrides) for column, overrides in given.items()}
-    return whole(given)
+def _overrides(given: list[str] | dict[str, list[str]]) -> Overrides | dict[str, Overrides]:
+    return {column: tuple(own) for column, own in given.items()} if isinstance(given, dict) else tuple(given)
 
 
 def _selected(name: str, what: str, asked: Any, known: Iterable[str]) -> list[str]:
@@ -129,56 +153,94 @@ def cells(table: Table, extra: Sequence[str] = ()) -> list[Cell]:
     Args:
         extra: further overrides of the user's, applied to every cell after all others.
     Raises:
-        ValueError: an override is wrong; names the first cell where it is.
+        ValueError: an override is wrong, or sets what tells the cells apart; names the first cell where it is.
     """
-    for override in extra:
-        if override.lstrip("+~").partition("=")[0] == "seed":
-            raise ValueError(f"{override}: a table has seeds of its own; choose them with table.seeds=[...]")
-    identities = Identities()
+    refuse_what_the_cells_set(table, extra)
+    configurations = Configurations()
     ids = {
         (row, column, seed): identifier
         for row in table.rows
         for column in table.columns
-        for seed, identifier in zip(table.seeds, _ids(table, row, column, tuple(extra), identities), strict=True)
+        for seed, identifier in zip(table.seeds, _ids(table, row, column, tuple(extra), configurations), strict=True)
     }
-    identities.keep()
-    return [
+    configurations.keep()
+    found = [
         Cell(row, column, seed, overrides_of(table, row, column, seed, extra), ids[row, column, seed])
         for seed in table.seeds
         for row in table.rows
         for column in table.columns
     ]
+    _refuse_equal_cells(table, found)
+    return found
+
+
+def refuse_what_the_cells_set(table: Table, extra: Sequence[str]) -> None:
+    """Refuse overrides of what a row, a column or the seeds set: every cell would be the same under its own label.
+
+    Raises:
+        ValueError: names the override and how to choose among the cells.
+    """
+    rows = {_option(o) for overrides in table._each_rows_overrides() for o in overrides}
+    columns = {_option(o) for overrides in table.columns.values() for o in overrides}
+    noise = {option.partition(".")[0] for option in columns} | ({"noise"} if "rate" in columns else set())
+    for override in extra:
+        option = _option(override)
+        if option == "seed":
+            raise ValueError(f"{override}: a table has seeds of its own; choose them with table.seeds=[...]")
+        if option in rows:
+            raise ValueError(
+                f"{override}: the rows of table={table.name} set {option}; choose them with table.rows=[...]"
+            )
+        if option.partition(".")[0] in noise:
+            raise ValueError(
+                f"{override}: the columns of table={table.name} set {option}; choose them with table.columns=[...]"
+            )
+        if option == "dataset" and any(_option(o) == "dataset" for o in table.common):
+            raise ValueError(f"{override}: table={table.name} is a table of one data set; choose another table")
+
+
+def _option(override: str) -> str:
+    """The option that an override sets: loss of loss=gce, +loss@x=gce and ~loss."""
+    return override.lstrip("+~").partition("=")[0].partition("@")[0]
+
+
+def _refuse_equal_cells(table: Table, found: list[Cell]) -> None:
+    seen: dict[str, Cell] = {}
+    for cell in found:
+        other = seen.setdefault(cell.run_id, cell)
+        if other is not cell:
+            one, two = (f"row {c.row}, column {c.column}, seed {c.seed}" for c in (other, cell))
+            raise ValueError(f"table={table.name}: {one} and {two} are the same run {cell.run_id}")
 
 
 def overrides_of(table: Table, row: str, column: str, seed: int, extra: Sequence[str] = ()) -> Overrides:
     """What `train.py` takes to run this cell alone: with one CPU thread, as whatever launcher runs it, unless told."""
-    given = table.rows[row]
-    own = given.get(column, (f"loss={row}",)) if isinstance(given, dict) else given
-    before = (*table.common, *own, *table.columns[column])
+    before = (*table.common, *table.row(row, column), *table.columns[column])
     seeds = [f"seed={seed}"]
-    if table.seed_noise is not None and not any(o.startswith("seed_noise=") for o in before):
+    if table.seed_noise is not None and not any(_option(o) == "seed_noise" for o in before):
         seeds.append(f"seed_noise={SEED_NOISE if seed == SEED else table.seed_noise + seed - 1}")
     return (*before, *seeds, "threads=1", *extra)
 
 
-def _ids(table: Table, row: str, column: str, extra: Overrides, identities: Identities) -> list[str]:
+def _ids(table: Table, row: str, column: str, extra: Overrides, configurations: Configurations) -> list[str]:
     """The id of every seed's record."""
     try:
-        text = identities.of(overrides_of(table, row, column, SEED, extra))
-        if not _only_seeds(text):  # something else is made of the seed too
+        config = configurations.of(overrides_of(table, row, column, SEED, extra))
+        if not _only_in_seeds(config):  # something else is made of the seed too
             everyone = (overrides_of(table, row, column, seed, extra) for seed in table.seeds)
-            return [identity.hashed(identities.of(overrides)) for overrides in everyone]
+            return [identity.run_id(configurations.of(overrides)) for overrides in everyone]
     except ValueError as error:
         raise ValueError(f"{error} (in row {row}, column {column} of table={table.name})") from None
     first = table.seed_noise or 0
-    return [
-        identity.hashed(text.replace(str(SEED_NOISE), str(first + seed - 1)).replace(str(SEED), str(seed)))
-        for seed in table.seeds
-    ]
+    return [identity.run_id(_with_seeds(config, {SEED: seed, SEED_NOISE: first + seed - 1})) for seed in table.seeds]
 
 
-def _only_seeds(text: str) -> bool:
-    """Whether the stand-ins are the values of the three seeds and occur nowhere else."""
-    config = json.loads(text)
-    direct = sum(config[key] in (SEED, SEED_NOISE) for key in ("seed_noise", "seed_init", "seed_data"))
-    return text.count(str(SEED)) + text.count(str(SEED_NOISE)) == direct
+def _only_in_seeds(config: dict[str, Any]) -> bool:
+    """Whether the stand-ins occur nowhere but as the values of the three seeds."""
+    rest = json.dumps({key: value for key, value in config.items() if key not in SEEDS})
+    return str(SEED) not in rest and str(SEED_NOISE) not in rest
+
+
+def _with_seeds(config: dict[str, Any], seeds: dict[int, int]) -> dict[str, Any]:
+    """The configuration with the stand-ins replaced."""
+    return {**config, **{key: seeds.get(config[key], config[key]) for key in SEEDS}}

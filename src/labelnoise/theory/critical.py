@@ -11,6 +11,7 @@ from torch import Tensor
 from labelnoise.theory.additive import limit, rounded_away
 from labelnoise.theory.evaluation import LossFunction
 from labelnoise.theory.search import (
+    CENTRE,
     LARGEST_RATIO,
     Pool,
     at_vertex,
@@ -84,7 +85,7 @@ def search(loss: LossFunction, num_classes: int) -> Search:
     if minimum != "vertex":
         return Search(num_classes, minimum, inf, inf, pool, (inf, inf))
     found, bounds = [], []
-    scale = float((pool.losses[1] - pool.losses[0])[0].abs())
+    scale = float((pool.losses[CENTRE, 0] - pool.losses[:, 0].min()).abs())
     for rest in (0.0, 1.0) if num_classes > 2 else (0.0,):
         bounds.append(_slope_bound(loss, num_classes, rest, scale))
         ratio = smallest_ratio(pool, rest, num_classes, bounds[-1])
@@ -101,17 +102,16 @@ def search(loss: LossFunction, num_classes: int) -> Search:
 
 def _minimum(pool: Pool) -> Minimum:
     """What minimises the loss of label t."""
-    loss, vertex = pool.losses[:, 0], at_vertex(pool)
+    loss = pool.losses[:, 0]
     ordinary = pool.levels.min(dim=1).values > -20
     scale = float(loss[ordinary].max() - loss[ordinary].min())
     least = float(loss.min())
     if least < loss[ordinary].min() - 50 * scale:
         return "none"
-    if loss[vertex].min() > least + 1e-6 * scale:
+    if not at_vertex(pool).any():
         return "not the vertex"
-    centre = float(loss[1])  # the second prediction of the first pool
     wrong = pool.levels[:, 1] > 0
-    return "not unique" if (loss[wrong] <= least + 1e-3 * (centre - least)).any() else "vertex"
+    return "not unique" if (loss[wrong] <= least + 1e-3 * (loss[CENTRE] - least)).any() else "vertex"
 
 
 def _slope_bound(loss: LossFunction, num_classes: int, rest: float, scale: float) -> float:

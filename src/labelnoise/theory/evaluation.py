@@ -7,6 +7,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from labelnoise.losses.base import needs_of
+
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 SAMPLES = 32
@@ -50,6 +52,8 @@ def refuse(loss: LossFunction, num_classes: int) -> None:
     name = name_of(loss)
     if not callable(loss):
         raise ValueError(f"{name}: not a function of (logits, labels)")
+    if needed := needs_of(loss) - {"superclass"}:  # which is bound beforehand, where the data set has some
+        raise ValueError(f"{name}: not a function of (logits, labels) alone: it needs {', '.join(sorted(needed))}")
     logits, labels = random_logits(SAMPLES, num_classes)
     _refuse_signature(loss, name)
     try:

@@ -6,6 +6,13 @@ from dataclasses import dataclass
 from labelnoise.theory.evaluation import LossFunction, refuse
 from labelnoise.theory.verdicts import Evidence, gather
 
+NO_RATIO = {
+    "vertex": "never",
+    "not unique": "degenerate minimum",
+    "not the vertex": "minimum is not one-hot",
+    "none": "no minimum",
+    "not on the simplex": "no function of p",
+}
 HEAD = ("loss", "symmetric", "asymmetric", "critical ratio")
 
 
@@ -27,7 +34,7 @@ def rows(losses: Mapping[str, LossFunction], num_classes: int = 10) -> list[Row]
             refuse(loss, num_classes)
             found.append(row(name, gather(loss, num_classes)))
         except ValueError as error:
-            found.append(Row(name, "-", "-", _reason(str(error))))
+            found.append(Row(name, "-", "-", str(error).rpartition(": ")[2]))
     return found
 
 
@@ -43,7 +50,7 @@ def row(name: str, found: Evidence) -> Row:
     elif found.difference is not None:
         asymmetric, ratio = "from a difference on", f"w_m - w_n >= {found.difference:.3f}"
     else:
-        asymmetric, ratio = "no", "never" if found.minimum == "vertex" else f"minimum {found.minimum}"
+        asymmetric, ratio = "no", NO_RATIO[found.minimum]
     return Row(name, "yes" if found.symmetric else "no", asymmetric, ratio)
 
 
@@ -52,7 +59,3 @@ def markdown(found: list[Row]) -> str:
     lines = [" | ".join(HEAD), "|".join(["---"] * len(HEAD))]
     lines += [" | ".join((f"`{r.loss}`", r.symmetric, r.asymmetric, r.critical_ratio)) for r in found]
     return "\n".join(f"|{line}|" if set(line) <= {"-", "|"} else f"| {line} |" for line in lines)
-
-
-def _reason(message: str) -> str:
-    return message.partition(": ")[2].partition(":")[0] or message

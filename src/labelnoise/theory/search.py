@@ -16,6 +16,7 @@ from labelnoise.theory.evaluation import LossFunction, gradients, values
 DEPTHS = (1e15, 1e4)  # a logit this far below the largest stands for probability 0; the first where the loss is finite
 VERTEX = 46.0  # log-odds from which on a prediction counts as the vertex: 1 - p_t of 1e-20
 LARGEST_RATIO = 1e3  # w_m / w_n beyond which a loss that is still not tolerant is called never tolerant
+CENTRE = 1  # where the prediction of equal probabilities stands in every pool
 RATE = 0.3  # first step of the descent, in logits
 SLACK = 1e-12  # of the loss's range: less than this is no difference
 
@@ -107,15 +108,25 @@ def risks(pool: Pool, w: Tensor) -> Tensor:
     return (kind_weights(w, pool.others) * pool.losses).sum(dim=1)
 
 
-def at_vertex(pool: Pool) -> Tensor:
-    """Which predictions are the vertex e_t. Shapes: -> (N,), bool."""
+def near_vertex(pool: Pool) -> Tensor:
+    """Which predictions are e_t, as far as a probability shows it. Shapes: -> (N,), bool."""
     return pool.levels[:, 1:].max(dim=1).values <= -VERTEX
+
+
+def at_vertex(pool: Pool) -> Tensor:
+    """Which of them are e_t for the loss too: without noise nothing is better. Shapes: -> (N,), bool.
+
+    A loss of scaled logits sees how far down the other classes are, and is not least wherever they are far down.
+    """
+    of_t = pool.losses[:, 0]
+    least = of_t.min()
+    return near_vertex(pool) & (of_t <= least + 1e-6 * (of_t[CENTRE] - least))
 
 
 def holds(pool: Pool, w: Tensor) -> bool:
     """Whether no prediction of the pool has a smaller risk than the vertex of the largest weight."""
     risk, vertex = risks(pool, w), at_vertex(pool)
-    scale = max(1e-12, float((pool.losses[1] - pool.losses[0]).abs().max()))
+    scale = max(1e-12, float((pool.losses[CENTRE] - pool.losses[0]).abs().max()))
     return bool(risk[vertex].min() <= risk[~vertex].min() + SLACK * scale)
 
 

@@ -32,12 +32,15 @@ function theme() {
   };
 }
 
-/** Draw a Vega-Lite specification in an element; its values may be any text, they become no markup. */
+/** Draw a Vega-Lite specification, or what a function gives for the present colours, in an element.
+ *
+ * Its values may be any text: they become no markup. */
 async function draw(element, spec, renderer = "svg") {
   drawn.get(element)?.view?.finalize();
   drawn.set(element, { spec, renderer });
   const options = { actions: false, renderer, config: theme(), tooltip: { theme: "custom", formatTooltip: tooltip } };
-  const { view } = await vegaEmbed(element, { width: "container", autosize: { type: "fit", contains: "padding" }, ...spec }, options);
+  const built = typeof spec === "function" ? spec() : spec;
+  const { view } = await vegaEmbed(element, { width: "container", autosize: { type: "fit", contains: "padding" }, ...built }, options);
   if (drawn.get(element)?.spec === spec) drawn.get(element).view = view;
   else view.finalize();
   element.dataset.ready = "1";

@@ -1,25 +1,28 @@
-// The page of losses: their value and weight over the probability of the given label, and what they reach on digits.
+// The page of losses: value and weight by the probability of the given label, what theory lets them tolerate, and what
+// they reach on digits.
 
 const AT_FIRST = ["ce", "mae", "gce", "nce_agce"];
 
 function startLosses() {
-  const { p, classes, dataset, curves: all } = data.losses;
-  const names = Object.keys(all);
+  const { p, classes, dataset, losses } = data.losses;
+  const names = Object.keys(losses);
   const chosen = new Set();
   const places = []; // which loss has which colour: it keeps it while others come and go
   AT_FIRST.filter((name) => names.includes(name)).forEach(choose);
-  const box = (name) => make("label", { title: all[name].parameters || "no hyper-parameters" },
+  const box = (name) => make("label", { title: losses[name].reason ?? (losses[name].parameters || "no hyper-parameters") },
     make("input", { type: "checkbox", value: name, checked: chosen.has(name), change: (event) => { (event.target.checked ? choose : leave)(name); show(); } }), " ", name);
   const [value, weight, reached] = ["loss-value", "loss-weight", "loss-digits"].map((id) => make("div", { class: "chart", id }));
   const figure = (title, about, chart) => make("section", {}, make("h3", {}, title), make("p", { class: "about" }, about), chart);
   byId("page-losses").replaceChildren(
-    make("fieldset", { class: "chips" }, make("legend", {}, "Losses"), names.map(box)),
-    make("p", { class: "about" }, `Hyper-parameters are the cards' for ${dataset}; ${classes} classes, the others share 1 − p equally.`),
+    make("fieldset", { class: "chips" }, make("legend", {}, "Losses in the curves"), names.map(box)),
+    make("p", { class: "about" }, `Hyper-parameters are those of the losses' cards for ${dataset}; ${classes} classes, of which the others share 1 − p equally.`),
     make("div", { class: "two" },
-      figure("Value", `Loss over the probability p of the given label, less its value at p = 1, scaled to 1 at p = 1/${classes}.`, value),
-      figure("Weight", "How strongly an example pulls at the logit of its given label, |∂L/∂z|, scaled to a maximum of 1. What an image with a wrong label weighs is at the left, where p is small.", weight),
+      figure("Value", `Loss over the probability p of the given label, less its value at p = ${p.at(-1)}, scaled to 1 at p = 1/${classes}.`, value),
+      figure("Weight", "Weight of a sample beside the one that cross-entropy gives it, |∂L/∂z| / (1 − p), scaled to a maximum of 1. Images with wrong labels are at the left, where p is small.", weight),
       figure("Accuracy on digits", "Test accuracy after the last epoch over the rate of symmetric noise, mean of the seeds.", reached)),
+    ...tolerance(),
   );
+  drawMaps();
   show();
 
   function choose(name) {
@@ -42,13 +45,54 @@ function startLosses() {
     const tooltips = [{ field: "line", title: "loss" }, { field: "raw", title: "not scaled", format: ".4g" }];
     const last = p.length - 1;
     const nearChance = p.reduce((best, x, i) => (Math.abs(x - 1 / classes) < Math.abs(p[best] - 1 / classes) ? i : best), 0);
-    const points = (kind, scaled) => listed.flatMap((line) => all[line][kind].map((raw, i) => ({ x: p[i], y: scaled(raw, all[line][kind]), raw, line })));
-    const about = { tooltips, height: 260, formatY: ".3f" };
-    draw(value, lines(points("value", (y, ys) => (y - ys[last]) / (ys[nearChance] - ys[last] || 1)), scales, { x: "p of the given label", y: "loss, scaled" }, { ...about, scaleY: { zero: true } }));
-    draw(weight, lines(points("weight", (y, ys) => y / (Math.max(...ys) || 1)), scales, { x: "p of the given label", y: "weight, scaled" }, { ...about, scaleY: { zero: true } }));
+    const points = (kind, scaled) => listed.flatMap((line) => (losses[line][kind] ?? []).map((raw, i) => ({ x: p[i], y: scaled(raw, losses[line][kind]), raw, line })));
+    const about = { tooltips, height: 260, formatY: ".3f", scaleY: { zero: true } };
+    draw(value, lines(points("value", (y, ys) => (y - ys[last]) / (ys[nearChance] - ys[last] || 1)), scales, { x: "p of the given label", y: "loss, scaled" }, about));
+    draw(weight, lines(points("weight", (y, ys) => y / (Math.max(...ys) || 1)), scales, { x: "p of the given label", y: "weight, scaled" }, about));
     const digits = data.tables.find((table) => table.name === "digits");
     const reachedBy = (digits?.cells ?? []).filter((cell) => chosen.has(cell.row) && cell.mean !== undefined && /^(clean|sym_)/.test(cell.column))
       .map((cell) => ({ x: cell.column === "clean" ? 0 : Number(cell.column.replace("sym_", "")), y: cell.mean, std: cell.std, line: cell.row }));
     draw(reached, lines(reachedBy, scales, { x: "rate of symmetric noise", y: "test accuracy, %" }, { tooltips: [{ field: "line", title: "loss" }, { field: "std", format: ".2f" }], height: 260, points: true, formatX: ".1f", tickMinStep: 0.2, scaleX: { padding: 8 } }));
+  }
+}
+
+/** Which noise theory lets each loss tolerate, as a table, and the places of the two maps. */
+function tolerance() {
+  const { noises, losses, classes, maps } = data.losses;
+  const cell = ([tolerant, margin]) => make("td", { class: tolerant ? "p2" : "m1", title: margin === null ? "no critical ratio" : `margin ${margin}` },
+    make("span", { class: "verdict" }, tolerant ? "yes" : "no", margin === null ? "" : make("small", {}, ` ${margin > 999 ? ">999" : Number(margin.toPrecision(2))}`)));
+  const lines = Object.entries(losses).map(([name, loss]) => make("tr", {}, make("th", { scope: "row", title: loss.parameters }, name),
+    loss.tolerant ? loss.tolerant.map(cell) : make("td", { colspan: noises.length, class: "unjudged" }, make("small", {}, loss.reason))));
+  return [
+    make("h3", {}, "Tolerance"),
+    make("p", { class: "about" }, `Whether theory covers a loss under a noise (${classes} classes): yes where minimising its noisy risk minimises its clean risk. The number is the margin, the noise's w_m / w_n over the critical one; 1 is the boundary. It says nothing of how fast a network gets there; docs/theory.md explains it.`),
+    make("div", { class: "scroll" }, make("table", { class: "tolerance" }, make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "loss"), noises.map((noise) => make("th", { scope: "col" }, noise)))), make("tbody", {}, lines))),
+    make("h3", {}, "Tolerance over a and q"),
+    make("p", { class: "about" }, "The hardest noise that the loss tolerates with these hyper-parameters; the legend goes from the easiest to the hardest."),
+    make("div", { class: "two" }, maps.map((map) => make("section", {}, make("p", { class: "about" }, map.loss), make("div", { class: "chart square", id: `map-${map.loss}` })))),
+  ];
+}
+
+/** AGCE and AUL over a and q, coloured by the hardest of some noises that is tolerated. */
+function drawMaps() {
+  const { boundaries, maps } = data.losses;
+  const easiest = [...boundaries].sort((x, y) => y[1] - x[1]); // a high w_m / w_n is easy
+  const steps = ["none of these", ...easiest.map(([noise]) => noise), "all clean-dominant"];
+  const colours = () => dark() ? ["#1e2227", "#1d3448", "#1b466a", "#19588c", "#3b84bd", "#8cc8f5"] : ["#f7fafd", "#d8e8f6", "#a9cdea", "#74b0de", "#3579b5", "#08407e"];
+  const hardest = (critical) => (critical <= 1.0001 ? steps.length - 1 : easiest.filter(([, ratio]) => ratio >= critical).length);
+  for (const { loss, a, q, critical } of maps) {
+    const values = q.flatMap((y, i) => a.map((x, j) => ({ a: x, q: y, critical: critical[i][j], tolerates: steps[hardest(critical[i][j])] })));
+    const ticks = (all) => all.filter((_, i) => i % 6 === 0);
+    draw(byId(`map-${loss}`), () => ({
+      height: 260,
+      data: { values },
+      mark: "rect",
+      encoding: {
+        x: { field: "a", type: "ordinal", axis: { values: ticks(a), labelAngle: 0, format: ".2~r" } },
+        y: { field: "q", type: "ordinal", sort: "descending", axis: { values: ticks(q), format: ".2~r" } },
+        color: { field: "tolerates", type: "ordinal", sort: steps, title: null, scale: { domain: steps, range: colours() }, legend: { columns: 3 } },
+        tooltip: [{ field: "a" }, { field: "q" }, { field: "critical", title: "critical ratio" }, { field: "tolerates" }],
+      },
+    }), "canvas");
   }
 }

@@ -46,7 +46,7 @@ function matrixOf(run) {
   const kinds = Object.keys(MATRICES).filter((kind) => MATRICES[kind].of(run));
   if (!kinds.length) return make("p", { class: "about" }, "The true labels are unknown: there is no transition matrix.");
   const chart = make("div", { class: "chart square", id: "chart-matrix" });
-  const show = (kind) => draw(chart, heatMap(MATRICES[kind].of(run), MATRICES[kind].titles), MATRICES[kind].of(run).length > 20 ? "canvas" : "svg");
+  const show = (kind) => draw(chart, () => heatMap(MATRICES[kind].of(run), MATRICES[kind].titles), MATRICES[kind].of(run).length > 20 ? "canvas" : "svg");
   show(kinds[0]);
   const choice = select(kinds.map((kind) => [kind, MATRICES[kind].title]), kinds[0], show, "matrix");
   return make("div", {}, make("p", {}, choice), chart);

@@ -1,11 +1,12 @@
-"""What overrides come to: the text that names their run, composed, or from a cache in the user's cache folder."""
+"""What overrides come to: the effective configuration, composed, or from a cache in the user's cache folder."""
 
 import hashlib
 import json
-import os
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+import pydantic_core
 from omegaconf.errors import OmegaConfBaseException
 
 from labelnoise.experiment import identity, options
@@ -14,14 +15,16 @@ from labelnoise.experiment.compose import compose
 from labelnoise.experiment.explain import explain
 from labelnoise.experiment.groups import CONFIGS
 from labelnoise.files import atomic
+from labelnoise.files.reading import read_bounded
 
 Overrides = tuple[str, ...]
 
 KEPT = 8  # caches of other states of configs/ that are left in the folder
+LARGEST = 2**26  # bytes of a cache
 
 
-class Identities:
-    """`identity.identity` of the configurations that overrides compose, for many that differ little.
+class Configurations:
+    """`identity.effective` of the configurations that overrides compose, for many that differ little.
 
     The cache is for one state of configs/, identity.py and options.py. Without a folder that can be written to there is
     none.
@@ -30,39 +33,35 @@ class Identities:
 
     def __init__(self) -> None:
         state = hashlib.sha256(f"{version('hydra-core')} {version('omegaconf')}".encode())
-        for path in [Path(identity.__file__), Path(options.__file__), *sorted(CONFIGS.rglob("*.yaml"))]:
+        sources = (Path(__file__), Path(identity.__file__), Path(options.__file__))
+        for path in [*sources, *sorted(CONFIGS.rglob("*.yaml"))]:
             state.update(path.parent.name.encode() + b"/" + path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-        self._path: Path | None = None
-        try:
-            base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-            self._path = base / "labelnoise" / "tables" / f"{state.hexdigest()[:16]}.json"
-        except RuntimeError:  # no home
-            pass
+        self._path = _cache_folder() / f"{state.hexdigest()[:16]}.json"
         self._known = self._read()
-        self._new: dict[str, str] = {}
+        self._new: dict[str, dict[str, Any]] = {}
 
-    def of(self, overrides: Overrides) -> str:
-        """The identity of the run that these overrides compose.
+    def of(self, overrides: Overrides) -> dict[str, Any]:
+        """The effective configuration of the run that these overrides compose.
 
         Raises:
             ValueError: an override is wrong, or a value is missing.
         """
         known = self._known.get("\n".join(overrides))
-        if isinstance(known, str):
+        if isinstance(known, dict):
             return known
         cfg = compose(list(overrides))
         try:
-            text = identity.identity(identity.effective(settled(cfg)[0]))
+            config = identity.effective(settled(cfg)[0])
         except OmegaConfBaseException as error:
             raise ValueError(explain(error, list(overrides), cfg)) from None
         elsewhere = any("${" in o or o.lstrip("+~").startswith("hydra") for o in overrides)
-        if not elsewhere and "sha256:" not in text:
-            self._new["\n".join(overrides)] = text
-        return text
+        if not elsewhere and "sha256:" not in identity.identity(config):
+            self._new["\n".join(overrides)] = config
+        return config
 
     def keep(self) -> None:
         """Write what was composed to the cache."""
-        if not self._new or self._path is None:
+        if not self._new:
             return
         try:
             atomic.write_whole(self._path, json.dumps({**self._read(), **self._new}).encode())
@@ -71,9 +70,15 @@ class Identities:
         except OSError:
             pass
 
-    def _read(self) -> dict[str, str]:
+    def _read(self) -> dict[str, Any]:
         try:
-            content = json.loads(self._path.read_text()) if self._path else {}
+            content = pydantic_core.from_json(read_bounded(self._path, LARGEST))
         except (OSError, ValueError):
             return {}
         return content if isinstance(content, dict) else {}
+
+
+def _cache_folder() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("labelnoise") / "tables"

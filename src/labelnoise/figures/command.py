@@ -1,0 +1,100 @@
+"""`python scripts/figures.py NAME ...`: from the command line's words to a figure's two files."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from labelnoise.experiment import records, saved_network
+from labelnoise.experiment.assemble import inject
+from labelnoise.experiment.check import check
+from labelnoise.experiment.compose import compose
+from labelnoise.figures import curves, embedding, hyper_parameters, matrices, runs, style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+OF_A_TABLE: dict[str, Callable[[runs.Cells], "Figure"]] = {
+    "accuracy": curves.accuracy,
+    "memorisation": curves.memorisation,
+    "confusion": matrices.confusion,
+    "label_precision": matrices.label_precision,
+}
+NAMES = (*OF_A_TABLE, "a_q", "tsne")
+CHOICES = {"rows": "table.rows", "columns": "table.columns", "column": "table.columns", "seeds": "table.seeds"}
+
+
+def figures(arguments: list[str]) -> None:
+    """Draw one figure and say which files were written.
+
+    Args:
+        arguments: NAME first, then options `name=value`; see `scripts/figures.py`.
+    Raises:
+        ValueError: a wrong name or option, or no records to draw from.
+        OSError: the files cannot be written.
+    """
+    name, *options = arguments or [""]
+    if name not in NAMES:
+        raise ValueError(f"{name or 'NAME'}: no such figure; one of {', '.join(NAMES)}")
+    for option in options:
+        if "=" not in option:
+            raise ValueError(f"{option}: not of the form option=value")
+    folder = Path(_last(options, "out", "figures"))
+    options = [option for option in options if not option.startswith("out=")]
+    with style.styled():
+        figure, file = _draw(name, options)
+        written = style.write(figure, folder, file)
+    print(f"{' and '.join(map(str, written))} written")
+
+
+def _draw(name: str, options: list[str]) -> "tuple[Figure, str]":
+    """The figure and its files' name."""
+    if name == "tsne":
+        return _tsne(options)
+    if name == "a_q":
+        loss, dataset = _last(options, "loss", "agce"), _last(options, "dataset", "digits")
+        folder = _last(options, "results", str(compose([]).results))
+        _only(options, ("loss", "dataset", "results"), name)
+        found = {path.stem: path for path in (*records.COMMITTED.glob("*.json"), *Path(folder).glob("*.json"))}
+        whole = [record for stem in sorted(found) if (record := records.find(stem, folder))]
+        return hyper_parameters.over_a_and_q(whole, loss, dataset), f"a_q_{loss}_{dataset}"
+    choice, overrides = list[str](), list[str]()
+    for option in options:
+        key, _, value = option.partition("=")
+        if key in CHOICES:
+            choice.append(f"{CHOICES[key]}={value if value.startswith('[') else f'[{value}]'}")
+        else:
+            (choice if option.startswith(("table=", "table.")) else overrides).append(option)
+    if not any(option.startswith("table=") for option in choice):
+        choice.insert(0, "table=digits")
+    cells = runs.read(choice, overrides)
+    columns = cells.columns()
+    place = f"_{columns[0]}" if len(columns) == 1 else ""
+    return OF_A_TABLE[name](cells), f"{name}_{cells.table.name}{place}"
+
+
+def _tsne(options: list[str]) -> "tuple[Figure, str]":
+    path, asked = _last(options, "model", ""), _last(options, "images", "2000")
+    if not path:
+        raise ValueError("model: needs a value, model=<results>/<run_id>.safetensors")
+    if not asked.isdecimal() or int(asked) < 1:
+        raise ValueError(f"images={asked}: must be a whole number, at least 1")
+    cfg = compose([option for option in options if not option.startswith(("model=", "images="))])
+    check(cfg)
+    saved = saved_network.read(path)
+    dataset, _ = inject(cfg)
+    about = saved.about
+    if list(dataset.train_images.shape[1:]) != about.shape or list(dataset.classes) != about.classes:
+        raise ValueError(f"dataset={dataset.name}: other images or classes than model={path} was trained on")
+    images, labels = dataset.test_images[: int(asked)], dataset.test_labels[: int(asked)]
+    found = embedding.features(saved_network.build(saved, path), images, about.mean, about.std)
+    return embedding.tsne(found, labels, list(dataset.classes)), f"tsne_{about.run_id}"
+
+
+def _last(options: list[str], key: str, default: str) -> str:
+    return next((o.partition("=")[2] for o in reversed(options) if o.startswith(f"{key}=")), default)
+
+
+def _only(options: list[str], known: tuple[str, ...], name: str) -> None:
+    for option in options:
+        if option.partition("=")[0] not in known:
+            raise ValueError(f"{option}: figure {name} takes {', '.join(f'{key}=' for key in known)} and out=")

@@ -1,0 +1,50 @@
+"""The records that a figure is drawn from: the cells of a table, by row and column."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from labelnoise.experiment import records
+from labelnoise.experiment.compose import compose
+from labelnoise.experiment.records import Record
+from labelnoise.tables import table
+from labelnoise.tables.table import Table
+
+
+class Cells(NamedTuple):
+    """Attributes: table, as chosen; records, the seeds of each row and column that have one."""
+
+    table: Table
+    records: dict[tuple[str, str], list[Record]]
+
+    def rows(self, column: str) -> list[str]:
+        """The rows that have a record in a column, in the table's order."""
+        return [row for row in self.table.rows if (row, column) in self.records]
+
+    def columns(self) -> list[str]:
+        """The columns that have a record."""
+        return [column for column in self.table.columns if self.rows(column)]
+
+
+def read(choice: Sequence[str], overrides: Sequence[str]) -> Cells:
+    """The records of a table's part, from `results=` among the overrides and the committed ones.
+
+    Args:
+        choice: `table=`, and `table.rows=`, `table.columns=`, `table.seeds=` if only some are wanted.
+        overrides: of every cell.
+    Raises:
+        ValueError: no such table, row or column; or none of the cells has a record.
+    """
+    chosen = table.read(list(choice))
+    results = str(compose([o for o in overrides if o.startswith("results=")]).results)
+    found: dict[tuple[str, str], list[Record]] = {}
+    cells = table.cells(chosen, overrides)
+    for cell in cells:
+        if record := records.find(cell.run_id, results):
+            found.setdefault((cell.row, cell.column), []).append(record)
+    if not found:
+        words = " ".join([*choice, *overrides])
+        raise ValueError(
+            f"no records: none of the {len(cells)} runs of this part of table={chosen.name} is in results={results}; "
+            f"python train.py -m {words} makes them"
+        )
+    return Cells(chosen, found)

@@ -1,0 +1,56 @@
+"""A table as CSV and JSON: one entry for every row and column, with the same values in both."""
+
+import csv
+import io
+import json
+from typing import Any
+
+from labelnoise.tables.comparison import Result
+from labelnoise.tables.escaping import csv_cell
+from labelnoise.tables.sheet import Sheet
+
+
+def _entry(result: Result) -> dict[str, Any]:
+    """The values of a row and column; None where there is none. Percent and points; `distance` is in deviations."""
+    published = result.published
+    return {
+        "row": result.row,
+        "column": result.column,
+        "mean": _rounded(result.mean),
+        "std": _rounded(result.std),
+        "n": result.n,
+        "published_mean": published.mean if published else None,
+        "published_std": published.std if published else None,
+        "published_runs": published.runs if published else None,
+        "difference": _rounded(result.difference),
+        "distance": _rounded(result.distance),
+        "p": _rounded(result.p),
+        "run_ids": list(result.run_ids),
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return value if value is None else round(value, 6)
+
+
+def as_csv(sheet: Sheet) -> str:
+    """A line for every row and column; empty where there is no value."""
+    lines = [
+        {**entry, "run_ids": " ".join(entry["run_ids"]), **{key: csv_cell(entry[key]) for key in ("row", "column")}}
+        for entry in map(_entry, sheet.results)
+    ]
+    return csv_of(lines)
+
+
+def csv_of(lines: list[dict[str, Any]]) -> str:
+    """CSV with the keys of the first line as heads."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return out.getvalue()
+
+
+def as_json(sheet: Sheet) -> str:
+    """A list of the entries, null where there is no value."""
+    return json.dumps([_entry(result) for result in sheet.results], indent=1) + "\n"

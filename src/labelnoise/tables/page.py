@@ -1,0 +1,38 @@
+"""A table as an HTML page of its own that loads nothing from elsewhere; jinja2 escapes all that is put into it."""
+
+from typing import Any
+
+from labelnoise.tables.comparison import Result, ranks
+from labelnoise.tables.sheet import Sheet, apart, ours, theirs
+
+
+def render(sheet: Sheet) -> str:
+    """The whole page, from page.html.jinja."""
+    import jinja2  # only who wants HTML waits for it
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(__name__.rpartition(".")[0], "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    ranked = ranks(sheet.results)
+    return environment.get_template("page.html.jinja").render(
+        title=sheet.table.title,
+        heading=sheet.table.heading,
+        columns=list(sheet.table.columns),
+        rows=[(row, [_cell(r, ranked.get((r.row, r.column))) for r in sheet.row(row)]) for row in sheet.table.rows],
+        beneath=sheet.beneath,
+    )
+
+
+def _cell(result: Result, rank: int | None) -> dict[str, Any]:
+    number, _, rest = ours(result).partition(" ")
+    return {
+        "number": None if result.mean is None else number,
+        "rank": rank,
+        "rest": rest + (" †" if result.marked else ""),
+        "beneath": [line for line in (theirs(result), apart(result)) if line],
+    }

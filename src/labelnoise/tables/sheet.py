@@ -1,0 +1,82 @@
+"""A table and its results as they are printed, in whatever format: the numbers in words and the lines beneath them."""
+
+from collections import Counter
+from typing import NamedTuple
+
+from labelnoise.experiment.records import Record
+from labelnoise.files.text import plain
+from labelnoise.tables.comparison import LEVEL, Result, ranks
+from labelnoise.tables.table import Table
+
+
+class Sheet(NamedTuple):
+    """What is rendered: a table, its results in the order of rows and columns, and the lines beneath it."""
+
+    table: Table
+    results: list[Result]
+    beneath: list[str]
+
+    def row(self, label: str) -> list[Result]:
+        """A row's results by column."""
+        return [result for result in self.results if result.row == label]
+
+
+def beneath(table: Table, results: list[Result], found: list[Record], commands: list[str]) -> list[str]:
+    """The lines under a table: what the numbers are, how far it is, and where they come from."""
+    done, wanted = sum(result.n for result in results), len(results) * len(table.seeds)
+    what = "Test accuracy in percent, mean ± standard deviation (number of seeds)."
+    lines = [f"{what} {done} of {wanted} trainings are done."]
+    if table.published and any(result.published for result in results):
+        count = sum(result.marked for result in results)
+        lines += [
+            f"Beneath ours: {table.published.label}.",
+            "Then the difference in points, and in brackets over sqrt((s1² + s2²) / 2).",
+            f"† Welch's two-sided p < {LEVEL} against the published value ({count} of "
+            f"{sum(result.p is not None for result in results)} cells that can be tested): were everything equal, "
+            f"{LEVEL:.0%} of the cells are expected to be marked.",
+        ]
+    if ranks(results):
+        lines.append("Bold: the best of a column; underlined: the second best.")
+    lines += table.notes
+    if found:
+        lines.append(f"Commits: {_counted(found, 'commit')}. Machines: {_counted(found, 'machine')}.")
+    return [*lines, *(f"Command: {command}" for command in commands)]
+
+
+def _counted(found: list[Record], what: str) -> str:
+    """Commits or machines with the number of records from each, the most frequent first."""
+
+    def fact(record: Record) -> str:
+        facts = record["environment"]
+        if what == "commit":
+            return plain(facts.get("commit") or "unknown")[:7] + (" with changes" if facts.get("dirty") else "")
+        device = facts.get("device", "cpu")
+        device = facts.get("processor") or "unknown" if device == "cpu" else device
+        return plain(f"{device} ({facts.get('precision')}, torch {facts.get('versions', {}).get('torch')})")
+
+    return ", ".join(f"{name}: {count}" for name, count in Counter(map(fact, found)).most_common())
+
+
+# ---------------------------------------------------------------------------------------------------------- numbers
+
+
+def ours(result: Result) -> str:
+    """75.12 ± 0.30 (3); without a deviation for one seed."""
+    if result.mean is None:
+        return "missing"
+    return f"{result.mean:.2f}" + ("" if result.std is None else f" ± {result.std:.2f}") + f" ({result.n})"
+
+
+def theirs(result: Result) -> str:
+    """75.47 ± 0.27, or nothing."""
+    if result.published is None:
+        return ""
+    return f"{result.published.mean:.2f}" + ("" if result.published.std is None else f" ± {result.published.std:.2f}")
+
+
+def apart(result: Result) -> str:
+    """−0.35 (−1.2), or nothing."""
+    if result.difference is None:
+        return ""
+    text = f"{result.difference:+.2f}" + ("" if result.distance is None else f" ({result.distance:+.1f})")
+    return text.replace("-", "−")

@@ -1,0 +1,75 @@
+"""Print a table of results beside the published numbers. Takes train.py's overrides, applied to every cell.
+
+python scripts/table.py table=digits
+python scripts/table.py table=cifar10_zhou2021 format=json table.rows=[ce,agce] table.columns=[sym_0.4] table.seeds=[1]
+
+format=markdown (the default), latex, csv, html, json, or status: one line that says how far the table is. Records are
+looked for in results= (runs) and among the committed ones. What is missing is shown as missing and is no error.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from labelnoise.experiment import records
+from labelnoise.experiment.progress import duration
+from labelnoise.files import claims
+from labelnoise.tables import comparison, latex, machine_readable, markdown, page
+from labelnoise.tables.sheet import Sheet, beneath
+from labelnoise.tables.table import Cell, Table, cells, read_with_folder, split_arguments
+
+FORMATS: dict[str, Callable[[Sheet], str]] = {
+    "markdown": markdown.render,
+    "latex": latex.render,
+    "csv": machine_readable.as_csv,
+    "html": page.render,
+    "json": machine_readable.as_json,
+}
+
+
+def show(arguments: list[str]) -> None:
+    """Print the table in the format that is asked for.
+
+    Args:
+        arguments: table=, the choice of its part, format=, and overrides for every cell.
+    Raises:
+        ValueError: an argument is wrong; one line says which and what is allowed.
+    """
+    form = next((a.removeprefix("format=") for a in reversed(arguments) if a.startswith("format=")), "markdown")
+    known = [*FORMATS, "status"]
+    if form not in known:
+        raise ValueError(f"format={form}: must be one of {', '.join(known)}")
+    overrides = [a for a in arguments if not a.startswith("format=")]
+    choice, extra = split_arguments(overrides)
+    table, results = read_with_folder(choice, [o for o in extra if o.startswith("results=")])
+    wanted, folder = cells(table, extra), Path(results)
+    found = {cell.run_id: record for cell in wanted if (record := records.find(cell.run_id, folder))}
+    print(status(table, wanted, found, folder) if form == "status" else render(table, wanted, found, form, overrides))
+
+
+def render(table: Table, wanted: list[Cell], found: dict[str, records.Record], form: str, overrides: list[str]) -> str:
+    """The table in one of the formats, without the last line's end."""
+    results = comparison.results(table, wanted, found)
+    words = " ".join(overrides)
+    commands = [f"python train.py -m {words}", f"python scripts/table.py {words} format={form}"]
+    sheet = Sheet(table, results, beneath(table, results, list(found.values()), commands))
+    return FORMATS[form](sheet).removesuffix("\n")
+
+
+def status(table: Table, wanted: list[Cell], found: dict[str, records.Record], folder: Path) -> str:
+    """How far a table is, in one line; the time left from what the records took.
+
+    Running: a living owner holds the claim. Failed: its owner died and left the claim behind.
+    """
+    left = [folder / f"{cell.run_id}.claim" for cell in wanted if cell.run_id not in found]
+    running = sum(claims.living(path) for path in left)
+    failed = sum(path.exists() for path in left) - running
+    missing = len(left) - running - failed
+    line = f"{table.name}: {len(found)} of {len(wanted)} done, {running} running, {failed} failed, {missing} missing"
+    if not left:
+        return line
+    seconds = [record["environment"].get("seconds", 0.0) for record in found.values()]
+    if not seconds:
+        return f"{line}; time left unknown, there is no record to go by"
+    at_once = max(running, 1)
+    time = duration(len(left) * sum(seconds) / len(seconds) / at_once)
+    return f"{line}; about {time} left at {at_once} at a time"

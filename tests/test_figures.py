@@ -1,0 +1,171 @@
+"""Figures from records made up for the test: what is drawn, what is written, and one line for every mistake."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from report_records import made_up
+from safetensors.torch import save_file
+
+from labelnoise.experiment import records
+from labelnoise.figures import command, curves, embedding, hyper_parameters, matrices, runs, style
+from labelnoise.networks.cnn import cnn4
+
+pytest.importorskip("matplotlib", reason="pip install 'labelnoise[plots]'")
+PART = ["table=digits", "rows=[ce,mae]"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two losses under one noise, two seeds each, as the digits table has them."""
+    made = tmp_path_factory.mktemp("runs")
+    for loss in ("ce", "mae"):
+        for seed in (1, 2):
+            records.write(made_up(("dataset=digits", f"loss={loss}", "noise=sym", "rate=0.4", f"seed={seed}")), made)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without the committed records."""
+    monkeypatch.setattr(records, "COMMITTED", tmp_path / "none")
+
+
+def cells_of(folder: Path) -> runs.Cells:
+    chosen = ["table=digits", "table.rows=[ce,mae]", "table.columns=[sym_0.4]"]
+    return runs.read(chosen, [f"results={folder}"])
+
+
+@pytest.mark.parametrize("name", command.OF_A_TABLE)
+def test_a_figure_is_a_pdf_and_a_png_of_a_papers_width(name: str, folder: Path, tmp_path: Path, capsys) -> None:
+    options = [*PART, "column=sym_0.4", f"results={folder}"]
+    command.figures([name, *options, f"out={tmp_path / 'first'}"])
+    stem = f"{name}_digits_sym_0.4"
+    assert capsys.readouterr().out == f"{tmp_path}/first/{stem}.pdf and {tmp_path}/first/{stem}.png written\n"
+    png, pdf = ((tmp_path / "first" / f"{stem}.{form}").read_bytes() for form in ("png", "pdf"))
+    assert int.from_bytes(png[16:20], "big") / 300 in (
+        pytest.approx(style.COLUMN, 0.01),
+        pytest.approx(style.PAGE, 0.01),
+    )
+    assert pdf.startswith(b"%PDF")
+    assert b"/Type3" not in pdf  # a publisher refuses these fonts
+
+
+def test_the_same_figure_has_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    for out in ("first", "second"):
+        command.figures(["memorisation", *PART, "column=sym_0.4", f"results={folder}", f"out={tmp_path / out}"])
+    first, second = (sorted((tmp_path / out).iterdir()) for out in ("first", "second"))
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+
+
+def test_lines_are_the_seeds_means_in_percent(folder: Path) -> None:
+    cells = cells_of(folder)
+    with style.styled():
+        left, right = curves.memorisation(cells).axes
+    for axis, name in ((left, "test_acc"), (right, "acc_wrong_given")):
+        for row, line in zip(("ce", "mae"), axis.lines, strict=True):
+            seeds = [record["history"][name] for record in cells.records[row, "sym_0.4"]]
+            assert line.get_label() == row
+            np.testing.assert_allclose(line.get_ydata(), 100 * np.mean(seeds, axis=0))
+            np.testing.assert_array_equal(line.get_xdata(), np.arange(1, 21))
+
+
+def test_epochs_that_were_not_evaluated_are_left_out() -> None:
+    seeds = [[0.5, None, 0.7], [0.6, None, 0.9]]
+    epochs, means, deviations = curves.mean_and_deviation(seeds)
+    assert epochs == [1, 3]
+    assert means == pytest.approx([55.0, 80.0])
+    assert deviations == pytest.approx(np.std([[50, 60], [70, 90]], axis=1, ddof=1).tolist())
+    assert curves.mean_and_deviation([[0.5]])[2] == [0.0]
+
+
+def test_confusion_adds_the_seeds_up(folder: Path) -> None:
+    cells = cells_of(folder)
+    with style.styled():
+        figure = matrices.confusion(cells)
+    found = [np.asarray(record["metrics"]["confusion"]) for record in cells.records["mae", "sym_0.4"]]
+    summed = sum(found)
+    np.testing.assert_allclose(figure.axes[1].images[0].get_array(), summed / summed.sum(axis=1, keepdims=True))
+
+
+def test_label_precision_goes_by_the_label_not_the_true_class() -> None:
+    counts = np.random.default_rng(0).integers(0, 50, (7, 7))
+    counts[:, 3] = 0
+    expected = np.diag(counts) / np.maximum(counts.sum(axis=0), 1)
+    expected[3] = 1.0
+    assert matrices.of_columns(counts.tolist()) == pytest.approx(expected.tolist())
+
+
+def test_a_and_q_takes_the_largest_group_of_runs_that_are_alike(tmp_path: Path) -> None:
+    base = ("dataset=digits", "loss=agce", "noise=sym", "rate=0.4")
+    pairs = [(a, q) for a in (1, 2) for q in (0.5, 2)]
+    found = [made_up((*base, f"loss.a={a}", f"loss.q={q}", f"seed={s}")) for a, q in pairs for s in (1, 2)]
+    found += [made_up((*base, "epochs=3", "loss.a=5"))]  # of other epochs: not alike
+    (group,) = hyper_parameters.groups(found).values()
+    assert set(group) == set(pairs)
+    with style.styled():
+        image = hyper_parameters.over_a_and_q(found, "agce", "digits").axes[0].images[0]
+    mean = 100 * np.mean([r["metrics"]["test_acc_last"] for r in found[:2]])
+    np.testing.assert_allclose(np.asarray(image.get_array()), np.full((2, 2), mean))
+    for record in found:
+        records.write(record, tmp_path)
+    command.figures(["a_q", f"results={tmp_path}", f"out={tmp_path}"])
+    assert (tmp_path / "a_q_agce_digits.pdf").is_file()
+
+
+def test_tsne_of_a_saved_network(tmp_path: Path, digits) -> None:
+    shape = list(digits.train_images.shape[1:])
+    network = cnn4(10, shape[0], shape[-1]).eval()
+    about = {"network": {"_target_": "cnn4"}, "shape": shape, "classes": list(digits.classes)}
+    facts = {key: json.dumps(value) for key, value in (about | {"mean": digits.mean, "std": digits.std}).items()}
+    weights = {key: value.contiguous() for key, value in network.state_dict().items()}
+    model = tmp_path / "0123456789ab.safetensors"
+    save_file(weights, model, {**facts, "run_id": "0123456789ab"})
+    images = digits.test_images[:20]
+    seen = embedding.features(network, images, digits.mean, digits.std)
+    from labelnoise.data.train_set import normalise
+
+    mean, std = (torch.tensor(v)[:, None, None] for v in (digits.mean, digits.std))
+    with torch.no_grad():
+        torch.testing.assert_close(network.head(seen), network(normalise(images, mean, std)))
+    command.figures(["tsne", f"model={model}", "dataset=digits", "images=120", f"out={tmp_path}"])
+    assert (tmp_path / "tsne_0123456789ab.png").is_file()
+    with pytest.raises(ValueError, match=r"^images=20: t-SNE needs more than 90 images$"):
+        command.figures(["tsne", f"model={model}", "dataset=digits", "images=20", f"out={tmp_path}"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], r"^NAME: no such figure; one of accuracy, memorisation, confusion, label_precision, a_q, tsne$"),
+        (["loss_curves"], r"^loss_curves: no such figure; one of accuracy"),
+        (["accuracy", "digits"], r"^digits: not of the form option=value$"),
+        (["accuracy", "table=nothing"], r"^table=nothing: no such option"),
+        (["accuracy", "rows=[nothing]"], r"^table.rows=nothing: table=digits has no such row"),
+        (["memorisation", "rows=[gce]", "column=sym_0.4"], r"^no records: none of the 3 runs .* python train.py -m"),
+        (["a_q", "loss=agce"], r"^no records: loss=agce dataset=digits needs at least 4 runs"),
+        (["a_q", "epochs=3"], r"^epochs=3: figure a_q takes loss=, dataset=, results= and out=$"),
+        (["tsne"], r"^model: needs a value"),
+        (["tsne", "model=x", "images=many"], r"^images=many: must be a whole number"),
+        (["tsne", "model=nowhere.safetensors", "dataset=digits"], r"^model=nowhere.safetensors: no such file$"),
+    ],
+)
+def test_a_mistake_is_one_line_and_writes_nothing(
+    arguments: list[str], said: str, folder: Path, tmp_path: Path
+) -> None:
+    extra = [f"results={folder}", f"out={tmp_path / 'out'}"] if arguments else []
+    with pytest.raises(ValueError, match=said) as error:
+        command.figures([*arguments, *extra])
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_several_columns_are_refused_where_one_is_drawn(folder: Path, tmp_path: Path) -> None:
+    records.write(made_up(("dataset=digits", "loss=ce", "noise=sym", "rate=0.6", "seed=1")), tmp_path)
+    records.write(made_up(("dataset=digits", "loss=ce", "noise=sym", "rate=0.4", "seed=1")), tmp_path)
+    cells = runs.read(["table=digits", "table.rows=[ce]", "table.columns=[sym_0.4,sym_0.6]"], [f"results={tmp_path}"])
+    for draw in (curves.memorisation, matrices.confusion):
+        with pytest.raises(ValueError, match=r"^columns=sym_0.4,sym_0.6: .* is drawn for one, such as column=sym_0.4$"):
+            draw(cells)

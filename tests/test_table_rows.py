@@ -1,0 +1,188 @@
+"""A table's rows are any overrides; its file and the published numbers have schemas; texts of records are escaped."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import made_up
+import pytest
+import yaml
+from omegaconf import OmegaConf
+
+from labelnoise.experiment.compose import compose
+from labelnoise.experiment.groups import CONFIGS
+from labelnoise.files.schema import reason
+from labelnoise.tables import comparison, escaping, sheet
+from labelnoise.tables import table as tables
+from labelnoise.tables.comparison import Published, Result
+from labelnoise.tables.schema import PublishedRow
+from labelnoise.tables.show import FORMATS
+from labelnoise.tables.table import Table
+
+FILE = {
+    "title": "Two networks",
+    "common": ["dataset=digits", "epochs=1"],
+    "rows": "all",
+    "columns": "all",
+    "seeds": [1, 2],
+    "metric": "test_acc_last",
+    "grid": {
+        "rows": {"small": ["network=cnn4"], "large": ["network=cnn8", "loss=gce", "loss.q=0.5"]},
+        "columns": {"sym_0.2": ["noise=sym", "rate=0.2"], "sym_0.4": ["noise=sym", "rate=0.4"]},
+    },
+}
+
+
+@pytest.fixture
+def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Table]:
+    """The table in a file with this content."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def command(content: Any, *choice: str) -> Table:
+        monkeypatch.setattr(tables, "compose", lambda _: OmegaConf.create({"table": content, "results": "runs"}))
+        return tables.read(["table=digits", *choice])
+
+    return command
+
+
+def with_grid(**parts: Any) -> dict[str, Any]:
+    return {**FILE, "grid": {**FILE["grid"], **parts}}
+
+
+@pytest.mark.parametrize("name", ["digits", "cifar10n"])
+def test_the_heads_of_committed_tables_say_loss(name: str) -> None:
+    assert tables.read([f"table={name}"]).heading == "loss"
+
+
+def test_a_row_is_any_overrides(read) -> None:
+    table = read(FILE)
+    assert table.heading == "network"
+    found = {(c.row, c.column, c.seed): c for c in tables.cells(table)}
+    assert len(found) == 8
+    cfg = compose(list(found["large", "sym_0.4", 2].overrides))
+    assert (cfg.network._target_.rpartition(".")[2], cfg.loss.q, cfg.noise.rate, cfg.seed_init) == ("cnn8", 0.5, 0.4, 2)
+    mixed = read(with_grid(rows={"ce": ["loss=ce"], "small": ["network=cnn4", "loss=gce"]}))
+    assert mixed.heading == "row"
+    assert read(with_grid(rows={"plain": []})).heading == "row"
+
+
+def test_rows_that_say_nothing_are_the_same_run(read) -> None:
+    """As a file of an earlier version, whose rows were losses by their labels."""
+    table = read(with_grid(rows={"ce": [], "gce": []}))
+    with pytest.raises(ValueError, match=r"row ce, column sym_0.2, seed 1 and row gce, .* are the same run"):
+        tables.cells(table)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "is not a table"),
+        ([1], "is not a table"),
+        ({**FILE, "title": 5}, "title"),
+        ({**FILE, "more": 1}, "more"),
+        ({**FILE, "common": "dataset=digits"}, "common"),
+        ({**FILE, "notes": "x"}, "notes"),
+        ({**FILE, "published": {"source": "x"}}, "published.table"),
+        ({**FILE, "seed_noise": -1}, "seed_noise"),
+        ({**FILE, "seeds": "x"}, "table.seeds=x"),
+        ({**FILE, "metric": "loss"}, "table.metric=loss: must be one of"),
+        (with_grid(rows={}), "grid.rows"),
+        (with_grid(rows={"ce": "loss=ce"}), "grid.rows"),
+        (with_grid(rows={"a\nb": ["loss=ce"]}), "grid.rows"),
+        (with_grid(rows={"ce": {"sym_0.2": ["loss=ce"]}}), "row ce must give overrides for every column"),
+        (with_grid(columns={"clean": [1]}), "grid.columns"),
+        ({key: FILE[key] for key in FILE if key != "grid"}, "grid"),
+    ],
+)
+def test_a_file_that_is_no_table_is_one_line(read, content: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=r"^table[.=]") as raised:
+        read(content)
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("mean", "x"), ("mean", "nan"), ("mean", "101"), ("std", "-1"), ("runs", "0")]
+)
+def test_a_published_line_that_is_none_is_named(tmp_path: Path, monkeypatch, key: str, value: str) -> None:
+    lines = (CONFIGS / "table" / "published.csv").read_text().splitlines()[:2]
+    whole = dict(zip(lines[0].split(","), lines[1].split(","), strict=True))
+    assert PublishedRow.model_validate({**whole, "std": ""}).std is None
+    (tmp_path / "table").mkdir()
+    text = f"{lines[0]}\n{lines[1]}\n{','.join({**whole, key: value}.values())}\n"
+    (tmp_path / "table" / "published.csv").write_text(text)
+    monkeypatch.setattr(comparison, "CONFIGS", tmp_path)
+    with pytest.raises(ValueError, match=rf"published\.csv, line 3: {key}: "):
+        comparison.published_rows()
+
+
+# ---------------------------------------------------------------------------------------------------------- escaping
+
+EVIL = "AMD\n\\input{/etc/passwd}\r%\u2028\x85$x$ <script>alert(1)</script> | [a](b) `c` *d* & # _ ~ ^ \x1b[2J"
+
+
+def printed(form: str) -> str:
+    """A table with evil text wherever text of a file or record goes."""
+    table = tables._table("digits", FILE)._replace(title=EVIL, notes=(EVIL,), rows={EVIL: ("network=cnn4",)})
+    evil = made_up.record(["dataset=digits"], processor=EVIL, commit=EVIL, precision=EVIL, versions={"torch": EVIL})
+    results = [Result(EVIL, column, (50.0, 51.0), ("a", "b"), Published(1.0, 1.0, 3)) for column in table.columns]
+    lines = sheet.beneath(table._replace(published=SOURCE), results, [evil], [f"python train.py {EVIL}"])
+    return FORMATS[form](sheet.Sheet(table, results, lines))
+
+
+SOURCE = tables.Source(source="s", table="t", dataset="d", label=EVIL)
+
+
+def test_latex_runs_nothing() -> None:
+    out = printed("latex")
+    assert all(c.isprintable() or c == "\n" for c in out)
+    body = [line for line in out.split("\n") if not line.startswith("%")]
+    assert body[0] == r"\begin{tabular}{lcc}"
+    assert not any(r"\input" in line for line in body)
+    assert r"\textbackslash{}input\{/etc/passwd\}" in "\n".join(body)
+    assert "$x$" not in "\n".join(body)
+
+
+def test_markdown_shows_text_as_it_is() -> None:
+    lines = printed("markdown").split("\n")
+    assert all(c.isprintable() for line in lines for c in line)
+    assert "<script>" not in "\n".join(line for line in lines if "Command: " not in line and "| `" not in line)
+    for line in lines:
+        if line.startswith("- ") and "Command" not in line:
+            assert r"\[a\](b) \`c\` \*d\*" in line or "AMD" not in line
+    (row,) = (line for line in lines if line.startswith("| `"))
+    assert len([c for i, c in enumerate(row) if c == "|" and row[i - 1] != "\\"]) == 4, "a bar in a label ends no cell"
+
+
+def test_html_has_no_script() -> None:
+    out = printed("html")
+    assert "<script>" not in out
+    assert "&lt;script&gt;" in out
+
+
+def test_csv_and_json_hold_the_text_in_its_place() -> None:
+    assert {entry["row"] for entry in json.loads(printed("json"))} == {EVIL}
+    assert len(printed("csv").splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"), [("=1+1", "'=1+1"), ("@x", "'@x"), ("-0.5", "-0.5"), ("ce", "ce"), ("+1", "+1")]
+)
+def test_no_cell_is_a_formula(text: str, cell: str) -> None:
+    assert escaping.csv_cell(text) == cell
+
+
+def test_the_reason_is_one_line() -> None:
+    from pydantic import ValidationError
+
+    with pytest.raises(ValidationError) as raised:
+        PublishedRow.model_validate({"a\nb" * 1000: 1})
+    assert "\n" not in reason(raised.value)
+
+
+def test_every_table_file_is_a_table() -> None:
+    for path in sorted((CONFIGS / "table").glob("*.yaml")):
+        content = yaml.safe_load(path.read_text())
+        if path.stem != "none":
+            assert tables._table(path.stem, content).heading == "loss", path
