@@ -106,7 +106,7 @@ def words(hint: Any, many: bool = False) -> str:
     if origin in (Union, UnionType):
         return either([words(part) for part in _judged(parts)])
     if origin is Literal:
-        return either([str(part) for part in parts])
+        return either([str(part).lower() if isinstance(part, bool) else str(part) for part in parts])
     if origin in (list, tuple, Sequence):
         inner = [part for part in parts[:1] if get_origin(part) is Annotated]
         return f"a list{f' of {words(inner[0], many=True)}' if inner else ''}, such as [1,2]"

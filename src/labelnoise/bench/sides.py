@@ -33,7 +33,7 @@ def ours(cfg: Any) -> dict[str, Any]:
     test = yardstick.test
     evaluated = min(EVALUATED, len(test.labels))
     test = test._replace(images=test.images[:evaluated], labels=test.labels[:evaluated])
-    run_step = Steps(method)
+    run_step = Steps(method, cfg.graphs == "auto")
 
     def train(steps: int) -> None:
         feeds = list(itertools.islice(endless(method), steps))

@@ -49,23 +49,24 @@ def measure(overrides: list[str]) -> dict[str, Any]:
     }
     for side in sides.values():
         side.end()
-    found["packed"] = packed(overrides, cfg.batch_size)
+    on_cpu = found["facts"]["ours"]["device"] == "cpu"
+    found["packed"] = packed(overrides, cfg.batch_size, cores() if on_cpu else 2)
     return found
 
 
-def packed(overrides: list[str], batch_size: int) -> float:
-    """Images a second of as many one-thread runs side by side as there are cores, together."""
-    sides = [Side("ours", [*overrides, "threads=1"]) for _ in range(cores())]
+def packed(overrides: list[str], batch_size: int, count: int) -> float:
+    """Images a second of so many one-thread runs side by side, together: one on each core, or two on a GPU."""
+    sides = [Side("ours", [*overrides, "threads=1"]) for _ in range(count)]
     for side in sides:
         side.wait()
-    count = max(4, steps_a_round(sides[0]) // 2)
+    steps = max(4, steps_a_round(sides[0]) // 2)
     for side in sides[1:]:
         side.do("train", 2)
     speeds = []
     for _ in range(ROUNDS):
         for side in sides:
-            side.pipe.send(("train", count))
-        speeds.append(sum(batch_size * count / side.pipe.recv() for side in sides))
+            side.pipe.send(("train", steps))
+        speeds.append(sum(batch_size * steps / side.pipe.recv() for side in sides))
     for side in sides:
         side.end()
     return statistics.median(speeds)

@@ -29,6 +29,7 @@ class Word(NamedTuple):
 WORDS = {
     "train": Word("cli.train:train", "train one configuration, or many with -m", ("*",)),
     "table": Word("tables.show:show", "print a table of results beside the published numbers"),
+    "summary": Word("tables.summary:summary", "mean and spread of any folder of records, grouped by what differs"),
     "figures": Word("figures.command:figures", "draw a figure of a paper from records"),
     "report": Word("report.page:report", "write one HTML page over a folder of records"),
     "merge": Word("tables.merge:merge", "bring records made elsewhere into a folder of records"),

@@ -119,10 +119,8 @@ def _claimed(cfg: DictConfig, identifier: str) -> Iterator[str]:
 
 
 def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool) -> Trained:
-    import torch
-
     from labelnoise.experiment.metrics import in_short, noise_facts, noise_in_short
-    from labelnoise.training.device import compiler_works, memory_full, prepare, settle
+    from labelnoise.training.device import compiler_works, full_memory_told, prepare, settle
 
     started = time.monotonic()
     environment = this_environment()  # now: the checkout may move on while it trains
@@ -132,18 +130,19 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
     loss = make_loss(cfg, say)
     regulariser = make_regulariser(cfg)
     check_optimizer(cfg)
-    compiled = cfg.compile and compiler_works()
+    compiled = cfg.compile and compiler_works(place.device)
     dataset, labels = inject(cfg)
     facts = noise_facts(dataset.true_labels, labels, dataset.num_classes, cfg.seed_noise)
     say(noise_in_short(dataset.name, facts, len(labels)))
     path = Path(cfg.results) / f"{identifier}.checkpoint"
     commit = environment["commit"]
-    assembled, state, earlier = _resumed(
-        lambda: assemble(cfg, dataset, labels, loss, place, compiled, regulariser),
-        path,
-        checkpoints.load(path, identifier, commit if cfg.force else None),
-        commit,
-    )
+    with full_memory_told(place.device):
+        assembled, state, earlier = _resumed(
+            lambda: assemble(cfg, dataset, labels, loss, place, compiled, regulariser),
+            path,
+            checkpoints.load(path, identifier, commit if cfg.force else None),
+            commit,
+        )
     before = earlier[-1]["threads"] if earlier else None
     shape = dataset.train_images.shape[1:]
     place = settle(place, cfg.threads, assembled.method.network, shape, cfg.batch_size, before, say)
@@ -160,10 +159,8 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
             signals,
             state.epoch,
         )
-        try:
+        with full_memory_told(place.device):
             metrics = _fit(cfg, config, identifier, quiet, assembled, state, keep)
-        except torch.OutOfMemoryError:
-            raise MemoryError(memory_full(place.device)) from None
         where = {**environment, **place.facts(), "compiled": compiled, **times(started, training, earlier)}
         record = make_record(identifier, config, facts, metrics, state, where)
         other = None if cfg.force or had_record else records.find(identifier, cfg.results)
@@ -213,6 +210,6 @@ def _fit(
     with show(cfg.epochs, steps, quiet, state.epoch) as progress:
         tracker = make_tracker(cfg, identifier, config)
         with Hub(progress, tracker, keep, state.epoch) as hub:
-            fit(assembled.method, state, assembled.yardstick, hub)
+            fit(assembled.method, state, assembled.yardstick, hub, graphs=cfg.graphs == "auto")
             hub.metrics = summarise(state.history)
             return hub.metrics
