@@ -104,6 +104,31 @@ def test_bench_prints_its_table_and_one_json_line(tmp_path: Path) -> None:
         assert word in done.stdout
 
 
+def test_a_methods_cost_is_its_epochs_over_plain_ones(monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """By a clock that only the steps move: a second for each network that takes one."""
+    from labelnoise.bench import method
+    from labelnoise.cli.bench import bench
+    from labelnoise.training.learner import Learner
+
+    update, now = Learner.update, [0.0]
+
+    def counted(learner: Learner, loss) -> None:
+        now[0] += 1
+        update(learner, loss)
+
+    monkeypatch.setattr(Learner, "update", counted)
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    short = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=2", "threads=1"]
+    monkeypatch.setattr(method, "IMAGES", 137)
+    monkeypatch.setattr(method, "ROUNDS", 1)
+    bench([*short, "method=co_teaching", "method.gradual=0.5"])
+    printed = capsys.readouterr().out
+    line = json.loads(printed.splitlines()[-1])
+    assert (line["method"], line["cost"], line["images"], line["epochs"]) == ("CoTeaching", 2.0, 137, 2)
+    assert line["erm_seconds_an_epoch"] == 5, "steps of 32"
+    assert "erm with ce" in printed
+
+
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     """`scripts/table.py ... | head -1`: nothing on standard error."""
     command = [sys.executable, "scripts/table.py", "table=digits", "format=json"]
