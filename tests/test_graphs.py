@@ -44,7 +44,7 @@ def take_two_steps(overrides: list[str], channels: int, size: int) -> StepResult
     loss = partial(loss, generator=generator) if "generator" in needs_of(loss) else loss
     of_weights = regulariser is not None and needs_of(regulariser) == {"weights"}
 
-    def make_learner(extra_outputs: int = 0) -> Learner:
+    def make_learner(extra_outputs: int = 0, **_: object) -> Learner:
         network = make(10 + extra_outputs, channels, size)
         penalty = regulariser if of_weights else None
         return Learner(network, optimizer, schedule, 2, cfg.clip_norm, torch.bfloat16, penalty=penalty)
