@@ -1,17 +1,6 @@
-"""`python scripts/summary.py`: see labelnoise.tables.summary."""
+"""`labelnoise summary` from a checkout; --help says what it does."""
 
-import sys
-
-from labelnoise.cli.errors import check_flags, script
-from labelnoise.tables import summary
-
-
-def main(arguments: list[str]) -> None:
-    """Refuse what has dashes, then print the summary."""
-    check_flags(arguments)
-    summary.summary(arguments)
-
+from labelnoise.cli.main import script
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
-    script(main, summary.__doc__)
+    script("summary")

@@ -13,6 +13,7 @@ import pytest
 import torch
 from conftest import DATA, REPOSITORY, real
 
+from labelnoise.cli.noise import noise
 from labelnoise.data import mnist
 from labelnoise.noise.given import from_file
 from labelnoise.noise.human import human
@@ -328,19 +329,16 @@ def test_the_classes_names_of_cifar(train, tmp_path: Path, how: str) -> None:
     assert "download=True" not in last
 
 
-def test_inspect_noise_mistakes(capsys, tmp_path: Path) -> None:
-    import runpy
-
-    inspect = runpy.run_path(str(REPOSITORY / "scripts" / "inspect_noise.py"))["inspect_noise"]
+def test_noise_mistakes(capsys, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"out=labels\.txt: must end in \.npy"):
-        inspect(["dataset=digits", "out=labels.txt"])
+        noise(["dataset=digits", "out=labels.txt"])
     with pytest.raises(ValueError, match="no such option; one of"):
-        inspect(["noise=uniform"])
+        noise(["noise=uniform"])
     out = tmp_path / "l.npy"
-    inspect(["dataset=digits", "noise=asym", "rate=0.4", f"out={out}"])
+    noise(["dataset=digits", "noise=asym", "rate=0.4", f"out={out}"])
     line = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert line["rate"] == 0.4
     assert line["transition"][3][8] == pytest.approx(0.4, abs=0.01)
     assert sum(line["transition"][3]) == pytest.approx(1)
-    inspect(["dataset=digits", "noise=file", f"noise.path={out}"])
+    noise(["dataset=digits", "noise=file", f"noise.path={out}"])
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["label_hash"] == line["label_hash"]

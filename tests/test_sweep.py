@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import REPOSITORY
@@ -265,6 +266,7 @@ def test_places(monkeypatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(pool.shutil, "which", lambda _: None)
+    monkeypatch.setattr(pool, "DRIVERS", ())
     assert slots("auto", 1, "auto") == [None] * 3
     assert slots(5, 1, "cpu") == [None] * 5
     with pytest.raises(ValueError, match="device=cuda:0: not there; this machine has 0"):
@@ -284,6 +286,26 @@ def test_places(monkeypatch) -> None:
 )
 def test_gpus_of_the_environment(value: str, gpus: list[str]) -> None:
     assert visible_gpus({"CUDA_VISIBLE_DEVICES": value}) == gpus
+
+
+@pytest.mark.parametrize("smi", [None, "/usr/bin/nvidia-smi"])
+@pytest.mark.parametrize(
+    ("driver", "counted", "gpus"),
+    [(True, "2\n", ["0", "1"]), (True, "0\n", []), (True, "", []), (False, "2\n", [])],
+)
+def test_gpus_where_nvidia_smi_is_missing_or_fails(smi, driver, counted, gpus, tmp_path: Path, monkeypatch) -> None:
+    """ROCm, and containers that bring the driver alone: torch counts them, in a process of its own."""
+    monkeypatch.setattr(pool.shutil, "which", lambda _: smi)
+    monkeypatch.setattr(pool, "DRIVERS", (str(tmp_path / "absent"), str(tmp_path if driver else tmp_path / "none")))
+    asked = []
+
+    def answers(command: list[str], **_: object) -> SimpleNamespace:
+        asked.append(command[0])
+        return SimpleNamespace(stdout="" if command[0] == "nvidia-smi" else counted)
+
+    monkeypatch.setattr(pool.subprocess, "run", answers)
+    assert visible_gpus({}) == gpus
+    assert asked == ["nvidia-smi"] * (smi is not None) + [sys.executable] * driver
 
 
 def test_gpus_of_nvidia_smi() -> None:

@@ -26,6 +26,7 @@ class LocalLauncher(Launcher):
     """Runs each job's composed configuration, not a function: `task_function` is not called."""
 
     tells_the_end = True  # done, failed and missing
+    means = True  # and the means over the seeds; a table shows them itself
 
     def __init__(self, n_jobs: Any, jobs_per_gpu: Any) -> None:
         from labelnoise.launch.local import check_options
@@ -50,6 +51,7 @@ class LocalLauncher(Launcher):
             self.jobs_per_gpu,
             str(self.config.device),
             str(self.config.results),
+            self.means,
         )
         returns = []
         for outcome in outcomes:

@@ -57,14 +57,17 @@ class LabelnoiseSweeper(BasicSweeper):
         parser = OverridesParser.create(self.hydra_context.config_loader)
         parsed = parser.parse_overrides([*self._parse_config(), *arguments])
         results = str(self.config.results)
+        own = [o for o in self.config.hydra.overrides.hydra if o.startswith("hydra.searchpath=")]  # --config-dir
         identifiers: list[str | None] = []
-        if cells.asked_for(arguments):
+        of_table = cells.asked_for(arguments)
+        vars(self.launcher)["means"] = not of_table
+        if of_table:
             several = [str(override.input_line) for override in parsed if override.is_sweep_override()]
             again = bool(self.config.force or self.config.save_model)
-            wanted = cells.missing(arguments, several, results, again)
+            wanted = cells.missing([*arguments, *own], several, results, again)
             jobs, identifiers = [list(cell.overrides) for cell in wanted], [cell.run_id for cell in wanted]
         else:
-            jobs = self.split_arguments(parsed, None)[0]
+            jobs = [[*job, *own] for job in self.split_arguments(parsed, None)[0]]
             self.validate_batch_is_legal(cells.each_value_once(jobs))
         tells_the_end = getattr(self.launcher, "tells_the_end", False)
         size = self.max_batch_size or len(jobs) or 1
@@ -80,7 +83,7 @@ class LabelnoiseSweeper(BasicSweeper):
         finally:
             # Also where the launcher raised, as submitit does for a job that died.
             all_there = tells_the_end or cells.tell_by_records(
-                identifiers or [self._identifier(job) for job in jobs], jobs, results, reasons
+                identifiers or [self._identifier(job) for job in jobs], jobs, results, reasons, not of_table
             )
         if not all_there or any(one.status == JobStatus.FAILED for batch in returns for one in batch):
             sys.exit(1)

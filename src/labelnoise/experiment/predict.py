@@ -1,6 +1,6 @@
 """Classify a data set's test images with a saved network (save_model=true) and report its accuracy.
 
-python scripts/predict.py model=runs/0123456789ab.safetensors dataset=cifar10 out=predictions.csv
+labelnoise predict model=runs/0123456789ab.safetensors dataset=cifar10 out=predictions.csv
 
 out= writes one line an image: its true class, the predicted one and that one's probability.
 """
@@ -29,7 +29,7 @@ def predict(arguments: list[str]) -> None:
     """Print the accuracy; write `out=`.
 
     Args:
-        arguments: model=, out= and train.py's overrides, of which dataset, data_dir, device and threads count.
+        arguments: model=, out= and train's options, of which dataset, data_dir, device and threads count.
     Raises:
         ValueError: an option is wrong, or the network is not one for this data set.
     """

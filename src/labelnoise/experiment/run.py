@@ -7,11 +7,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import hydra
 from omegaconf import DictConfig
 
 from labelnoise.experiment import identity, records
-from labelnoise.experiment.assemble import Assembled, assemble, check_optimizer, inject, make_loss, make_regulariser
+from labelnoise.experiment.assemble import (
+    Assembled,
+    assemble,
+    check_optimizer,
+    inject,
+    make_loss,
+    make_regulariser,
+    make_tracker,
+)
 from labelnoise.experiment.auto import settled
 from labelnoise.experiment.check import check
 from labelnoise.experiment.compose import compose
@@ -96,20 +103,24 @@ def _known(cfg: DictConfig, identifier: str, quiet: bool) -> records.Record | No
 
 @contextlib.contextmanager
 def _claimed(cfg: DictConfig, identifier: str) -> Iterator[str]:
-    """The id, while this process alone works on the run in its results folder."""
-    atomic.check_writable(cfg.results, *(f"{identifier}.{end}" for end in records.FILES))
+    """The id, while this process alone works on the run in its results folder; a folder that stays empty goes again."""
     results = Path(cfg.results)
-    with hold(results / f"{identifier}.claim", f"run {identifier}"):
-        for left in results.glob(f"{identifier}.*.part"):  # of a process that was killed while it wrote
-            left.unlink(missing_ok=True)
-        yield identifier
+    made = [folder for folder in (results, *results.parents) if not folder.exists()]
+    try:
+        atomic.check_writable(cfg.results, *(f"{identifier}.{end}" for end in records.FILES))
+        with hold(results / f"{identifier}.claim", f"run {identifier}"):
+            for left in results.glob(f"{identifier}.*.part"):  # of a process that was killed while it wrote
+                left.unlink(missing_ok=True)
+            yield identifier
+    finally:
+        with contextlib.suppress(OSError):  # it is not empty
+            for folder in made:
+                folder.rmdir()
 
 
 def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool) -> Trained:
-    import torch
-
     from labelnoise.experiment.metrics import in_short, noise_facts, noise_in_short
-    from labelnoise.training.device import compiler_works, memory_full, prepare, settle
+    from labelnoise.training.device import compiler_works, full_memory_told, prepare, settle
 
     started = time.monotonic()
     environment = this_environment()  # now: the checkout may move on while it trains
@@ -119,18 +130,19 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
     loss = make_loss(cfg, say)
     regulariser = make_regulariser(cfg)
     check_optimizer(cfg)
-    compiled = cfg.compile and compiler_works()
+    compiled = cfg.compile and compiler_works(place.device)
     dataset, labels = inject(cfg)
     facts = noise_facts(dataset.true_labels, labels, dataset.num_classes, cfg.seed_noise)
     say(noise_in_short(dataset.name, facts, len(labels)))
     path = Path(cfg.results) / f"{identifier}.checkpoint"
     commit = environment["commit"]
-    assembled, state, earlier = _resumed(
-        lambda: assemble(cfg, dataset, labels, loss, place, compiled, regulariser),
-        path,
-        checkpoints.load(path, identifier, commit if cfg.force else None),
-        commit,
-    )
+    with full_memory_told(place.device):
+        assembled, state, earlier = _resumed(
+            lambda: assemble(cfg, dataset, labels, loss, place, compiled, regulariser),
+            path,
+            checkpoints.load(path, identifier, commit if cfg.force else None),
+            commit,
+        )
     before = earlier[-1]["threads"] if earlier else None
     shape = dataset.train_images.shape[1:]
     place = settle(place, cfg.threads, assembled.method.network, shape, cfg.batch_size, before, say)
@@ -147,10 +159,8 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
             signals,
             state.epoch,
         )
-        try:
+        with full_memory_told(place.device):
             metrics = _fit(cfg, config, identifier, quiet, assembled, state, keep)
-        except torch.OutOfMemoryError:
-            raise MemoryError(memory_full(place.device)) from None
         where = {**environment, **place.facts(), "compiled": compiled, **times(started, training, earlier)}
         record = make_record(identifier, config, facts, metrics, state, where)
         other = None if cfg.force or had_record else records.find(identifier, cfg.results)
@@ -198,8 +208,8 @@ def _fit(
 
     steps = -(-len(assembled.method.train_set) // cfg.batch_size)
     with show(cfg.epochs, steps, quiet, state.epoch) as progress:
-        tracker = hydra.utils.instantiate(cfg.tracker)(identifier, config, cfg.results)
+        tracker = make_tracker(cfg, identifier, config)
         with Hub(progress, tracker, keep, state.epoch) as hub:
-            fit(assembled.method, state, assembled.yardstick, hub)
+            fit(assembled.method, state, assembled.yardstick, hub, graphs=cfg.graphs == "auto")
             hub.metrics = summarise(state.history)
             return hub.metrics

@@ -7,7 +7,8 @@ from labelnoise.experiment import identity, records
 from labelnoise.experiment.auto import settled
 from labelnoise.experiment.check import check
 from labelnoise.experiment.compose import compose
-from labelnoise.launch.jobs import Outcome, make_jobs, summary
+from labelnoise.experiment.explain import several_values
+from labelnoise.launch.jobs import Outcome, make_jobs, over_seeds, summary
 from labelnoise.tables import table as tables
 
 
@@ -27,6 +28,8 @@ def missing(arguments: Sequence[str], several: Sequence[str], results: str, agai
     Raises:
         ValueError: the table or an override is wrong, or there are several values.
     """
+    if several and several[0].startswith("table."):
+        raise ValueError(several_values(several[0]))
     if several:
         raise ValueError(f"{several[0]}: several values do not go with table=, whose cells are the runs")
     choice, extra = tables.split_arguments(list(arguments))
@@ -56,20 +59,28 @@ def identifier(cfg: Any) -> str:
 
 
 def tell_by_records(
-    identifiers: Sequence[str | None], jobs: Sequence[Sequence[str]], results: str, reasons: Mapping[int, str]
+    identifiers: Sequence[str | None],
+    jobs: Sequence[Sequence[str]],
+    results: str,
+    reasons: Mapping[int, str],
+    means: bool,
 ) -> bool:
     """The end of jobs that another kind of launcher ran: done, failed or missing, by the records. Whether all are done.
 
     Args:
         reasons: why, by the number of a job that is known to have failed.
+        means: end with the means over the seeds.
     """
     outcomes = []
     for job, identifier in zip(make_jobs(jobs, 0), identifiers, strict=True):
-        there = identifier is not None and records.find(identifier, results) is not None
-        status = "done" if there else "failed" if job.number in reasons else "missing"
-        outcomes.append(Outcome(job, status, reasons.get(job.number, "")))
+        record = None if identifier is None else records.find(identifier, results)
+        status = "done" if record else "failed" if job.number in reasons else "missing"
+        accuracy = record["metrics"]["test_acc_last"] if record else None
+        outcomes.append(Outcome(job, status, reasons.get(job.number, ""), accuracy))
     print(summary(outcomes), flush=True)
     for outcome in outcomes:
         if outcome.status == "missing":
             print(f"missing: {outcome.job.name}", flush=True)
+    if means and (lines := over_seeds(outcomes)):
+        print(lines, flush=True)
     return all(outcome.status == "done" for outcome in outcomes)

@@ -1,11 +1,15 @@
 """What is handed out and what comes back, and how both are told."""
 
 import shlex
+import statistics
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from labelnoise.experiment import groups
 from labelnoise.experiment.progress import duration
+
+SEEDS = ("seed=", "seed_noise=", "seed_init=", "seed_data=")
 
 
 class Job(NamedTuple):
@@ -56,6 +60,30 @@ def summary(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(lines)
 
 
+def over_seeds(outcomes: Sequence[Outcome]) -> str:
+    """One line a setting that ran with several seeds: last test accuracy, mean ± standard deviation (runs); else empty.
+
+    A setting is a job's overrides without its seeds.
+    """
+    found: dict[tuple[str, ...], list[float]] = {}
+    for outcome in outcomes:
+        setting = tuple(o for o in outcome.job.overrides if not o.lstrip("+").startswith(SEEDS))
+        if outcome.status == "done" and outcome.accuracy is not None:
+            found.setdefault(setting, []).append(100 * outcome.accuracy)
+    if all(len(values) < 2 for values in found.values()):
+        return ""
+    names = [job.name for job in make_jobs(list(found), 0)] if len(found) > 1 else ["all runs"]
+    width = max(map(len, names))
+    lines = [f"  {name:{width}}  {spread(values)}" for name, values in zip(names, found.values(), strict=True)]
+    return "\n".join(["last test accuracy over the seeds, mean ± standard deviation (runs):", *lines])
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean ± sample standard deviation (count), which has no deviation for one value."""
+    deviation = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.2f}{deviation} ({len(values)})"
+
+
 def command(job: Job) -> str:
     """What to type to run the job alone."""
-    return f"python train.py {shlex.join(job.overrides)}"
+    return f"{groups.command('train')} {shlex.join(job.overrides)}"

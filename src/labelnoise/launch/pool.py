@@ -15,6 +15,7 @@ from labelnoise.launch.jobs import Job
 from labelnoise.training.signals import STOPPED
 from labelnoise.training.threads import cores
 
+DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA's, AMD's, Windows' for its Linux
 COMMAND = [sys.executable, "-P", "-m", "labelnoise.launch.worker"]  # -P: this folder's files hide no module
 
 
@@ -132,18 +133,26 @@ def slots(n_jobs: int | str, jobs_per_gpu: int, device: str) -> list[str | None]
 
 
 def visible_gpus(environment: Mapping[str, str]) -> list[str]:
-    """The GPUs as CUDA_VISIBLE_DEVICES names them; by nvidia-smi where it is not set. Needs no torch."""
+    """The GPUs as CUDA_VISIBLE_DEVICES names them; where it is not set, as nvidia-smi or else torch counts them."""
     if (named := environment.get("CUDA_VISIBLE_DEVICES")) is not None:
         names = [name.strip() for name in named.split(",")]
         bad = next((i for i, name in enumerate(names) if not re.fullmatch(r"\d+|(GPU|MIG)-.+", name)), len(names))
         return names[:bad]  # CUDA stops at the first that it does not know
-    if shutil.which("nvidia-smi") is None:
+    if shutil.which("nvidia-smi") is not None and (names := _named_by_nvidia_smi(_answer("nvidia-smi", "-L"))):
+        return names
+    if not any(map(os.path.exists, DRIVERS)):
         return []
+    # A container without nvidia-smi, or ROCm. In a process of its own: whoever asks torch here holds a GPU's memory.
+    counted = _answer(sys.executable, "-c", "import torch; print(torch.cuda.device_count())").strip()
+    return [str(number) for number in range(int(counted))] if counted.isdigit() else []
+
+
+def _answer(*command: str) -> str:
+    """What a command prints; nothing where it fails."""
     try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60).stdout
+        return subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
     except (OSError, subprocess.SubprocessError):
-        return []
-    return _named_by_nvidia_smi(listed)
+        return ""
 
 
 def _named_by_nvidia_smi(listed: str) -> list[str]:

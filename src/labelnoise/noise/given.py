@@ -5,10 +5,11 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Predicate
 from torch import Tensor
 
 from labelnoise.files.reading import read_bounded
@@ -21,7 +22,14 @@ def given(facts: Facts, seed: int) -> Tensor:
     return facts.train_labels.clone()
 
 
-def from_file(facts: Facts, seed: int, path: str) -> Tensor:
+LabelFile = Annotated[
+    str,
+    Predicate(lambda path: path.endswith((".npy", ".csv", ".json"))),
+    "a file that ends in .npy, .csv or .json",
+]
+
+
+def from_file(facts: Facts, seed: int, path: LabelFile) -> Tensor:
     """The user's own labels of the training images, one class number for each image in the data set's order.
 
     Shapes: -> (N,), int64.

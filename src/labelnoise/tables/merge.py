@@ -1,7 +1,8 @@
-"""Bring records made elsewhere (a cluster, a GPU machine) into results/runs, or into the folder that results= names.
+"""Bring records made elsewhere (a cluster, a GPU machine) into results/runs of a checkout, else
+into runs, or into the folder that results= names.
 
-python scripts/merge.py PATH...
-python scripts/merge.py runs from-the-cluster.tar.gz results=results/runs
+labelnoise merge PATH...
+labelnoise merge runs from-the-cluster.tar.gz results=results/runs
 
 A PATH is a record, a folder with records in it, or a tar archive of them. A record's id must be that of its
 configuration. Where the same run is there already with other metrics, or comes twice with different ones, it is
@@ -13,6 +14,7 @@ import sys
 from pathlib import Path
 
 from labelnoise.experiment import records
+from labelnoise.experiment.groups import IN_CHECKOUT
 from labelnoise.files.atomic import check_writable
 from labelnoise.files.text import plain
 from labelnoise.tables.record_files import read
@@ -29,10 +31,10 @@ def merge(arguments: list[str]) -> None:
     paths = [a for a in arguments if not a.startswith("results=")]
     named = [a.removeprefix("results=") for a in arguments if a.startswith("results=")]
     if not paths:
-        raise ValueError("which records? python scripts/merge.py PATH..., folders or tar archives")
+        raise ValueError("which records? merge PATH..., folders or tar archives")
     if "" in named:
         raise ValueError("results=: needs a folder, such as results=results/runs")
-    results = Path(named[-1]) if named else records.COMMITTED
+    results = Path(named[-1]) if named else records.COMMITTED if IN_CHECKOUT else Path("runs")
     found, broken = read(paths)
     incoming: dict[str, list[records.Record]] = {}
     for record in found:

@@ -13,9 +13,10 @@ Schedule = Callable[[int, int], float]
 Penalty = Callable[[list[nn.Parameter]], Tensor]
 
 # Where a learning rate is a tensor on the device, which a CUDA graph reads anew at every replay; on a CPU it is a
-# number, and records repeat those made before. These optimizers take a tensor without asking the device for its value.
+# number, and records repeat those made before.
 TENSOR_RATES = ("cuda",)
-FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
+BY_DEVICE = {"capturable", "fused", "foreach"}  # an optimizer's settings that hang on the device
+FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)  # take a tensor without asking the device for its value
 
 
 class Learner(nn.Module):
@@ -49,16 +50,17 @@ class Learner(nn.Module):
         self._run = torch.compile(network.forward) if compile else network.__call__
         self._weights = list(network.parameters())
         self.optimizer = make_optimizer(self._weights)
-        for group in self.optimizer.param_groups:
-            if "capturable" in group:  # Adam counts its steps on the device then, as a CUDA graph needs
-                group["capturable"] = self._weights[0].is_cuda
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._on_device: list[Tensor] | None = None
         device = self._weights[0].device
         if device.type in TENSOR_RATES and type(self.optimizer) in FUSED:
-            for group in self.optimizer.param_groups:
-                group["fused"], group["foreach"] = True, False
             self._on_device = [torch.tensor(float(rate), device=device) for rate in self._rates]
+        for group in self.optimizer.param_groups:
+            if "capturable" in group:  # Adam counts its steps on the device then, as a CUDA graph needs
+                group["capturable"] = self._weights[0].is_cuda
+            if self._on_device is not None:
+                group["fused"], group["foreach"] = True, False
+        self._by_device = [{k: group[k] for k in BY_DEVICE & group.keys()} for group in self.optimizer.param_groups]
         self._schedule, self._first, self._epochs, self._clip_norm = schedule, 0, epochs, clip_norm
         self.precision, self._penalty = precision, penalty
 
@@ -127,7 +129,9 @@ class Learner(nn.Module):
         return self.optimizer.state_dict()
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        self.optimizer.load_state_dict(state)
+        """Load it; what hangs on the device stays, for a run that started on another kind of device."""
+        groups = [group | own for group, own in zip(state["param_groups"], self._by_device, strict=True)]
+        self.optimizer.load_state_dict({**state, "param_groups": groups})
 
 
 class MakeLearner(Protocol):

@@ -42,13 +42,15 @@ class Listener(Protocol):
         """After every epoch, with its row of the history."""
 
 
-def fit(method: Method, state: TrainState, yardstick: Yardstick, listener: Listener) -> None:
+def fit(method: Method, state: TrainState, yardstick: Yardstick, listener: Listener, graphs: bool = True) -> None:
     """Train to the end of the method's clock and evaluate on the way; `state` moves along.
 
+    Args:
+        graphs: whether a GPU may replay the steps.
     Raises:
         FloatingPointError: the loss or an output is NaN or infinite; names the epoch.
     """
-    clock, steps = method.clock, Steps(method)
+    clock, steps = method.clock, Steps(method, graphs)
     clock.epoch = state.epoch
     while clock.epoch < clock.epochs:
         row = train_epoch(method, state, yardstick.truth, steps, listener)
