@@ -38,9 +38,10 @@ def predict(arguments: list[str]) -> None:
     own = {name: value for name, _, value in (a.partition("=") for a in arguments) if name in ("model", "out")}
     if not own.get("model"):
         raise ValueError("model: needs a value, model=<results>/<run_id>.safetensors")
-    cfg = compose([a for a in arguments if a.partition("=")[0] not in own])
+    overrides = [a for a in arguments if a.partition("=")[0] not in own]
+    cfg = compose(overrides)
     check(cfg)
-    saved = saved_network.read(own["model"])
+    saved = saved_network.read(own["model"], overrides)
     place = prepare(cfg.device, "float32", cfg.threads)
     dataset, _ = inject(cfg)
     # Before it is built: how large the network gets is the data set's affair, not the file's.
