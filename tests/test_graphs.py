@@ -6,6 +6,7 @@ step that passes can be captured, up to what only a GPU shows.
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 
 import hydra
 import pytest
@@ -16,6 +17,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from labelnoise.cpu import compiler
 from labelnoise.data.train_set import TrainSet
 from labelnoise.experiment.run import compose
+from labelnoise.losses.base import needs_of
 from labelnoise.training.clock import Clock
 from labelnoise.training.learner import Learner
 from labelnoise.training.method import Setup, StepResult
@@ -42,7 +44,9 @@ def take_two_steps(overrides: list[str], channels: int, size: int) -> StepResult
         network = make(10 + extra_outputs, channels, size)
         return Learner(network, optimizer, schedule, 2, cfg.clip_norm, torch.bfloat16)
 
-    setup = Setup(make_learner, hydra.utils.instantiate(cfg.loss), train, Clock(2, 32))
+    loss = hydra.utils.instantiate(cfg.loss)
+    given = {"generator": generator} if "generator" in needs_of(loss) else {}
+    setup = Setup(make_learner, partial(loss, **given), train, Clock(2, 32))
     method = hydra.utils.instantiate(cfg.method)(setup)
     method.begin_epoch()
     for feed in method.feeds():
