@@ -122,7 +122,7 @@ def _within_reach(chosen: Table, there: set[Traits]) -> Table:
 
 
 def _agree(overrides: Overrides, there: set[Traits]) -> bool:
-    """Whether a run with any of these traits may be what the overrides compose; what they leave open may be anything."""
+    """Whether a run with any of these traits may be what the overrides compose; what is not said may be anything."""
     said = dict(override.partition("=")[::2] for override in overrides)
     loss = said.get("loss")
     functions = targets("loss", loss) if loss in choices("loss") else None
