@@ -9,13 +9,14 @@ import urllib.request
 os.environ["OMP_NUM_THREADS"] = "1"
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import torch
 
-from labelnoise.cli import train as cli
+from labelnoise.cli import main as cli
 from labelnoise.experiment.groups import choices
 from labelnoise.experiment.progress import Quiet
 from labelnoise.experiment.run import compose, inject
@@ -71,11 +72,11 @@ class Ended(NamedTuple):
 
 
 @pytest.fixture
-def train(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    """`python train.py <overrides>` in this process: exit code, standard output and standard error."""
+def labelnoise(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """`labelnoise <arguments>` in this process: exit code, standard output and standard error."""
 
-    def command(*overrides: str) -> Ended:
-        monkeypatch.setattr("sys.argv", ["train.py", *overrides])
+    def command(*arguments: object) -> Ended:
+        monkeypatch.setattr("sys.argv", ["labelnoise", *map(str, arguments)])
         capsys.readouterr()
         code = 0
         try:
@@ -88,6 +89,12 @@ def train(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
         return Ended(code, captured.out, captured.err)
 
     return command
+
+
+@pytest.fixture
+def train(labelnoise: Callable[..., Ended]) -> Callable[..., Ended]:
+    """`labelnoise train <overrides>` in this process."""
+    return partial(labelnoise, "train")
 
 
 @pytest.fixture(scope="session")

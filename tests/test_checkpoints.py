@@ -209,6 +209,36 @@ def test_a_spoilt_checkpoint_is_refused(whole, how: str, tmp_path: Path, monkeyp
     assert not (tmp_path / "exploded").exists()
 
 
+PIECE = {"commit": "a" * 40, "seconds": 1.0}
+WHOLE = {"run_id": "0123456789ab", "pieces": [PIECE], "method": {}, "generators": {}, "state": {}}
+NONE = {
+    "a list": [1],
+    "a part": {"run_id": WHOLE["run_id"]},
+    "more": WHOLE | {"more": 1},
+    "no process": WHOLE | {"pieces": []},
+    "a process that is a number": WHOLE | {"pieces": [5]},
+    "no commit": WHOLE | {"pieces": [{"seconds": 1.0}]},
+    "no time": WHOLE | {"pieces": [PIECE | {"seconds": "long"}]},
+    "endless": WHOLE | {"pieces": [PIECE | {"seconds": float("inf")}]},
+    "facts that are no JSON": WHOLE | {"pieces": [PIECE | {"threads": torch.zeros(2)}]},
+    "a method that is a tensor": WHOLE | {"method": torch.zeros(2)},
+    "a number for an id": WHOLE | {"run_id": 5},
+    "another id": WHOLE | {"run_id": "0" * 12},
+}
+
+
+@pytest.mark.parametrize("name", NONE)
+def test_what_is_no_checkpoint_is_refused_in_one_line(tmp_path: Path, capsys, name: str) -> None:
+    path = tmp_path / "0123456789ab.checkpoint"
+    torch.save(WHOLE, path)
+    assert checkpoints.load(path, "0123456789ab") == WHOLE
+    torch.save(NONE[name], path)
+    assert checkpoints.load(path, "0123456789ab") is None
+    said = capsys.readouterr().err
+    assert said.startswith(f"{path} is not used: it ")
+    assert said.count("\n") == 1
+
+
 def test_a_whole_checkpoint_that_does_not_fit_is_an_error(tmp_path: Path, monkeypatch) -> None:
     """Of this configuration and commit: starting again in silence would drop hours of work, again and again."""
     stop_at(20, monkeypatch)

@@ -42,7 +42,7 @@ def without_detach(node: Any) -> Any:
 
 def test_every_file_of_values_is_published() -> None:
     """So a protocol changes no other loss's values."""
-    assert sorted(every("protocol")) == sorted([*PAPERS, "none"])
+    assert set(every("protocol")) - set(every("method")) == {*PAPERS, "none"}
     found = {path.relative_to(VALUES).with_suffix("").as_posix() for path in VALUES.rglob("*.yaml")}
     assert found == {f"{paper}/{loss}" for paper in PAPERS for loss in OWN[paper]}
 
@@ -98,6 +98,18 @@ def test_values_given_on_the_command_line_win() -> None:
 def test_what_a_protocol_composes_is_accepted(paper: str) -> None:
     for loss in ("ce", "focal", *OWN[paper]):
         check(composed(loss, paper))
+
+
+@pytest.mark.parametrize("name", sorted(set(every("protocol")) & set(every("method"))))
+def test_a_methods_protocol_is_its_papers_set_up(name: str) -> None:
+    """It chooses the method, runs on CIFAR-10, and gives way to the command line."""
+    cfg = compose([f"protocol={name}", "noise=sym", "rate=0.5"])
+    check(cfg)
+    assert (cfg.method["_target_"], cfg.dataset.name) == (compose([f"method={name}"]).method["_target_"], "cifar10")
+    assert cfg.clip_norm is None
+    assert cfg.epochs >= 100
+    other = compose([f"protocol={name}", "network=cnn4", "epochs=3", "batch_size=7"])
+    assert (other.network["_target_"].split(".")[-1], other.epochs, other.batch_size) == ("cnn4", 3, 7)
 
 
 def test_a_card_of_another_paper_is_another_run() -> None:

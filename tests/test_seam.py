@@ -11,21 +11,23 @@ from labelnoise.experiment.records import Record
 from labelnoise.experiment.run import compose, run, train
 from labelnoise.training import checkpoints, signals
 from labelnoise.training.clock import Clock
-from labelnoise.training.schedules import cosine
+from labelnoise.training.schedules import cosine, linear
 
 COMMON = ["dataset=digits", "noise=sym", "rate=0.4", "num_val=1260", "num_trusted=40", "threads=1"]
 
 
 def job(method: str, results: Path, *more: str) -> list[str]:
-    chosen = method if method.islower() else f"{{_target_: toy_methods.{method}, _partial_: true}}"
-    return [*COMMON, f"method={chosen}", f"results={results}", "epochs=4", *more]
+    chosen = [f"method={method}"] if method.islower() else ["method=erm", f"method._target_=toy_methods.{method}"]
+    return [*COMMON, *chosen, f"results={results}", "epochs=4", *more]
 
 
 def same(a: Record, b: Record) -> bool:
     return all(a[key] == b[key] for key in ("noise", "metrics", "history"))
 
 
-@pytest.mark.parametrize("method", ["TwoInAList", "Staged", "co_teaching", "l2rw"])
+@pytest.mark.parametrize(
+    "method", ["TwoInAList", "Staged", "co_teaching", "l2rw", "co_teaching_plus", "refinery", "divide_mix"]
+)
 def test_a_method_resumes_from_any_step(method: str, tmp_path: Path, monkeypatch) -> None:
     whole = run(compose(job(method, tmp_path / "whole")), quiet=True)
     steps = 5  # of 137 images, 32 a batch; three in an epoch of the second stage
@@ -84,9 +86,17 @@ def test_every_stage_lasts_an_epoch_at_least(epochs: int) -> None:
 
 
 def test_a_loss_that_needs_what_a_method_does_not_give_is_refused(tmp_path: Path) -> None:
-    loss = "loss={_target_: toy_losses.of_features, _partial_: true}"
+    loss = "loss._target_=toy_losses.of_features"
     with pytest.raises(ValueError, match="loss: needs features, which CoTeaching does not give; use method=erm"):
         run(compose(job("co_teaching", tmp_path, loss)), quiet=True)
     record = run(compose(job("erm", tmp_path, loss, "epochs=1")), quiet=True)
     assert record["history"]["train_loss"][0] > 100, "the mean feature is part of it"
     assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
+
+
+def test_a_rate_that_falls_on_a_straight_line() -> None:
+    """As released with co-teaching: (epochs - epoch) / (epochs - 80) from epoch 80 on."""
+    factors = [linear(epoch, 200, 0.4) for epoch in range(200)]
+    assert factors == pytest.approx([1.0] * 80 + [(200 - epoch) / 120 for epoch in range(80, 200)])
+    with pytest.raises(ValueError, match="start=1"):
+        linear(0, 10, 1.0)

@@ -98,7 +98,7 @@ def test_a_worker_takes_one_job_after_another(sweep, log: Path, capsys) -> None:
         ("exit 0", "its process ended with exit code 0", 2),
         ("kill 9", "its process was ended by SIGKILL (out of memory?)", 2),
         ("kill 11", "its process was ended by SIGSEGV", 2),
-        ("kill 15", "its process was told to end; the run goes on next time", 2),
+        ("kill 15", "its process was asked to stop; the run resumes next time", 2),
     ],
 )
 def test_a_job_that_fails_loses_only_itself(sweep, log: Path, capsys, thing: str, reason: str, processes: int) -> None:
@@ -130,7 +130,7 @@ def test_a_job_that_cannot_be_composed_fails_alone(log: Path, monkeypatch, capsy
     assert "error: job 0 (loss=agcee): loss=agcee: no such option" in capsys.readouterr().err
 
 
-def test_what_others_are_at_is_tried_again(sweep, log: Path, tmp_path: Path, capsys) -> None:
+def test_what_others_run_is_tried_again(sweep, log: Path, tmp_path: Path, capsys) -> None:
     finished = tmp_path / "finished"
     timer = threading.Timer(1.5, finished.touch)
     timer.start()
@@ -140,7 +140,7 @@ def test_what_others_are_at_is_tried_again(sweep, log: Path, tmp_path: Path, cap
     assert entries[:3] == [(0, "start"), (1, "start"), (1, "end")], "the other job had to wait"
     assert 2 < entries.count((0, "start")) < 9
     out = capsys.readouterr().out
-    assert out.count("waiting for 1 that other processes are at (run 7: is being run by process 1 on node7)") == 1
+    assert out.count("waiting for 1 that other processes are running (run 7: is being run by process 1 on node7)") == 1
 
 
 def test_each_place_is_a_gpu(sweep, log: Path) -> None:

@@ -104,9 +104,9 @@ def words(hint: Any, many: bool = False) -> str:
         said = [mark for mark in parts[1:] if isinstance(mark, str)]
         return said[0] if said else words(parts[0], many) + _range(parts[1:])
     if origin in (Union, UnionType):
-        return _either([words(part) for part in _judged(parts)])
+        return either([words(part) for part in _judged(parts)])
     if origin is Literal:
-        return _either([str(part).lower() if isinstance(part, bool) else str(part) for part in parts])
+        return either([str(part).lower() if isinstance(part, bool) else str(part) for part in parts])
     if origin in (list, tuple, Sequence):
         inner = [part for part in parts[:1] if get_origin(part) is Annotated]
         return f"a list{f' of {words(inner[0], many=True)}' if inner else ''}, such as [1,2]"
@@ -123,7 +123,7 @@ def words(hint: Any, many: bool = False) -> str:
     return plain.get(origin, "something else")
 
 
-def _either(said: list[str]) -> str:
+def either(said: Sequence[str]) -> str:
     """Alternatives as text: a, b or c; a, or null."""
     *before, last = dict.fromkeys(said)
     comma = "," if last == "null" else ""

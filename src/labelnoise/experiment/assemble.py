@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # torch takes a second to import, and `train.py --help` does 
 
     from labelnoise.data.dataset import Dataset
     from labelnoise.data.train_set import TrainSet
+    from labelnoise.experiment.trackers import Tracker
     from labelnoise.training.device import Place
     from labelnoise.training.learner import MakeNetwork, MakeOptimizer, Schedule
     from labelnoise.training.loop import Yardstick
@@ -83,6 +84,12 @@ def check_optimizer(cfg: DictConfig) -> None:
         hydra.utils.instantiate(cfg.optimizer)([torch.nn.Parameter(torch.zeros(1))])
     except ValueError as error:
         raise ValueError(f"optimizer: {error}") from None
+
+
+def make_tracker(cfg: DictConfig, run_id: str, config: dict[str, Any]) -> "Tracker":
+    """The tracker of a run: of this configuration, or of a record's."""
+    made: Tracker = hydra.utils.instantiate(cfg.tracker)(run_id, config, cfg.results)
+    return made
 
 
 class Assembled(NamedTuple):

@@ -3,12 +3,12 @@
 import hashlib
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from labelnoise.experiment.options import EFFECTIVE, NEUTRAL
+from labelnoise.files.reading import read_bounded
 
 PACKAGE = __name__.partition(".")[0]
 
@@ -45,9 +45,11 @@ def _plain(value: Any, where: str) -> Any:
 
 def _content_hash(path: str, where: str) -> str:
     try:
-        return "sha256:" + hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+        return "sha256:" + hashlib.sha256(read_bounded(path)).hexdigest()[:16]
     except OSError as error:
         raise ValueError(f"{where}={path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise ValueError(f"{where}={path}: {error}") from None
 
 
 def short_name(target: str) -> str:

@@ -7,11 +7,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import hydra
 from omegaconf import DictConfig
 
 from labelnoise.experiment import identity, records
-from labelnoise.experiment.assemble import Assembled, assemble, check_optimizer, inject, make_loss, make_regulariser
+from labelnoise.experiment.assemble import (
+    Assembled,
+    assemble,
+    check_optimizer,
+    inject,
+    make_loss,
+    make_regulariser,
+    make_tracker,
+)
 from labelnoise.experiment.auto import settled
 from labelnoise.experiment.check import check
 from labelnoise.experiment.compose import compose
@@ -96,13 +103,19 @@ def _known(cfg: DictConfig, identifier: str, quiet: bool) -> records.Record | No
 
 @contextlib.contextmanager
 def _claimed(cfg: DictConfig, identifier: str) -> Iterator[str]:
-    """The id, while this process alone works on the run in its results folder."""
-    atomic.check_writable(cfg.results, *(f"{identifier}.{end}" for end in records.FILES))
+    """The id, while this process alone works on the run in its results folder; a folder that stays empty goes again."""
     results = Path(cfg.results)
-    with hold(results / f"{identifier}.claim", f"run {identifier}"):
-        for left in results.glob(f"{identifier}.*.part"):  # of a process that was killed while it wrote
-            left.unlink(missing_ok=True)
-        yield identifier
+    made = [folder for folder in (results, *results.parents) if not folder.exists()]
+    try:
+        atomic.check_writable(cfg.results, *(f"{identifier}.{end}" for end in records.FILES))
+        with hold(results / f"{identifier}.claim", f"run {identifier}"):
+            for left in results.glob(f"{identifier}.*.part"):  # of a process that was killed while it wrote
+                left.unlink(missing_ok=True)
+            yield identifier
+    finally:
+        with contextlib.suppress(OSError):  # it is not empty
+            for folder in made:
+                folder.rmdir()
 
 
 def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool) -> Trained:
@@ -195,7 +208,7 @@ def _fit(
 
     steps = -(-len(assembled.method.train_set) // cfg.batch_size)
     with show(cfg.epochs, steps, quiet, state.epoch) as progress:
-        tracker = hydra.utils.instantiate(cfg.tracker)(identifier, config, cfg.results)
+        tracker = make_tracker(cfg, identifier, config)
         with Hub(progress, tracker, keep, state.epoch) as hub:
             fit(assembled.method, state, assembled.yardstick, hub, cfg.graphs == "auto")
             hub.metrics = summarise(state.history)

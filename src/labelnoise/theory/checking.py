@@ -8,10 +8,12 @@ from torch import Tensor
 from labelnoise.theory import gradients
 from labelnoise.theory.calibration import Calibration, by_shape, calibration
 from labelnoise.theory.evaluation import LossFunction, name_of, refuse
-from labelnoise.theory.noise_ratios import GRID, GRID_CLASSES, check_transition, nominal_row
+from labelnoise.theory.noise_ratios import GRID, GRID_CLASSES, check_transition, nominal_row, row_ratio
 from labelnoise.theory.notes import notes
 from labelnoise.theory.report import Report, Verdict
 from labelnoise.theory.verdicts import Evidence, gather, judge, sharpened
+
+HARDEST = 10  # classes of a transition matrix whose minimisers are searched for; the others are judged by what is found
 
 
 def check(loss: LossFunction, num_classes: int, transition: Tensor | None = None) -> Report:
@@ -91,6 +93,7 @@ def _calibration(loss: LossFunction, found: Evidence) -> Calibration | None:
 def _worst(loss: LossFunction, found: Evidence, T: Tensor) -> Verdict:
     """The verdict of the class that is not tolerated, if any, otherwise of the one nearest to the boundary."""
     rows = {tuple(torch.cat([row[i : i + 1], row[:i], row[i + 1 :]]).tolist()): i for i, row in enumerate(T)}
-    found = sharpened(loss, found, [T[i] for i in rows.values()])
+    hardest = sorted(rows.values(), key=lambda i: row_ratio(T[i], i))[:HARDEST]
+    found = sharpened(loss, found, [T[i] for i in hardest])
     judged = [judge(loss, found, T[i], f"class {i}", None, i) for i in sorted(rows.values())]
     return min(judged, key=lambda v: (v.tolerant, v.ratio))

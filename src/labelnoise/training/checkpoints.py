@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 EVERY = 120.0  # seconds between two checkpoints inside an epoch
 AT_LEAST = 10.0  # seconds between two checkpoints at all: an epoch may take less
-KEYS = {"run_id", "pieces", "method", "generators", "state"}
 
 
 class Checkpointer:
@@ -108,13 +107,17 @@ def load(path: Path, identifier: str, commit: str | None = None) -> dict[str, An
     """
     import torch
 
+    from labelnoise.training.checkpoint_schema import fault
+
     if not path.is_file():
         return None
     reason = None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(content, dict) or set(content) != KEYS or content["run_id"] != identifier:
-            reason = "it belongs to another run or version"
+        if wrong := fault(content):
+            reason = f"it is not a whole checkpoint of this version ({wrong})"
+        elif content["run_id"] != identifier:
+            reason = "it belongs to another run"
         elif commit is not None and content["pieces"][-1]["commit"] != commit:
             reason = "force=true, and another commit made it"
     except Exception as error:  # what a broken file raises depends on where it is broken

@@ -61,7 +61,7 @@ class Learner(nn.Module):
             if self._on_device is not None:
                 group["fused"], group["foreach"] = True, False
         self._by_device = [{k: group[k] for k in BY_DEVICE & group.keys()} for group in self.optimizer.param_groups]
-        self._schedule, self._epochs, self._clip_norm = schedule, epochs, clip_norm
+        self._schedule, self._first, self._epochs, self._clip_norm = schedule, 0, epochs, clip_norm
         self.precision, self._penalty = precision, penalty
 
     def forward(self, images: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
@@ -95,9 +95,18 @@ class Learner(nn.Module):
 
     def begin_epoch(self, epoch: int) -> None:
         """Set the learning rate of this epoch (from 0)."""
-        factor = self._schedule(epoch, self._epochs)
+        factor = self._schedule(max(epoch - self._first, 0), self._epochs)
         for i, (group, rate) in enumerate(zip(self.optimizer.param_groups, self._rates, strict=True)):
             group["lr"] = rate * factor if self._on_device is None else self._on_device[i].fill_(rate * factor)
+
+    def learn_during(self, first: int, epochs: int) -> None:
+        """Run the schedule over a part of the run: for a network that a method trains in one stage alone.
+
+        Args:
+            first: the first epoch of the stage, from 0.
+            epochs: its length.
+        """
+        self._first, self._epochs = first, epochs
 
     def lookahead(self, loss: Tensor) -> dict[str, Tensor]:
         """The weights after a virtual step of plain SGD down `loss` (0-d), differentiable; the network keeps its."""

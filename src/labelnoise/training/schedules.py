@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import cos, pi
 from typing import Annotated
 
-from annotated_types import Ge
+from annotated_types import Ge, Lt
 
 from labelnoise.arguments.ranges import checked
 
@@ -32,3 +32,14 @@ def multistep(
         ValueError: gamma below 0, or a milestone that is no whole number above 0.
     """
     return gamma ** sum(epoch >= milestone for milestone in milestones)
+
+
+@checked
+def linear(epoch: int, epochs: int, start: Annotated[float, Ge(0), Lt(1)]) -> float:
+    """1 until a fraction `start` of the run, from there on a straight line to 0 at its end.
+
+    Raises:
+        ValueError: start out of range.
+    Source: the released code of Han et al. 2018, arXiv:1804.06872, with start = 80 of 200 epochs.
+    """
+    return min(1.0, (epochs - epoch) / ((1 - start) * epochs))

@@ -1,0 +1,214 @@
+"""DivideMix: two networks divide the images for each other into labelled and unlabelled ones, and learn by MixMatch."""
+
+import itertools
+import warnings
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from labelnoise.losses.base import log_probs
+from labelnoise.methods.own_loss import only_ce
+from labelnoise.training.method import Audit, Feed, Method, Setup, StepResult
+
+
+def clean_probability(losses: Tensor) -> Tensor:
+    """The probability that each loss is of the mixture component with the smaller mean.
+
+    A Gaussian mixture of two components is fitted to the losses, scaled to [0, 1]. Where all are equal all are clean.
+    Shapes: (N,) -> (N,). On the host.
+    Source: Li, Socher, Hoi 2020, section 3.1; iterations, tolerance and covariance floor as in the released code.
+    """
+    from sklearn.mixture import GaussianMixture
+
+    scaled = losses.double().cpu()
+    low, high = scaled.min(), scaled.max()
+    if not high > low:
+        return torch.ones_like(losses)
+    values = ((scaled - low) / (high - low)).numpy()[:, None]
+    mixture = GaussianMixture(n_components=2, max_iter=10, tol=1e-2, reg_covar=5e-4, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # ten iterations need not converge
+        clean = mixture.fit(values).predict_proba(values)[:, mixture.means_.argmin()]
+    return torch.from_numpy(clean).to(losses)
+
+
+def sharpen(probs: Tensor, temperature: float) -> Tensor:
+    """p_k^(1/T) / sum_j p_j^(1/T). Shapes: (B, C) -> (B, C)."""
+    return (probs.log() / temperature).softmax(dim=1)
+
+
+class DivideMix(Method):
+    """Warm-up by cross-entropy; then each network is trained on the division that the other's losses give.
+
+    An image whose probability to be clean is above `threshold` is labelled: its target is its label and the network's
+    own mean prediction over two views, mixed by that probability, then sharpened (co-refinement). The others' targets
+    are the mean prediction of both networks over two views, sharpened (co-guessing). All are mixed up with each other:
+
+        L = L_labelled + weight L_unlabelled + KL(uniform || mean p),
+
+    cross-entropy on labelled and mean squared error of the probabilities on unlabelled images. The weight grows
+    linearly from 0 to `lam_u` over `ramp`. Predictions are the mean of both networks'; the saved network is the first.
+
+    An epoch has as many steps of `batch_size` labelled images as there are, for either network, each beside as many
+    unlabelled ones: four views are passed twice and two once more, so it costs several times an epoch of erm.
+
+    Args:
+        warm_up, ramp: fractions of the run; 10 and 16 of 300 epochs on CIFAR-10.
+        alpha: of the Beta distribution of the mixing, > 0.
+        temperature: of the sharpening, > 0.
+        threshold: 0 to 1.
+        lam_u: >= 0.
+        confidence_penalty: in the warm-up, subtract the entropy of the predictions from the loss; the paper does under
+            asymmetric noise.
+    Raises:
+        ValueError: a hyper-parameter out of range, or a loss other than cross-entropy.
+    Source: Li, Socher, Hoi 2020, arXiv:2002.07394, algorithm 1 and equations 3 to 12.
+    Differs: the views that targets are guessed from are passed together and so share their batch normalisation; the
+        weight of the unlabelled loss grows by epoch, not by step; losses are not averaged over epochs, as the paper
+        does at 90% noise. An epoch in which fewer than two images are labelled is one of the warm-up.
+    """
+
+    clean: Tensor
+    proposed: Tensor
+    weight: Tensor
+    concentration: Tensor
+
+    def __init__(
+        self,
+        setup: Setup,
+        warm_up: float,
+        ramp: float,
+        alpha: float,
+        temperature: float,
+        threshold: float,
+        lam_u: float,
+        confidence_penalty: bool,
+    ) -> None:
+        super().__init__(setup)
+        only_ce(setup, "method=divide_mix")
+        for name, value in {"warm_up": warm_up, "ramp": ramp, "threshold": threshold}.items():
+            if not 0 <= value <= 1:
+                raise ValueError(f"method.{name}={value}: must be a number from 0 to 1")
+        for name, value in {"alpha": alpha, "temperature": temperature}.items():
+            if not value > 0:
+                raise ValueError(f"method.{name}={value}: must be a number above 0")
+        if not lam_u >= 0:
+            raise ValueError(f"method.lam_u={lam_u}: must be a number, at least 0")
+        self.warm_up, self.ramp, self.temperature, self.threshold = warm_up, ramp, temperature, threshold
+        self.lam_u, self.confidence_penalty = lam_u, confidence_penalty
+        self.learners_of = nn.ModuleList([setup.make_learner(), setup.make_learner()])
+        # each network's opinion of the labels, by its losses; what each image was last trained towards; lam_u so far
+        self.register_buffer("clean", torch.ones(2, len(setup.train)))
+        self.register_buffer("proposed", setup.train.labels.clone())
+        self.register_buffer("weight", torch.zeros(()))
+        self.register_buffer("concentration", torch.full((2,), float(alpha)), persistent=False)
+
+    def begin_epoch(self) -> None:
+        """Divide: the losses come to the host, once an epoch."""
+        if self.clock.stage(self.warm_up) == 0:
+            return
+        losses = self.score(self._losses)
+        for k in (0, 1):
+            self.clean[k] = clean_probability(losses[:, k])
+        since = self.clock.epoch - self.clock.length(self.warm_up)
+        self.weight.fill_(self.lam_u * min(max(since / self.clock.length(self.ramp), 0.0), 1.0))
+
+    def _losses(self, index: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+        """Of both networks. Shapes: (B,), (B, channels, H, W), (B,) -> (B, 2)."""
+        return torch.stack([self.loss(learner(images), labels) for learner in self.learners()], dim=1)
+
+    def feeds(self) -> list[Feed]:
+        """The epoch of the first network, then that of the second."""
+        return [feed for k in (0, 1) for feed in self._feeds_of(k)]
+
+    def _feeds_of(self, k: int) -> Iterator[Feed]:
+        size = self.clock.batch_size
+        labelled = self.clean[1 - k] > self.threshold
+        if self.clock.stage(self.warm_up) == 0 or int(labelled.sum()) < 2:
+            yield from (Feed(("warm", k), {"train": index}) for index in self.train_set.order(size))
+            return
+        certain, rest = labelled.nonzero().flatten(), (~labelled).nonzero().flatten()
+        orders = (self.train_set.order(size, among=rest) for _ in itertools.count())
+        unlabelled = itertools.chain.from_iterable(orders)
+        for index in self.train_set.order(size, among=certain):
+            others = {"unlabelled": next(unlabelled)} if len(rest) else {}
+            yield Feed(("mix", k), {"labelled": index, **others})
+
+    def step(self, feed: Feed) -> StepResult:
+        k = int(feed.kind[1])
+        return self._warm(feed, k) if feed.kind[0] == "warm" else self._mix(feed, k)
+
+    def _warm(self, feed: Feed, k: int) -> StepResult:
+        batch, learner = self.train_set.batch(feed.index["train"]), self.learners()[k]
+        logits = learner(batch.images)
+        loss = self.loss(logits, batch.labels).mean()
+        logs = log_probs(logits)
+        learner.update(loss + (logs.exp() * logs).sum(dim=1).mean() if self.confidence_penalty else loss)
+        if k == 1:
+            return StepResult(loss.detach())
+        return StepResult(loss.detach(), batch.index, logits.detach().argmax(dim=1), target=batch.labels)
+
+    def _mix(self, feed: Feed, k: int) -> StepResult:
+        x = feed.index["labelled"]
+        index = torch.cat([x, feed.index.get("unlabelled", x[:0])])
+        learner = self.learners()[k]
+        views = [self.train_set.view(index) for _ in range(2)]
+        target, guess = self.targets(k, index, len(x), views)
+        # the two views of the labelled images, then those of the unlabelled ones
+        images, targets = (
+            torch.cat([part[: len(x)] for part in two] + [part[len(x) :] for part in two])
+            for two in (views, [target, target])
+        )
+        share = torch.distributions.Dirichlet(self.concentration, validate_args=False).sample().max()
+        partner = torch.randperm(len(images), generator=self.train_set.generator, device=images.device)
+        targets = share * targets + (1 - share) * targets[partner]
+        logs = log_probs(learner(share * images + (1 - share) * images[partner]))
+        count, probs = 2 * len(x), logs.exp()
+        loss = -(targets[:count] * logs[:count]).sum(dim=1).mean()
+        if len(index) > len(x):
+            loss = loss + self.weight * (probs[count:] - targets[count:]).square().mean()
+        prior = -(probs.mean(dim=0) * logs.shape[1]).log().mean()
+        learner.update(loss + prior)
+        proposed = target.argmax(dim=1)
+        self.proposed[index] = proposed
+        if k == 1:  # the ledger is the first network's
+            return StepResult(loss.detach())
+        selected = torch.arange(len(index), device=index.device) < len(x)
+        return StepResult(loss.detach(), index, guess.argmax(dim=1), selected, proposed)
+
+    @torch.no_grad()
+    def targets(self, k: int, index: Tensor, labelled: int, views: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """What network k is trained towards, and its own mean prediction. Shapes: (B, C) each.
+
+        Args:
+            index: (B,), the labelled images first.
+            labelled: how many they are.
+            views: two of (B, channels, H, W).
+        """
+        learner, other = self.learners()[k], self.learners()[1 - k]
+        own = self._mean(learner(torch.cat(views)))
+        label = F.one_hot(self.train_set.labels[index[:labelled]], own.shape[1])
+        clean = self.clean[1 - k, index[:labelled], None]
+        refined = clean * label + (1 - clean) * own[:labelled]
+        if labelled == len(index):
+            return sharpen(refined, self.temperature), own
+        other.eval()
+        theirs = self._mean(other(torch.cat([view[labelled:] for view in views])))
+        other.train()
+        guessed = (own[labelled:] + theirs) / 2
+        return sharpen(torch.cat([refined, guessed]), self.temperature), own
+
+    @staticmethod
+    def _mean(logits: Tensor) -> Tensor:
+        """The mean prediction over two views. Shapes: (2B, C) -> (B, C)."""
+        return log_probs(logits).exp().unflatten(0, (2, -1)).mean(dim=0)
+
+    def predict(self, images: Tensor) -> Tensor:
+        first, second = self.learners()
+        return (first(images) + second(images)) / 2
+
+    def audit(self) -> Audit:
+        """The mean of both mixtures' probabilities, and the class that each image was last trained towards."""
+        return Audit(self.clean.mean(dim=0), self.proposed)

@@ -1,0 +1,44 @@
+"""JoCoR: two networks under one loss that wants them to agree; they learn from the images where it is small."""
+
+from torch import Tensor
+
+from labelnoise.losses.base import log_probs
+from labelnoise.methods.co_teaching import CoTeaching
+from labelnoise.training.method import Setup
+
+
+def divergence(logits: Tensor, other: Tensor) -> Tensor:
+    """KL(p || q) + KL(q || p) of the two softmax distributions. Shapes: (B, C), (B, C) -> (B,), in nats."""
+    mine, theirs = log_probs(logits), log_probs(other)
+    return ((mine.exp() - theirs.exp()) * (mine - theirs)).sum(dim=1)
+
+
+class JoCoR(CoTeaching):
+    """The small-loss images of the joint loss, (1 - lam) (l(z1, y) + l(z2, y)) + lam (KL(p1||p2) + KL(p2||p1)).
+
+    Both networks take their step on the same images; each by its own optimizer, which comes to the paper's single one
+    (but where the gradient's norm is clipped: by network). The schedule of the dropped share is co-teaching's.
+
+    Args:
+        forget_rate, gradual: as co-teaching's.
+        lam: weight of agreement against the two losses, 0 to 1.
+    Raises:
+        ValueError: a hyper-parameter out of range.
+    Source: Wei, Feng, Chen, An 2020, arXiv:2003.02752, equations 1 to 4 and algorithm 1.
+    """
+
+    def __init__(self, setup: Setup, forget_rate: float | None, gradual: float, lam: float) -> None:
+        super().__init__(setup, forget_rate, gradual)
+        if not 0 <= lam <= 1:
+            raise ValueError(f"method.lam={lam}: must be a number from 0 to 1")
+        self.lam = lam
+
+    def joint(self, logits: Tensor, other: Tensor, labels: Tensor) -> Tensor:
+        """The joint loss of each image. Shapes: (B, C), (B, C), (B,) -> (B,)."""
+        given = self.loss(logits, labels) + self.loss(other, labels)
+        return (1 - self.lam) * given + self.lam * divergence(logits, other)
+
+    def losses(self, logits: list[Tensor], labels: Tensor) -> list[Tensor]:
+        """The joint loss twice, once with each network's gradient alone."""
+        first, second = logits
+        return [self.joint(first, second.detach(), labels), self.joint(first.detach(), second, labels)]
