@@ -1,8 +1,8 @@
 """Batch normalisation and ReLU, with a residual sum or 2x2 max-pooling: fused on the CPU, plain torch elsewhere.
 
 The operation is memory-bound, so the fused form makes as few passes as possible. Forward: one pass for the sums, one
-that normalises, clips, pools and writes. Backward: one pass for the sums, one for the gradient. The convolution's output
-is the only large tensor that is kept; the backward passes recompute the ReLU's sign and each window's maximum from it.
+that normalises, clips, pools and writes. Backward: one pass for the sums, one for the gradient. Only the convolution's
+output is kept, the one large tensor; the backward passes recompute the ReLU's sign and each window's maximum from it.
 """
 
 from types import ModuleType

@@ -6,9 +6,9 @@ holds each channel's coefficients; its rows are named below. Every sum is split 
 of threads, and accumulated in float32 over `BLOCK` rows and in float64 from there on: no result depends on the threads.
 
 Fast-math is limited to flags that preserve NaN and inf, because a diverged run must be noticed. For the same reason
-ReLU is `0 if y <= 0 else y`, which lets NaN through. All kernels are in one file, because Numba's cache notices a change
-only in a kernel's own file. A separate function finds a window's largest pixel, because its results then compile to
-vectorised selects.
+ReLU is `0 if y <= 0 else y`, which lets NaN through. All kernels are in one file, because Numba's cache notices a
+change only in a kernel's own file. A separate function finds a window's largest pixel, because its results then compile
+to vectorised selects.
 """
 
 from typing import Any

@@ -80,7 +80,7 @@ class Conv3x3(nn.Conv2d):
 
 
 def kaiming_xavier_(network: nn.Module) -> None:
-    """Kaiming-uniform convolutions (fan-in, ReLU) and Xavier-uniform linear weights; biases as PyTorch initialises them.
+    """Kaiming-uniform convolutions (fan-in, ReLU) and Xavier-uniform linear weights; PyTorch's default for biases.
 
     Source: the code released with Ma et al. 2020 (arXiv:2006.13554) and Zhou et al. 2021 (arXiv:2106.03110).
     """

@@ -1,4 +1,4 @@
-"""Residual networks for small images (He et al. 2015, arXiv:1512.03385): torchvision's with a 3x3 stem and no pooling after it."""
+"""Residual networks for small images (He et al. 2015, arXiv:1512.03385): torchvision's with a 3x3 stem, unpooled."""
 
 from torch import Tensor, nn
 
