@@ -1,16 +1,16 @@
 """Several configurations side by side, from Python."""
 
+import copy
 import multiprocessing
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
-
-from omegaconf import DictConfig, OmegaConf
 
 from labelnoise.experiment import records
 from labelnoise.experiment.run import run
 
 
-def run_many(cfgs: list[DictConfig], at_once: int) -> list[records.Record]:
+def run_many(cfgs: Sequence[Any], at_once: int) -> list[records.Record]:
     """Run several configurations side by side, each in its own process with one CPU thread.
 
     On a CPU, or a GPU that one run leaves partly idle, two one-thread runs at once are faster than two two-thread runs
@@ -29,7 +29,9 @@ def run_many(cfgs: list[DictConfig], at_once: int) -> list[records.Record]:
     """
     if at_once < 1:
         raise ValueError(f"at_once={at_once}: must be a whole number, at least 1")
-    alone: list[Any] = [OmegaConf.merge(cfg, {"threads": 1}) for cfg in cfgs]
+    alone = copy.deepcopy(list(cfgs))
+    for cfg in alone:
+        cfg.threads = 1
     # spawn: OpenMP's threads do not survive a fork, so a forked child of a process that has computed cannot compute
     with ProcessPoolExecutor(min(at_once, len(cfgs)) or 1, multiprocessing.get_context("spawn")) as pool:
         futures = [pool.submit(run, cfg, quiet=True) for cfg in alone]
