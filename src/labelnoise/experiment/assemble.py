@@ -65,11 +65,7 @@ def make_loss(cfg: DictConfig, report: Any) -> Any:
 
 
 def make_regulariser(cfg: DictConfig) -> Any:
-    """The regulariser, called once as the loss is, or None.
-
-    Raises:
-        ValueError: a hyper-parameter is out of range.
-    """
+    """The regulariser, called once as the loss is, or None. Raises: as `make_loss`."""
     from labelnoise.losses.base import try_out_regulariser
 
     if cfg.regulariser is None:
@@ -97,11 +93,7 @@ def check_optimizer(cfg: DictConfig) -> None:
 
 
 def make_tracker(cfg: DictConfig, run_id: str, config: dict[str, Any]) -> "Tracker":
-    """The tracker of a run.
-
-    Args:
-        config: the effective configuration to log; that of a record, if a finished run is tracked.
-    """
+    """The tracker of a run. `config` is the effective configuration, or that of a record."""
     made: Tracker = hydra.utils.instantiate(cfg.tracker)(run_id, config, cfg.results)
     return made
 
@@ -247,11 +239,7 @@ def _train_set(
 
 
 def _learner_factory(cfg: DictConfig, dataset: "Dataset", place: "Place", compiled: bool, penalty: Any = None) -> Any:
-    """The `MakeLearner` of a configuration.
-
-    Args:
-        penalty: a regulariser of the weights, or None.
-    """
+    """The `MakeLearner` of a configuration; `penalty` is a regulariser of the weights, or None."""
     import torch
 
     from labelnoise.training.learner import Learner
