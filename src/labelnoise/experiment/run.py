@@ -214,6 +214,6 @@ def _fit(
     with show(cfg.epochs, steps, quiet, state.epoch) as progress:
         tracker = make_tracker(cfg, identifier, config)
         with Hub(progress, tracker, keep, state.epoch) as hub:
-            fit(assembled.method, state, assembled.yardstick, hub, graphs=cfg.graphs == "auto")
+            fit(assembled.method, state, assembled.yardstick, hub, cfg.graphs == "auto")
             hub.metrics = summarise(state.history)
             return hub.metrics
