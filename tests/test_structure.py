@@ -28,7 +28,7 @@ ALLOWED = {
     "figures": {"data", "experiment", "files", "report", "tables"},
     "tables": {"experiment", "files"},
     "experiment": {"arguments", "data", "files", "losses", "methods", "theory", "training"},
-    "methods": {"data", "losses", "training"},
+    "methods": {"arguments", "data", "files", "losses", "training"},
     "training": {"arguments", "cpu", "data", "files", "losses"},
     "data": {"arguments"},
     "noise": {"arguments", "files"},

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from labelnoise.experiment.options import EFFECTIVE, NEUTRAL
 from labelnoise.files.reading import read_bounded
 
+ARRAYS = (".npy", ".csv", ".json")  # a text that ends so names a file, whatever its key
 PACKAGE = __name__.partition(".")[0]
 
 
@@ -20,7 +21,8 @@ def effective(cfg: DictConfig) -> dict[str, Any]:
 
     Raises:
         omegaconf.errors.OmegaConfBaseException: a value is missing.
-        ValueError: a number is not finite, or the file of a `path` cannot be read.
+        ValueError: a number is not finite, or a file that a `path`, or a text with the ending of one of ARRAYS, names
+            cannot be read.
     """
     whole: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     return {key: _plain(whole[key], key) for key in EFFECTIVE}
@@ -35,8 +37,8 @@ def _plain(value: Any, where: str) -> Any:
     for key, inner in value.items():
         if key == "data_dir":
             continue
-        if key == "path":
-            inner = _content_hash(inner, f"{where}.path")
+        if key == "path" or (isinstance(inner, str) and inner.endswith(ARRAYS)):
+            inner = _content_hash(inner, f"{where}.{key}")
         if key == "_target_":
             inner = short_name(inner)
         kept[key] = _plain(inner, f"{where}.{key}")
