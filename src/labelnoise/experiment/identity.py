@@ -3,9 +3,11 @@
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from labelnoise.experiment.options import EFFECTIVE, NEUTRAL
@@ -17,10 +19,11 @@ def effective(cfg: DictConfig) -> dict[str, Any]:
     """The configuration that decides the outcome, resolved: no folders, and a file by its content's hash.
 
     A function of this package is written by its name alone, so that no record depends on where the function lives.
+    Below `dataset`, a function with an attribute `content`, `(**options) -> text`, has that text beside its own.
 
     Raises:
         omegaconf.errors.OmegaConfBaseException: a value is missing.
-        ValueError: a file that a `path` names cannot be read.
+        ValueError: a file that a `path` names cannot be read, or a data set's content is no good.
     """
     whole: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     return {key: _plain(whole[key], key) for key in EFFECTIVE}
@@ -32,6 +35,9 @@ def _plain(value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         return value
     kept = {}
+    if where.startswith("dataset.") and (content := _content_of(value)):
+        options = {key: inner for key, inner in value.items() if key not in ("_target_", "_partial_")}
+        kept["content"] = content(**options)
     for key, inner in value.items():
         if key == "data_dir":
             continue
@@ -41,6 +47,14 @@ def _plain(value: Any, where: str) -> Any:
             inner = short_name(inner)
         kept[key] = _plain(inner, f"{where}.{key}")
     return kept
+
+
+def _content_of(component: dict[str, Any]) -> Callable[..., str] | None:
+    """What says of a component's files that which counts: their content, wherever they stand. None: nothing to say."""
+    try:
+        return getattr(hydra.utils.get_object(component["_target_"]), "content", None)
+    except Exception:  # no such function, or no component: `check` says so
+        return None
 
 
 def _content_hash(path: str, where: str) -> str:
