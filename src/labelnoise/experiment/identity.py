@@ -24,8 +24,8 @@ def effective(cfg: DictConfig) -> dict[str, Any]:
 
     Raises:
         omegaconf.errors.OmegaConfBaseException: a value is missing.
-        ValueError: a number is not finite; a file that a `path`, or a text with the ending of one of ARRAYS, names cannot
-            be read; or a data set's content is not usable.
+        ValueError: a number is not finite; a file named by a `path`, or by a text with the ending of one of ARRAYS,
+            cannot be read; or a data set's content is not usable.
     """
     whole: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     return {key: _plain(whole[key], key) for key in EFFECTIVE}
