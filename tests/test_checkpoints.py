@@ -123,7 +123,7 @@ def test_force_starts_again_where_the_code_has_changed(tmp_path: Path, monkeypat
             run(compose(job(tmp_path, *more)), quiet=True)
     said = capsys.readouterr().err
     assert [f"step {n} of" in said for n in (3, 6)] == [True, True]
-    assert said.count("is not used: force=true, and another commit made it; the run starts again") == 1
+    assert said.count("is not used: force=true, and another commit wrote it; the run starts again") == 1
     (checkpoint,) = tmp_path.glob("*.checkpoint")
     assert len(torch.load(checkpoint, weights_only=True)["pieces"]) == 1
 
@@ -271,7 +271,7 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_the_run(whole, tmp_path: Path
         run(compose(job(tmp_path)), quiet=True)
     assert checkpoint.read_bytes() == before
     said = capsys.readouterr().err
-    assert "cannot be written (No space left on device); the run goes on without" in said
+    assert "cannot be written (No space left on device); the run continues without" in said
     assert "starts again or resumes from an earlier checkpoint" in said
     stop_at(10**6, monkeypatch)
     assert same(run(compose(job(tmp_path)), quiet=True), whole)

@@ -140,7 +140,7 @@ def test_other_shapes_are_torchs(shape: tuple[int, ...]) -> None:
 def test_a_plane_holds_the_most_tiles_of_the_most_channels() -> None:
     kernels = convolution._ready()
     for channels in range(convolution.FEWEST, convolution.MOST + 1):
-        _, most = max(convolution._pieces(torch.empty(999, 1, 8, 8), channels, 1), key=lambda piece: piece[1])
+        _, most = max(convolution._chunks(torch.empty(999, 1, 8, 8), channels, 1), key=lambda chunk: chunk[1])
         assert most * channels <= kernels.PLANE
 
 

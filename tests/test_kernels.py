@@ -336,7 +336,7 @@ def test_processes_that_start_together_on_an_empty_cache(tmp_path: Path) -> None
         assert process.returncode == 0, said
         lines += said.splitlines()
     assert 1 <= len(lines) <= 3  # one that starts late finds what the first has compiled
-    assert all(line.startswith("compiling the fused CPU kernels, once for this user") for line in lines)
+    assert all(line.startswith("compiling the fused CPU kernels, once per user") for line in lines)
     assert list((tmp_path / "labelnoise" / "numba").rglob("*.nbi"))
     warm = start({"XDG_CACHE_HOME": str(tmp_path)})
     assert warm.communicate(timeout=60)[1] == ""

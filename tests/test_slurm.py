@@ -139,7 +139,7 @@ def test_requeued_and_preempted_jobs_end_with_the_same_numbers(ask, drive, tmp_p
     assert driver.returncode == 0, out + err
     for job in jobs:
         log = (there / "slurm" / job / f"{job}_0_log.out").read_text()
-        assert "goes on after epoch" in log, f"{job} began anew"
+        assert "resumes after epoch" in log, f"{job} began anew"
     assert not list(there.glob("*.checkpoint")) + list(there.glob("*.claim"))
 
     local = drive(*table(here, "[1,2]", 75))
@@ -163,7 +163,7 @@ def test_a_job_out_of_time_goes_on_in_another(ask, drive, tmp_path: Path) -> Non
     assert driver.returncode == 0, out + err
     assert len(lasting(tmp_path)) == 2
     logs = {kind: "".join(p.read_text() for p in tmp_path.glob(f"slurm/*/*_log.{kind}")) for kind in ("out", "err")}
-    assert "goes on after epoch" in logs["out"]
+    assert "resumes after epoch" in logs["out"]
     assert "DUE TO JOB REQUEUE" in logs["err"]
 
 
@@ -182,7 +182,7 @@ def test_a_killed_job_does_not_keep_the_driver_for_ever(ask, drive, tmp_path: Pa
     assert "digits: 2 cells, 1 done already" in out
     assert len(lasting(tmp_path)) == 2
     logs = "".join(path.read_text() for path in tmp_path.glob("slurm/*/*_log.out"))
-    assert "goes on after epoch" in logs, "it was not the killed job's checkpoint that went on"
+    assert "resumes after epoch" in logs, "it was not the killed job's checkpoint that was resumed"
 
 
 def process(results: Path, place: int) -> int:

@@ -17,7 +17,7 @@ from conftest import REPOSITORY
 from labelnoise.launch import driver, pool
 from labelnoise.launch.cells import each_value_once
 from labelnoise.launch.driver import Ended, drive
-from labelnoise.launch.jobs import Job, Outcome, line, make_jobs, summary
+from labelnoise.launch.jobs import Job, Outcome, line, make_jobs, over_seeds, summary
 from labelnoise.launch.local import check_options
 from labelnoise.launch.pool import slots, visible_gpus
 
@@ -98,7 +98,7 @@ def test_a_worker_takes_one_job_after_another(sweep, log: Path, capsys) -> None:
         ("exit 0", "its process ended with exit code 0", 2),
         ("kill 9", "its process was ended by SIGKILL (out of memory?)", 2),
         ("kill 11", "its process was ended by SIGSEGV", 2),
-        ("kill 15", "its process was told to end; the run goes on next time", 2),
+        ("kill 15", "its process was asked to stop; the run resumes next time", 2),
     ],
 )
 def test_a_job_that_fails_loses_only_itself(sweep, log: Path, capsys, thing: str, reason: str, processes: int) -> None:
@@ -130,7 +130,7 @@ def test_a_job_that_cannot_be_composed_fails_alone(log: Path, monkeypatch, capsy
     assert "error: job 0 (loss=agcee): loss=agcee: no such option" in capsys.readouterr().err
 
 
-def test_what_others_are_at_is_tried_again(sweep, log: Path, tmp_path: Path, capsys) -> None:
+def test_what_others_run_is_tried_again(sweep, log: Path, tmp_path: Path, capsys) -> None:
     finished = tmp_path / "finished"
     timer = threading.Timer(1.5, finished.touch)
     timer.start()
@@ -140,7 +140,7 @@ def test_what_others_are_at_is_tried_again(sweep, log: Path, tmp_path: Path, cap
     assert entries[:3] == [(0, "start"), (1, "start"), (1, "end")], "the other job had to wait"
     assert 2 < entries.count((0, "start")) < 9
     out = capsys.readouterr().out
-    assert out.count("waiting for 1 that other processes are at (run 7: is being run by process 1 on node7)") == 1
+    assert out.count("waiting for 1 that other processes are running (run 7: is being run by process 1 on node7)") == 1
 
 
 def test_each_place_is_a_gpu(sweep, log: Path) -> None:
@@ -325,3 +325,19 @@ def test_every_override_is_composed_before_any_job_runs() -> None:
     chosen = each_value_once(jobs)
     assert {o for job in chosen for o in job} == {o for job in jobs for o in job}
     assert len(chosen) == 6
+
+
+def test_the_means_over_the_seeds() -> None:
+    """A line a setting; runs that failed do not count, and where no setting has two runs there is nothing to say."""
+    combinations = [["dataset=digits", f"loss={loss}", f"seed={seed}"] for loss in ("ce", "agce") for seed in (1, 2, 3)]
+    jobs = make_jobs(combinations, 0)
+    accuracies = (0.70, 0.72, 0.77, 0.9, None, 0.91)
+    outcomes = [Outcome(j, "failed" if a is None else "done", "", a) for j, a in zip(jobs, accuracies, strict=True)]
+    assert over_seeds(outcomes).splitlines() == [
+        "last test accuracy over the seeds, mean ± standard deviation (runs):",
+        f"  loss=ce    73.00 ± {(13.0) ** 0.5:.2f} (3)",
+        f"  loss=agce  90.50 ± {0.5**0.5:.2f} (2)",
+    ]
+    assert over_seeds(outcomes[:3]).splitlines()[1:] == [f"  all runs  73.00 ± {(13.0) ** 0.5:.2f} (3)"]
+    assert over_seeds([outcomes[0], outcomes[3]]) == ""
+    assert over_seeds([]) == ""

@@ -119,12 +119,12 @@ def test_ctrl_c_leaves_the_jobs_alone(
     with pytest.raises(SystemExit) as end:
         slurm.launch(Launcher(tmp_path, threading.Event().wait), [["seed=1"]], 0)
     assert end.value.code == 75
-    assert "the jobs go on (scancel --name=labelnoise-" in capsys.readouterr().err
+    assert "the jobs keep running (scancel --name=labelnoise-" in capsys.readouterr().err
 
 
 def test_without_the_plugin_or_slurm_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(ValueError, match=r"submitit_slurm: is not installed; pip install 'labelnoise\[slurm\]'"):
+    with pytest.raises(ValueError, match=r"submitit_slurm: not installed; pip install 'labelnoise\[slurm\]'"):
         slurm.check()
     monkeypatch.setattr("importlib.util.find_spec", lambda _: object())
     monkeypatch.setenv("PATH", "/nowhere")
