@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ def test_a_finished_run_is_not_run_again(finished: tuple[dict, Path], train, mon
     assert ended.code == 0
     assert f"run {record['run_id']} is done already" in ended.out
     assert f"{record['metrics']['test_acc_last']:.2%}" in ended.out
-    monkeypatch.setattr("labelnoise.experiment.run._train", lambda *a: {"trained": "again"})
+    monkeypatch.setattr("labelnoise.experiment.run._train", lambda *a: SimpleNamespace(record={"trained": "again"}))
     assert run(compose([*SHORT, f"results={results}", "num_val=100", "force=true"])) == {"trained": "again"}
 
 
