@@ -11,7 +11,7 @@ JOB = $(if $(filter dataset=%,$(ARGS)),,dataset=digits) $(if $(filter loss=%,$(A
 TABLES = $(filter-out none,$(basename $(notdir $(wildcard configs/table/*.yaml))))
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-slow test-browser test-lowest table report bench check format
+.PHONY: help install train test test-slow test-browser test-lowest table report audit bench check format
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -37,8 +37,8 @@ test: install  ## run the tests: under 6 minutes, no downloads
 test-slow: install  ## run the tests that take minutes
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 
-test-browser: install  ## test the report page in Chromium (apt-get install chromium chromium-driver)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/test_report_browser.py
+test-browser: install  ## test the report and audit pages in Chromium (apt-get install chromium chromium-driver)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/test_report_browser.py tests/test_audit_browser.py
 
 test-lowest:  ## run the tests with the lowest version of every package that pyproject.toml allows
 	@rm -rf .venv-lowest && $(PYTHON) -m venv .venv-lowest
@@ -56,6 +56,10 @@ table: install  ## run the missing cells of a table and print it; make table TAB
 
 report: install  ## write one HTML page over the committed records and runs/; make report ARGS="results=DIR out=FILE"
 	@$(BIN)/python scripts/report.py $(ARGS)
+
+audit: install  ## rank your own labels by how probably they are wrong; make audit DATA=PATH ARGS="folds=5"
+	@test -n "$(DATA)" || { echo "error: DATA: needs a value, make audit DATA=PATH" >&2; exit 1; }
+	@$(BIN)/python scripts/audit.py dataset=folder data_dir="$(DATA)" $(ARGS)
 
 bench: install  ## compare training speed with the published code's; make bench ARGS="network=cnn4 dataset=mnist"
 	@$(BIN)/python scripts/bench.py $(ARGS)

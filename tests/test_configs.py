@@ -26,6 +26,7 @@ NEEDS = {
     ("noise", "human"): ["noise.labels=worse"],
     ("network", "timm"): ["network.model=resnet10t"],
 }
+OF_FILES = ("folder",)  # data sets of the user's own files
 GROUPS = (
     "dataset",
     "noise",
@@ -56,7 +57,7 @@ def test_every_option_composes_resolves_and_checks(group: str, option: str) -> N
         [f"{group}={option}", *NEEDS.get((group, option), []), *(rate_of(option) if group == "noise" else [])]
     )
     check(cfg)
-    if option != "file":  # its content is part of the id
+    if option not in ("file", *OF_FILES):  # their content is part of the id
         assert len(identity.run_id(identity.effective(cfg))) == 12
 
 
@@ -110,7 +111,7 @@ def test_every_card_has_values_for_every_data_set(loss: str) -> None:
 
 def test_every_data_set_names_a_row() -> None:
     rows = {name: compose([f"dataset={name}"]).tuned_row for name in every("dataset")}
-    assert rows.pop("digits") == rows.pop("fashion_mnist") == "default"
+    assert {rows.pop(name) for name in ("digits", "fashion_mnist", *OF_FILES)} == {"default"}
     assert rows == {name: name for name in ("mnist", "cifar10", "cifar100")}
 
 

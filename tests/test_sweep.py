@@ -17,7 +17,7 @@ from conftest import REPOSITORY
 from labelnoise.launch import driver, pool
 from labelnoise.launch.cells import each_value_once
 from labelnoise.launch.driver import Ended, drive
-from labelnoise.launch.jobs import Job, Outcome, line, make_jobs, summary
+from labelnoise.launch.jobs import Job, Outcome, line, make_jobs, over_seeds, summary
 from labelnoise.launch.local import check_options
 from labelnoise.launch.pool import slots, visible_gpus
 
@@ -327,3 +327,19 @@ def test_every_override_is_composed_before_any_job_runs() -> None:
     chosen = each_value_once(jobs)
     assert {o for job in chosen for o in job} == {o for job in jobs for o in job}
     assert len(chosen) == 6
+
+
+def test_the_means_over_the_seeds() -> None:
+    """A line a setting; runs that failed do not count, and where no setting has two runs there is nothing to say."""
+    combinations = [["dataset=digits", f"loss={loss}", f"seed={seed}"] for loss in ("ce", "agce") for seed in (1, 2, 3)]
+    jobs = make_jobs(combinations, 0)
+    accuracies = (0.70, 0.72, 0.77, 0.9, None, 0.91)
+    outcomes = [Outcome(j, "failed" if a is None else "done", "", a) for j, a in zip(jobs, accuracies, strict=True)]
+    assert over_seeds(outcomes).splitlines() == [
+        "last test accuracy over the seeds, mean ± standard deviation (runs):",
+        f"  loss=ce    73.00 ± {(13.0) ** 0.5:.2f} (3)",
+        f"  loss=agce  90.50 ± {0.5**0.5:.2f} (2)",
+    ]
+    assert over_seeds(outcomes[:3]).splitlines()[1:] == [f"  all runs  73.00 ± {(13.0) ** 0.5:.2f} (3)"]
+    assert over_seeds([outcomes[0], outcomes[3]]) == ""
+    assert over_seeds([]) == ""

@@ -39,7 +39,7 @@ def checked(function: Function) -> Function:
     Raises:
         ValueError: when called so; names the parameter, its value and what is allowed.
     """
-    hints = {name: hint for name, hint in annotations(function).items() if get_origin(hint) in (Annotated, Literal)}
+    hints = {name: hint for name, hint in annotations(function).items() if _has_range(hint)}
     signature = inspect.signature(function)
 
     @functools.wraps(function)
@@ -51,6 +51,12 @@ def checked(function: Function) -> Function:
         return function(*args, **kwargs)
 
     return call  # type: ignore[return-value]
+
+
+def _has_range(hint: Any) -> bool:
+    """Whether it is a range or a choice, or such a one or None."""
+    parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    return all(get_origin(part) in (Annotated, Literal) or part is NoneType for part in parts)
 
 
 def allows(hint: Any, value: Any) -> bool:

@@ -165,10 +165,15 @@ def assemble(
         regulariser=None if of_outputs is None else _bound("regulariser", of_outputs, make_method.func, facts),
         transition=None if truth is None else transition_matrix(truth, labels, dataset.num_classes).to(device),
     )
+    val = None
+    if cfg.num_val:
+        val = labelled(dataset.train_images[val_part], labels[val_part])
+    elif dataset.val_images is not None and dataset.val_labels is not None:
+        val = labelled(dataset.val_images, dataset.val_labels)
     yardstick = Yardstick(
         None if truth is None else truth[train_part].to(device),
         labelled(dataset.test_images, dataset.test_labels),
-        labelled(dataset.train_images[val_part], labels[val_part]) if cfg.num_val else None,
+        val,
         cfg.eval_every,
     )
     return Assembled(make_method(setup).to(device), yardstick)

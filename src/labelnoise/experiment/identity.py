@@ -3,24 +3,29 @@
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
+import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from labelnoise.experiment.options import EFFECTIVE, NEUTRAL
 from labelnoise.files.reading import read_bounded
 
+ARRAYS = (".npy", ".csv", ".json")  # a text that ends so names a file, whatever its key
 PACKAGE = __name__.partition(".")[0]
 
 
 def effective(cfg: DictConfig) -> dict[str, Any]:
     """The part of the configuration that determines the outcome, resolved. Folders are left out; files become hashes.
 
-    A function of this package is given by its name alone, so that no record depends on which module it is in.
+    A function of this package is given by its name alone, so that no record depends on which module it is in. Below
+    `dataset`, a function with an attribute `content`, `(**options) -> text`, has that text beside its own.
 
     Raises:
         omegaconf.errors.OmegaConfBaseException: a value is missing.
-        ValueError: a number is not finite, or the file of a `path` cannot be read.
+        ValueError: a number is not finite; a file named by a `path`, or by a text with the ending of one of ARRAYS,
+            cannot be read; or a data set's content is not usable.
     """
     whole: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     return {key: _plain(whole[key], key) for key in EFFECTIVE}
@@ -32,15 +37,26 @@ def _plain(value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         return value
     kept = {}
+    if where.startswith("dataset.") and (content := _content_of(value)):
+        options = {key: inner for key, inner in value.items() if key not in ("_target_", "_partial_")}
+        kept["content"] = content(**options)
     for key, inner in value.items():
         if key == "data_dir":
             continue
-        if key == "path":
-            inner = _content_hash(inner, f"{where}.path")
+        if key == "path" or (isinstance(inner, str) and inner.endswith(ARRAYS)):
+            inner = _content_hash(inner, f"{where}.{key}")
         if key == "_target_":
             inner = short_name(inner)
         kept[key] = _plain(inner, f"{where}.{key}")
     return kept
+
+
+def _content_of(component: dict[str, Any]) -> Callable[..., str] | None:
+    """What says of a component's files that which counts: their content, wherever they stand. None: nothing to say."""
+    try:
+        return getattr(hydra.utils.get_object(component["_target_"]), "content", None)
+    except Exception:  # no such function, or no component: `check` says so
+        return None
 
 
 def _content_hash(path: str, where: str) -> str:

@@ -1,7 +1,6 @@
 """Labels that are there already: the data set's own, or a user's file."""
 
 import csv
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from annotated_types import Predicate
 from torch import Tensor
 
+from labelnoise.files.arrays import read_npy
 from labelnoise.files.reading import read_bounded
 from labelnoise.files.text import plain
 from labelnoise.noise.base import Facts
@@ -58,15 +58,6 @@ def from_file(facts: Facts, seed: int, path: LabelFile) -> Tensor:
     return torch.from_numpy(labels.astype(np.int64))
 
 
-def _read_npy(content: bytes) -> np.ndarray:
-    try:
-        return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
-    except (
-        Exception
-    ):  # what a broken head raises depends on where it is broken; numpy's words advise to load it unsafely
-        raise ValueError("it is not an array of numbers") from None
-
-
 def _read_csv(content: bytes) -> list[int]:
     rows = [row for row in csv.reader(content.decode("utf-8-sig").splitlines()) if row]
     if rows and not rows[0][-1].strip().lstrip("-").isdigit():
@@ -74,4 +65,4 @@ def _read_csv(content: bytes) -> list[int]:
     return [int(row[-1]) for row in rows]
 
 
-_READERS: dict[str, Callable[[bytes], Any]] = {".npy": _read_npy, ".csv": _read_csv, ".json": json.loads}
+_READERS: dict[str, Callable[[bytes], Any]] = {".npy": read_npy, ".csv": _read_csv, ".json": json.loads}
