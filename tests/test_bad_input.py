@@ -162,7 +162,7 @@ def test_label_files_that_are_none(digits, tmp_path: Path, end: str, content: by
 
 
 def test_a_pickle_is_no_label_file(digits, tmp_path: Path) -> None:
-    """And nobody is told how to load it all the same."""
+    """The message does not suggest how to load the file anyway."""
     path = tmp_path / "labels.npy"
     np.save(path, np.array([{}] * 1437), allow_pickle=True)
     with pytest.raises(ValueError, match="it is not an array of numbers") as raised:
