@@ -26,7 +26,7 @@ class Bootstrap(ERM):
         beta: weight of the given label, 0 to 1; None: the paper's, 0.95 for soft and 0.8 for hard.
     Raises:
         ValueError: a hyper-parameter out of range, or a loss other than cross-entropy.
-    Source: Reed, Lee, Anguelov, Szegedy, Erhan, Rabinovich 2015, arXiv:1412.6596, equations 6 and 7.
+    Source: Reed, Lee, Anguelov, Szegedy, Erhan, Rabinovich 2015, arXiv:1412.6596, section 3.
     """
 
     @checked

@@ -78,7 +78,7 @@ class Correction(ERM, ABC):
 
 
 class Forward(Correction):
-    """The loss on the predicted distribution of given labels, l(T' p, y); with the true T its minimiser is clean.
+    """The loss on the predicted given labels, l(T' p, y): with the true T its minimiser is the clean one.
 
     Args, Raises, Source: as Correction's; theorem 2. The paper's loss is cross-entropy; any loss of the logits will do.
     """

@@ -29,7 +29,7 @@ class ELR(ERM):
         beta: 0 to below 1.
     Raises:
         ValueError: a hyper-parameter out of range, or a loss other than cross-entropy.
-    Source: Liu, Niles-Weed, Razavian, Fernandez-Granda 2020, arXiv:2007.00151, equations 6 and 9. This is ELR, not
+    Source: Liu, Niles-Weed, Razavian, Fernandez-Granda 2020, arXiv:2007.00151, section 4. This is ELR, not
         ELR+, which adds a second network, weight averaging and mixup.
     """
 
