@@ -1,11 +1,11 @@
-"""Train one configuration, or several with -m.
+"""Train one configuration, or several with -m: `labelnoise train` from a checkout.
 
 python train.py loss=agce noise=asym rate=0.4
 python train.py -m loss=ce,gce,agce noise=sym rate=0.4 seed=1,2,3 dataset=digits
 python train.py --help
 """
 
-from labelnoise.cli.train import main
+from labelnoise.cli.main import script
 
 if __name__ == "__main__":
-    main()
+    script("train")

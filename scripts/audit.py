@@ -1,7 +1,6 @@
-"""Find the labels of a training set that are probably wrong: `labelnoise.audit.command` says how."""
+"""`labelnoise audit` from a checkout; --help says what it does."""
 
-from labelnoise.audit import command
-from labelnoise.cli.errors import script
+from labelnoise.cli.main import script
 
 if __name__ == "__main__":
-    script(command.audit, command.__doc__)
+    script("audit")

@@ -1,21 +1,6 @@
-"""What plain cross-entropy gets under the same noise: one line beside another run. Takes train.py's overrides.
+"""`labelnoise baseline` from a checkout; --help says what it does."""
 
-python scripts/baseline.py dataset=digits noise=sym rate=0.4
-"""
-
-from labelnoise.cli.errors import script
-from labelnoise.experiment.run import compose, run
-
-
-def baseline(overrides: list[str]) -> None:
-    """Train with loss=ce, whatever loss the overrides name, and print its accuracies."""
-    record = run(compose([o for o in overrides if not o.startswith("loss")] + ["loss=ce"]), quiet=True)
-    metrics = record["metrics"]
-    print(
-        f"plain cross-entropy under the same noise: last epoch {metrics['test_acc_last']:.2%}, "
-        f"best {metrics['test_acc_best']:.2%} (an oracle)"
-    )
-
+from labelnoise.cli.main import script
 
 if __name__ == "__main__":
-    script(baseline, __doc__)
+    script("baseline")

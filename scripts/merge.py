@@ -1,14 +1,6 @@
-"""`python scripts/merge.py`: see labelnoise.tables.merge."""
+"""`labelnoise merge` from a checkout; --help says what it does."""
 
-from labelnoise.cli.errors import check_flags, script
-from labelnoise.tables import merge
-
-
-def main(arguments: list[str]) -> None:
-    """Refuse what has dashes, then merge."""
-    check_flags(arguments)
-    merge.merge(arguments)
-
+from labelnoise.cli.main import script
 
 if __name__ == "__main__":
-    script(main, merge.__doc__)
+    script("merge")

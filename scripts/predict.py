@@ -1,14 +1,6 @@
-"""`python scripts/predict.py`: see labelnoise.experiment.predict."""
+"""`labelnoise predict` from a checkout; --help says what it does."""
 
-from labelnoise.cli.errors import check_flags, script
-from labelnoise.experiment import predict
-
-
-def main(arguments: list[str]) -> None:
-    """Refuse what has dashes, then predict."""
-    check_flags(arguments)
-    predict.predict(arguments)
-
+from labelnoise.cli.main import script
 
 if __name__ == "__main__":
-    script(main, predict.__doc__)
+    script("predict")

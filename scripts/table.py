@@ -1,17 +1,6 @@
-"""`python scripts/table.py`: see labelnoise.tables.show."""
+"""`labelnoise table` from a checkout; --help says what it does."""
 
-import sys
-
-from labelnoise.cli.errors import check_flags, script
-from labelnoise.tables import show
-
-
-def main(arguments: list[str]) -> None:
-    """Refuse what has dashes, then print the table."""
-    check_flags(arguments)
-    show.show(arguments)
-
+from labelnoise.cli.main import script
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
-    script(main, show.__doc__)
+    script("table")

@@ -1,4 +1,4 @@
-"""What tests share: one thread, the command line in this process, real data where there is some."""
+"""What tests share: one thread, the command line in this process, real data if available."""
 
 import os
 import signal
@@ -9,13 +9,14 @@ import urllib.request
 os.environ["OMP_NUM_THREADS"] = "1"
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import torch
 
-from labelnoise.cli import train as cli
+from labelnoise.cli import main as cli
 from labelnoise.experiment.groups import choices
 from labelnoise.experiment.progress import Quiet
 from labelnoise.experiment.run import compose, inject
@@ -42,14 +43,14 @@ for number in (signal.SIGINT, signal.SIGHUP):  # ignored in a shell's background
 
 
 def real(*names: str) -> pytest.MarkDecorator:
-    """Skip where one of these data sets is not on this machine."""
+    """Skip if one of these data sets is not found."""
     missing = [name for name in names if not HERE[name]]
     return pytest.mark.skipif(bool(missing), reason=f"{missing} not in {DATA} (LABELNOISE_DATA)")
 
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is downloaded by a test, on a connected machine either."""
+    """Let no test download anything, even if there is a network."""
 
     def refuse(*_: object, **__: object) -> None:
         raise urllib.error.URLError("no network in tests")
@@ -60,7 +61,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """One thread at the start, and at the end as many as before."""
+    """Start with one thread and restore the number afterwards."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -74,11 +75,11 @@ class Ended(NamedTuple):
 
 
 @pytest.fixture
-def train(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    """`python train.py <overrides>` in this process: exit code, standard output and standard error."""
+def labelnoise(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """`labelnoise <arguments>` in this process: exit code, standard output and standard error."""
 
-    def command(*overrides: str) -> Ended:
-        monkeypatch.setattr("sys.argv", ["train.py", *overrides])
+    def command(*arguments: object) -> Ended:
+        monkeypatch.setattr("sys.argv", ["labelnoise", *map(str, arguments)])
         capsys.readouterr()
         code = 0
         try:
@@ -91,6 +92,12 @@ def train(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
         return Ended(code, captured.out, captured.err)
 
     return command
+
+
+@pytest.fixture
+def train(labelnoise: Callable[..., Ended]) -> Callable[..., Ended]:
+    """`labelnoise train <overrides>` in this process."""
+    return partial(labelnoise, "train")
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,18 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from conftest import DATA, REPOSITORY, real
+
+from labelnoise.cli.noise import noise
+from labelnoise.data import mnist
+from labelnoise.data.dataset import Dataset
+from labelnoise.noise.given import from_file
+from labelnoise.noise.human import human
 
 DIGITS = ["dataset=digits", "epochs=1", "threads=1", "num_val=1300"]
 
@@ -117,6 +125,83 @@ def test_label_files(train, tmp_path: Path) -> None:
         assert not list((tmp_path / "r").glob("*.json"))
 
 
+@pytest.mark.parametrize("end", ["npy", "csv", "json"])
+def test_what_is_no_file_is_no_label_file(train, tmp_path: Path, end: str) -> None:
+    """A pipe that nobody writes to and a device without an end are not read."""
+    pipe, folder, device = (tmp_path / f"{name}.{end}" for name in ("pipe", "folder", "device"))
+    os.mkfifo(pipe)
+    folder.mkdir()
+    device.symlink_to("/dev/zero")
+    for path, said in ((pipe, "is not a regular file"), (folder, "is a folder"), (device, "is not a regular file")):
+        ended = train(*DIGITS, f"results={tmp_path / 'r'}", "noise=file", f"noise.path={path}")
+        said_once(ended, f"noise.path={path}: {said}")
+        assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("end", "content"),
+    [
+        ("npy", b""),
+        ("npy", b"\x93NUMPY\x01\x00v\x00{'descr': '<i8', 'fortran_order': False, 'shape': (99999999999,), }\n"),
+        ("npy", b"\x93NUMPY\x01\x00\x04\x00{'a'"),
+        ("csv", b"\xff\xfe"),
+        ("csv", b"1\nx\n"),
+        ("csv", b""),
+        ("json", b"[" * 100_000),
+        ("json", b"[1, [2]]"),
+        ("json", b"[1e999]"),
+        ("json", b"{}"),
+    ],
+)
+def test_label_files_that_are_none(digits, tmp_path: Path, end: str, content: bytes) -> None:
+    path = tmp_path / f"labels.{end}"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"^noise\.path={path}: ") as raised:
+        from_file(digits, 1, str(path))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_pickle_is_no_label_file(digits, tmp_path: Path) -> None:
+    """The message does not suggest how to load the file anyway."""
+    path = tmp_path / "labels.npy"
+    np.save(path, np.array([{}] * 1437), allow_pickle=True)
+    with pytest.raises(ValueError, match="it is not an array of numbers") as raised:
+        from_file(digits, 1, str(path))
+    assert "allow_pickle" not in str(raised.value)
+
+
+@pytest.mark.parametrize("how", ["empty", "text", "cut", "a pickle", "a list", "floats", "few"])
+def test_a_cifar_n_file_that_is_none(tmp_path: Path, how: str) -> None:
+    facts = digits_like("cifar10")
+    whole = {"clean_label": facts.train_labels.numpy(), "worse_label": facts.train_labels.numpy()}
+    path = tmp_path / "cifar-n" / "CIFAR-10_human.pt"
+    path.parent.mkdir()
+    torch.save(whole, path)
+    assert torch.equal(human(facts, 1, "worse", str(tmp_path)), facts.train_labels)
+    content = path.read_bytes()
+    if how in ("empty", "text", "cut"):
+        path.write_bytes({"empty": b"", "text": b"no labels", "cut": content[: len(content) // 2]}[how])
+    else:
+        torch.save(
+            {
+                "a pickle": Path("x"),
+                "a list": [1],
+                "floats": {key: value + 0.5 for key, value in whole.items()},
+                "few": {key: value[:5] for key, value in whole.items()},
+            }[how],
+            path,
+        )
+    with pytest.raises(ValueError, match=rf"^noise=human: {path} is damaged") as raised:
+        human(facts, 1, "worse", str(tmp_path))
+    assert "\n" not in str(raised.value)
+    assert "weights_only" not in str(raised.value)
+
+
+def digits_like(name: str) -> SimpleNamespace:
+    labels = torch.arange(30) % 10
+    return SimpleNamespace(name=name, num_classes=10, train_labels=labels, true_labels=labels)
+
+
 def test_results_that_are_a_file(train, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     said_once(train(*DIGITS, f"results={tmp_path / 'taken'}"), "results=", "cannot be written")
@@ -205,19 +290,84 @@ def test_through_the_shell(overrides: list[str], tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_inspect_noise_mistakes(capsys, tmp_path: Path) -> None:
-    import runpy
+@real("mnist")
+def test_mnists_files_are_not_fashion_mnists(train, tmp_path: Path) -> None:
+    raw = tmp_path / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for path in (DATA / "MNIST" / "raw").iterdir():
+        (raw / path.name).symlink_to(path)
+    ended = train("dataset=fashion_mnist", f"data_dir={tmp_path}", f"results={tmp_path / 'r'}", "epochs=1")
+    assert ended.code == 1
+    assert f"error: dataset=fashion_mnist: {raw / 'train-images-idx3-ubyte'} is MNIST's file" in ended.err
 
-    inspect = runpy.run_path(str(REPOSITORY / "scripts" / "inspect_noise.py"))["inspect_noise"]
+
+def test_other_pixels_are_not_the_published_ones() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (60, 28, 28), generator=generator, dtype=torch.uint8)
+    pixels = images.double() / 255
+    mean, std = float(pixels.mean()), float(pixels.std(unbiased=False))
+    mnist._check_pixels("fashion_mnist", Path("raw"), images, mean, std)
+    for wrong in ((mean + 0.003, std), (mean, std - 0.003)):
+        with pytest.raises(ValueError, match=r"^dataset=fashion_mnist: raw holds other images"):
+            mnist._check_pixels("fashion_mnist", Path("raw"), images, *wrong)
+
+
+@real("cifar10")
+@pytest.mark.parametrize("how", ["damaged", "missing"])
+def test_the_classes_names_of_cifar(train, tmp_path: Path, how: str) -> None:
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    for path in (DATA / "cifar-10-batches-py").iterdir():
+        (folder / path.name).symlink_to(path)
+    meta = folder / "batches.meta"
+    meta.unlink()
+    if how == "damaged":
+        meta.write_bytes(b"x")
+    ended = train("dataset=cifar10", f"data_dir={tmp_path}", f"results={tmp_path / 'r'}", "epochs=1")
+    assert ended.code == 1
+    last = ended.err.strip().splitlines()[-1]
+    assert last.startswith(f"error: dataset=cifar10: {meta} is {how}")
+    assert "download=True" not in last
+
+
+def test_the_noise_of_many_classes_is_a_summary(labelnoise, monkeypatch, tmp_path: Path) -> None:
+    """A hundred classes: no wall of numbers, and the matrix as a file."""
+    labels = torch.arange(1000) % 100
+    made = Dataset(
+        name="many",
+        train_images=torch.zeros(1000, 1, 8, 8, dtype=torch.uint8),
+        train_labels=labels,
+        test_images=torch.zeros(100, 1, 8, 8, dtype=torch.uint8),
+        test_labels=torch.arange(100),
+        classes=tuple(f"class{c}" for c in range(100)),
+        mean=(0.5,),
+        std=(0.5,),
+        true_labels=labels,
+    )
+    monkeypatch.setattr("labelnoise.experiment.assemble._load", lambda _: made)
+    out = tmp_path / "matrix.csv"
+    ended = labelnoise("noise", "dataset=digits", "dataset.name=many", "noise=pairflip", "rate=0.4", f"out={out}")
+    assert (ended.code, ended.err) == (0, "")
+    lines = ended.out.splitlines()
+    assert len(lines) < 20
+    assert max(map(len, lines)) < 200
+    assert "0.400  0 class0  1 class1" in ended.out
+    assert "a class is given 1 to 1 other labels" in ended.out
+    rows = [line.split(",") for line in out.read_text().splitlines()]
+    assert (len(rows), rows[5][0], rows[0][5]) == (101, "class4", "class4")
+    assert np.array(rows)[1:, 1:].astype(float).sum(axis=1) == pytest.approx(1)
+
+
+def test_noise_mistakes(capsys, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"out=labels\.txt: must end in \.npy"):
-        inspect(["dataset=digits", "out=labels.txt"])
+        noise(["dataset=digits", "out=labels.txt"])
     with pytest.raises(ValueError, match="no such option; one of"):
-        inspect(["noise=uniform"])
+        noise(["noise=uniform"])
     out = tmp_path / "l.npy"
-    inspect(["dataset=digits", "noise=asym", "rate=0.4", f"out={out}"])
+    noise(["dataset=digits", "noise=asym", "rate=0.4", f"out={out}"])
     line = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert line["rate"] == 0.4
     assert line["transition"][3][8] == pytest.approx(0.4, abs=0.01)
     assert sum(line["transition"][3]) == pytest.approx(1)
-    inspect(["dataset=digits", "noise=file", f"noise.path={out}"])
+    noise(["dataset=digits", "noise=file", f"noise.path={out}"])
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["label_hash"] == line["label_hash"]

@@ -85,14 +85,14 @@ def test_rendered_tables_are_what_the_records_say(path: Path, monkeypatch, capsy
 
 
 def test_the_readmes_part_of_the_digits_table_is_what_the_records_say() -> None:
-    table = tables.read(["table=digits"])
-    cells = tables.cells(table)
+    chosen = tables.read(["table=digits"])
+    cells = tables.cells(chosen)
     found = {cell.run_id: records.load(records.COMMITTED / f"{cell.run_id}.json") for cell in cells}
-    shown = {(r.row, r.column): f"{r.mean:.1f} ± {r.std:.1f}" for r in comparison.results(table, cells, found)}
+    shown = {(r.row, r.column): f"{r.mean:.1f} ± {r.std:.1f}" for r in comparison.results(chosen, cells, found)}
     lines = [[part.strip(" `") for part in line.strip("|").split("|")] for line in README.splitlines()]
     (heads,) = (line for line in lines if line[:2] == ["loss", "clean"])
-    rows = [line for line in lines if line[0] in table.rows and " ± " in line[1]]
-    assert [row[0] for row in rows] == list(table.rows)
+    rows = [line for line in lines if line[0] in chosen.rows and " ± " in line[1]]
+    assert [row[0] for row in rows] == list(chosen.rows)
     for name, *numbers in rows:
         assert numbers == [shown[name, column] for column in heads[1:]]
 

@@ -6,6 +6,7 @@ step that passes can be captured, up to what only a GPU shows.
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 
 import hydra
 import pytest
@@ -16,6 +17,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from labelnoise.cpu import compiler
 from labelnoise.data.train_set import TrainSet
 from labelnoise.experiment.run import compose
+from labelnoise.losses.base import needs_of
 from labelnoise.training.clock import Clock
 from labelnoise.training.learner import Learner
 from labelnoise.training.method import Setup, StepResult
@@ -38,16 +40,27 @@ def take_two_steps(overrides: list[str], channels: int, size: int) -> StepResult
     train = TrainSet(images, labels, *facts, TrainSet(images[:32], labels[:32], *facts))
     make, optimizer, schedule = map(hydra.utils.instantiate, (cfg.network, cfg.optimizer, cfg.schedule))
 
+    loss, regulariser = hydra.utils.instantiate(cfg.loss), hydra.utils.instantiate(cfg.regulariser)
+    loss = partial(loss, generator=generator) if "generator" in needs_of(loss) else loss
+    of_weights = regulariser is not None and needs_of(regulariser) == {"weights"}
+
     def make_learner(extra_outputs: int = 0, **_: object) -> Learner:
         network = make(10 + extra_outputs, channels, size)
-        return Learner(network, optimizer, schedule, 2, cfg.clip_norm, torch.bfloat16)
+        penalty = regulariser if of_weights else None
+        return Learner(network, optimizer, schedule, 2, cfg.clip_norm, torch.bfloat16, penalty=penalty)
 
-    setup = Setup(make_learner, hydra.utils.instantiate(cfg.loss), train, Clock(2, 32))
+    setup = Setup(make_learner, loss, train, Clock(2, 32), None if of_weights else regulariser)
     method = hydra.utils.instantiate(cfg.method)(setup)
     method.begin_epoch()
     for feed in method.feeds():
         result = method.step(feed)
     return result
+
+
+@pytest.mark.parametrize("regulariser", every("regulariser"))
+def test_no_regulariser_waits_for_the_device(regulariser: str, monkeypatch) -> None:
+    with shapes_only(monkeypatch):
+        take_two_steps(["dataset=digits", f"regulariser={regulariser}"], 1, 8)
 
 
 @pytest.mark.parametrize("loss", every("loss"))

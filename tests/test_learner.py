@@ -1,5 +1,6 @@
 """One gradient step and what surrounds it: clipping, schedules, precision, the input's normalisation."""
 
+import copy
 import math
 from functools import partial
 
@@ -99,3 +100,54 @@ def test_inputs_are_normalised_as_torchvision_does() -> None:
     train = TrainSet(images, torch.arange(5), 5, mean, std, None, torch.Generator().manual_seed(0))
     torch.testing.assert_close(train.plain(torch.tensor([4, 0])), expected[[4, 0]])
     torch.testing.assert_close(train.view(torch.tensor([4, 0])), expected[[4, 0]])
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW])
+def test_a_rate_on_the_device_is_one_tensor_through_the_run(optimizer, monkeypatch) -> None:
+    """As on a GPU: what a graph has recorded reads the rate of every epoch, and the updates are those of a number."""
+    makers = partial(optimizer, lr=0.5)
+    network = nn.Linear(4, 3)
+    numbers = Learner(copy.deepcopy(network), makers, schedules.cosine, 4, None, torch.float32)
+    monkeypatch.setattr("labelnoise.training.learner.TENSOR_RATES", ("cpu",))
+    tensors = Learner(network, makers, schedules.cosine, 4, None, torch.float32)
+    places = set()
+    for epoch in range(4):
+        for one in (numbers, tensors):
+            one.begin_epoch(epoch)
+            one.update(one(IMAGES.flatten(1)).square().sum())
+        rate = tensors.optimizer.param_groups[0]["lr"]
+        places.add(rate.data_ptr())
+        assert float(rate) == pytest.approx(numbers.optimizer.param_groups[0]["lr"], rel=1e-6)
+        for a, b in zip(numbers.network.parameters(), tensors.network.parameters(), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+    assert len(places) == 1
+
+
+def test_another_optimizers_rate_stays_a_number(monkeypatch) -> None:
+    monkeypatch.setattr("labelnoise.training.learner.TENSOR_RATES", ("cpu",))
+    made = Learner(nn.Linear(4, 3), partial(torch.optim.RMSprop, lr=0.5), schedules.cosine, 4, None, torch.float32)
+    made.begin_epoch(1)
+    assert isinstance(made.optimizer.param_groups[0]["lr"], float)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_run_resumes_on_another_kind_of_device(first: bool, monkeypatch) -> None:
+    """A checkpoint brings neither its device's fused update nor its kind of rate with it."""
+    made = {}
+    for tensor in (True, False):
+        monkeypatch.setattr("labelnoise.training.learner.TENSOR_RATES", ("cpu",) if tensor else ())
+        optimizer = partial(torch.optim.Adam, lr=0.5)
+        made[tensor] = Learner(nn.Linear(4, 3), optimizer, schedules.cosine, 4, None, torch.float32)
+    source, target = made[first], made[not first]
+    source.begin_epoch(1)
+    source.update(source(IMAGES.flatten(1)).square().sum())
+    target.load_state_dict(copy.deepcopy(source.state_dict()))
+    target.begin_epoch(2)
+    group = target.optimizer.param_groups[0]
+    assert group["fused"] == (None if first else True)
+    assert isinstance(group["lr"], float if first else torch.Tensor)
+    for one in (source, target):
+        one.begin_epoch(2)
+        one.update(one(IMAGES.flatten(1)).square().sum())
+    for a, b in zip(source.network.parameters(), target.network.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)

@@ -4,13 +4,12 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from conftest import HERE, REPOSITORY, Ended, every
 
-from labelnoise.cli.errors import script
-from labelnoise.cli.losscheck import losscheck
 from labelnoise.experiment.classes import CLASSES
 from labelnoise.experiment.run import compose, inject
 
@@ -19,19 +18,8 @@ Command = Callable[..., Ended]
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    def run(*arguments: str) -> Ended:
-        monkeypatch.setattr("sys.argv", ["losscheck.py", *arguments])
-        code = 0
-        try:
-            script(losscheck, "")
-        except SystemExit as end:
-            code = 1
-            print(end.code, file=sys.stderr)
-        captured = capsys.readouterr()
-        return Ended(code, captured.out, captured.err)
-
-    return run
+def command(labelnoise: Command) -> Command:
+    return partial(labelnoise, "losscheck")
 
 
 def test_the_last_line_is_the_object(command: Command) -> None:

@@ -13,8 +13,8 @@ from loss_formulas import any_loss, ens_loss, gccs, one_hot, softmax
 from labelnoise import losses
 from labelnoise.experiment import records
 from labelnoise.experiment.compose import compose
-from labelnoise.losses import regularisers
-from labelnoise.losses.base import Loss, needs_of, try_out_regulariser
+from labelnoise.losses import Loss, regularisers
+from labelnoise.losses.base import needs_of, try_out_regulariser
 
 METRICS = ("accuracy", "f1", "balanced_accuracy", "g_mean")
 SEEDS = st.integers(0, 999)

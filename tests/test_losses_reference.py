@@ -7,17 +7,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loss_formulas import BIASED, CASES, PARTS, by_card, softmax, supplied
+from loss_formulas import BIASED, CASES, PARTS, by_card, logits_and_labels, softmax, supplied
 
 from labelnoise import losses
 from labelnoise.losses import cards
 from labelnoise.losses.base import log_complements
-
-
-def logits_and_labels(classes: int, scale: float, seed: int = 0, batch: int = 16):
-    generator = torch.Generator().manual_seed(seed)
-    logits = torch.randn(batch, classes, generator=generator, dtype=torch.float64) * scale
-    return logits.requires_grad_(), torch.randint(0, classes, (batch,), generator=generator)
 
 
 def gradient(formula, z: np.ndarray) -> np.ndarray:

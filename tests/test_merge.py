@@ -4,34 +4,21 @@ import io
 import json
 import os
 import re
-import runpy
-import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import made_up
 import pytest
-from conftest import REPOSITORY, Ended
+from conftest import Ended
 
 from labelnoise.experiment import identity, records
 
 
 @pytest.fixture
-def merge(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Ended]:
-    """`python scripts/merge.py <arguments> results=<tmp>/into` in this process."""
-
-    def command(*arguments: object) -> Ended:
-        monkeypatch.setattr("sys.argv", ["merge.py", *map(str, arguments), f"results={tmp_path / 'into'}"])
-        code = 0
-        try:
-            runpy.run_path(str(REPOSITORY / "scripts" / "merge.py"), run_name="__main__")
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 1
-            print(end.code if isinstance(end.code, str) else "", file=sys.stderr)
-        return Ended(code, *capsys.readouterr())
-
-    return command
+def merge(labelnoise: Callable[..., Ended], tmp_path: Path) -> Callable[..., Ended]:
+    """`labelnoise merge <arguments> results=<tmp>/into` in this process."""
+    return lambda *arguments: labelnoise("merge", *arguments, f"results={tmp_path / 'into'}")
 
 
 def record(folder: Path, seed: int, accuracy: float = 0.5, commit: str = "abcdef0123") -> Path:

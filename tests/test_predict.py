@@ -62,6 +62,17 @@ def test_every_network_of_the_configs_is_known(name: str) -> None:
     assert saved_network.networks()[target.rpartition(".")[2]] == target
 
 
+def test_a_users_own_network_is_built_where_their_options_are_named(weights, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "network").mkdir()
+    (tmp_path / "network" / "mine.yaml").write_text("_target_: my_networks.tiny\n_partial_: true\n")
+    (tmp_path / "my_networks.py").write_text("from labelnoise.networks.cnn import cnn4 as tiny\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = write(tmp_path / "a.safetensors", weights, {"_target_": "my_networks.tiny", "_partial_": True})
+    assert "its network is my_networks.tiny, must be one of" in refused(path)
+    saved = saved_network.read(path, [f"hydra.searchpath=[file://{tmp_path}]"])
+    assert saved_network.build(saved, path).head.out_features == 10
+
+
 @pytest.mark.parametrize(
     "target",
     [

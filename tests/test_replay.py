@@ -1,10 +1,11 @@
 """Steps as recordings: each is taken once, and what is wrong with a recording or a step is caught before it counts."""
 
+import contextlib
 import gc
 import random
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -401,3 +402,112 @@ def test_the_cpu_runs_the_step_itself() -> None:
     assert steps._recorder is None
     train(made, steps, epochs=1)
     assert not steps._kinds
+
+
+# ------------------------------------------------------------------------------------------------------- CUDA's own
+
+
+class Drawn:
+    """A generator whose state a failed capture spoils."""
+
+    def __init__(self) -> None:
+        self.state = "good"
+
+    def clone_state(self) -> str:
+        return self.state
+
+    def graphsafe_set_state(self, state: str) -> None:
+        self.state = state
+
+
+class FakeCuda:
+    """What `CudaRecorder` uses of torch.cuda, noting in which order."""
+
+    def __init__(self, fails: bool = False) -> None:
+        self.said: list[object] = []
+        self.fails, self.stream_now = fails, "default"
+        self.default_generators = [Drawn(), Drawn()]
+
+    def Stream(self, device: torch.device) -> "FakeStream":  # noqa: N802
+        return FakeStream(self, f"own stream of {device}")
+
+    def current_stream(self, device: torch.device) -> "FakeStream":
+        return FakeStream(self, self.stream_now)
+
+    def set_stream(self, stream: "FakeStream") -> None:
+        self.stream_now = stream.name
+
+    def graph_pool_handle(self) -> str:
+        return "one pool"
+
+    @contextlib.contextmanager
+    def stream(self, stream: "FakeStream") -> Iterator[None]:
+        before, self.stream_now = self.stream_now, stream.name
+        yield
+        self.stream_now = before
+
+    @contextlib.contextmanager
+    def device(self, device: torch.device) -> Iterator[None]:
+        self.said.append(f"on {device}")
+        yield
+
+    @contextlib.contextmanager
+    def graph(self, graph: "FakeCuda", pool: str, stream: "FakeStream") -> Iterator[None]:
+        self.said.append(("capture", pool, stream.name))
+        self.stream_now = stream.name
+        if self.fails:
+            self.default_generators[1].state = "spoilt"
+            raise RuntimeError("no capture")  # and the stream is not put back
+        yield
+        self.stream_now = "default"
+
+    def CUDAGraph(self) -> "FakeCuda":  # noqa: N802
+        return self
+
+    def register_generator_state(self, generator: object) -> None:
+        self.said.append(("registered", generator))
+
+    def replay(self) -> None:
+        self.said.append("replay")
+
+
+class FakeStream:
+    def __init__(self, cuda: FakeCuda, name: str) -> None:
+        self.cuda, self.name = cuda, name
+
+    def wait_stream(self, other: "FakeStream") -> None:
+        self.cuda.said.append(f"{self.name} waits for {other.name}")
+
+
+@pytest.mark.parametrize("registered", [True, False])
+def test_cuda_records_on_its_own_device_stream_and_pool(registered: bool, monkeypatch) -> None:
+    cuda, generator, device = FakeCuda(), Drawn(), torch.device("cuda:1")
+    monkeypatch.setattr(graphs.torch, "cuda", cuda)
+    monkeypatch.setattr(graphs, "REGISTERED", registered)
+    recorder = graphs.CudaRecorder(device, generator)  # type: ignore[arg-type]
+    streams = []
+
+    def step() -> StepResult:
+        streams.append(cuda.stream_now)
+        return StepResult(torch.zeros(()))
+
+    recorder.plainly(step)
+    own = "own stream of cuda:1"
+    assert cuda.said == [f"{own} waits for default", f"default waits for {own}"]
+    recording = recorder.record(step)
+    assert streams == [own, own]
+    recorded = [("registered", generator)] * registered + ["on cuda:1", ("capture", "one pool", own)]
+    assert cuda.said[2:] == recorded
+    recording.launch()
+    assert cuda.said[-1] == "replay"
+    assert not recorder.exact, "algorithms are not fixed"
+
+
+def test_a_failed_capture_leaves_stream_and_generators_as_they_were(monkeypatch) -> None:
+    cuda, generator = FakeCuda(fails=True), Drawn()
+    monkeypatch.setattr(graphs.torch, "cuda", cuda)
+    recorder = graphs.CudaRecorder(torch.device("cuda:1"), generator)  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match="no capture"):
+        recorder.record(lambda: StepResult(torch.zeros(())))
+    assert cuda.stream_now == "default"
+    assert [one.state for one in (generator, *cuda.default_generators)] == ["good"] * 3

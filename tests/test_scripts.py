@@ -2,7 +2,7 @@
 
 import json
 import math
-import runpy
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,27 +10,63 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 
+from labelnoise.cli.baseline import baseline
+from labelnoise.cli.main import WORDS
+from labelnoise.cli.parity import interval, parity
 from labelnoise.experiment.run import compose, run
 
 SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "num_val=1300", "threads=1"]
 
 
-def script(name: str) -> dict:
-    return runpy.run_path(str(REPOSITORY / "scripts" / f"{name}.py"))
+@pytest.mark.parametrize("word", WORDS)
+def test_every_word_explains_itself(word: str, labelnoise) -> None:
+    ended = labelnoise(word, "--help")
+    assert ended.code == 0
+    assert f"labelnoise {word} " in ended.out or f"python {word}.py " in ended.out
+    assert WORDS[word].help in labelnoise("--help").out
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "scripts").glob("*.py")), ids=lambda path: path.stem)
+def test_every_script_is_a_word(path: Path) -> None:
+    """A script of a checkout is a thin call: the logic lies in the package."""
+    word = re.search(r'^    script\("(\w+)"\)$', path.read_text(), re.M)[1]
+    assert word in WORDS
+    assert len(path.read_text().splitlines()) < 10
+
+
+def test_the_command_runs_from_any_folder(tmp_path: Path) -> None:
+    for command in (["-m", "labelnoise", "--version"], [str(REPOSITORY / "scripts" / "table.py"), "--help"]):
+        done = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "labelnoise" in done.stdout
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    "name", sorted(p.stem for p in (REPOSITORY / "scripts").glob("*.py") if "reference" not in p.stem)
+    ("line", "offered"),
+    [
+        ("labelnoise tra", "train track"),
+        ("labelnoise train loss=agc", "loss=agce"),
+        ("labelnoise table dataset=cifar100", "dataset=cifar100"),
+        ("python train.py optimizer=adamw optimizer.weight", "optimizer.weight_decay="),
+    ],
 )
-def test_every_script_explains_itself(name: str, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("sys.argv", [f"{name}.py", "--help"])
-    runpy.run_path(str(REPOSITORY / "scripts" / f"{name}.py"), run_name="__main__")
-    assert f"python scripts/{name}.py" in capsys.readouterr().out
+def test_a_shell_completes(line: str, offered: str, labelnoise, monkeypatch) -> None:
+    monkeypatch.setenv("COMP_LINE", line)
+    ended = labelnoise(*(("train",) if line.startswith("python") else ()), "-sc", "query=bash")
+    assert (ended.code, ended.out.strip()) == (0, offered)
+    assert "complete -o nospace" in labelnoise("-sc", "install=bash").out
+
+
+def test_a_wrong_word_is_told(labelnoise) -> None:
+    ended = labelnoise("tabel")
+    assert ended.code == 1
+    assert ended.err.startswith("error: tabel: no such word; did you mean table?; one of train, table,")
 
 
 def test_baseline_is_cross_entropy_under_the_same_noise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     overrides = [*SHORT, f"results={tmp_path}"]
-    script("baseline")["baseline"]([*overrides, "loss=nce_agce"])
+    baseline([*overrides, "loss=nce_agce"])
     said = capsys.readouterr().out
     ce = run(compose([*overrides, "loss=ce"]), quiet=True)
     assert said.startswith("plain cross-entropy under the same noise")
@@ -40,7 +76,7 @@ def test_baseline_is_cross_entropy_under_the_same_noise(tmp_path: Path, capsys: 
 
 def test_parity_pairs_the_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     overrides = [*SHORT, f"results={tmp_path}"]
-    script("parity")["parity"]([*overrides, "seeds=2"])
+    parity([*overrides, "seeds=2"])
     lines = capsys.readouterr().out.splitlines()
     for seed in (1, 2):
         narrow, wide = (
@@ -53,22 +89,19 @@ def test_parity_pairs_the_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[st
         )
     assert "(95% t interval, 2 pairs)" in lines[2]
     with pytest.raises(ValueError, match="seeds=none: must be a whole number"):
-        script("parity")["parity"]([*overrides, "seeds=none"])
+        parity([*overrides, "seeds=none"])
 
 
 def test_parity_interval_is_students() -> None:
     """Against a table of t: 2.776 for four degrees of freedom; differences 1 to 5 have deviation sqrt(2.5)."""
-    mean, half = script("parity")["interval"]([1.0, 2.0, 3.0, 4.0, 5.0])
+    mean, half = interval([1.0, 2.0, 3.0, 4.0, 5.0])
     assert mean == 3
     assert half == pytest.approx(2.776 * math.sqrt(2.5) / math.sqrt(5), rel=1e-3)
-    assert script("parity")["interval"]([1.0]) == (1.0, math.inf)
+    assert interval([1.0]) == (1.0, math.inf)
 
 
 @pytest.mark.slow
 def test_bench_prints_its_table_and_one_json_line(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
     command = [sys.executable, str(REPOSITORY / "scripts" / "bench.py"), "dataset=digits", "batch_size=32", "threads=1"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     line = json.loads(done.stdout.splitlines()[-1])
@@ -87,6 +120,31 @@ def test_bench_prints_its_table_and_one_json_line(tmp_path: Path) -> None:
         assert word in done.stdout
 
 
+def test_a_methods_cost_is_its_epochs_over_plain_ones(monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """By a clock that only the steps move: a second for each network that takes one."""
+    from labelnoise.bench import method
+    from labelnoise.cli.bench import bench
+    from labelnoise.training.learner import Learner
+
+    update, now = Learner.update, [0.0]
+
+    def counted(learner: Learner, loss) -> None:
+        now[0] += 1
+        update(learner, loss)
+
+    monkeypatch.setattr(Learner, "update", counted)
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    short = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=2", "threads=1"]
+    monkeypatch.setattr(method, "IMAGES", 137)
+    monkeypatch.setattr(method, "ROUNDS", 1)
+    bench([*short, "method=co_teaching", "method.gradual=0.5"])
+    printed = capsys.readouterr().out
+    line = json.loads(printed.splitlines()[-1])
+    assert (line["method"], line["cost"], line["images"], line["epochs"]) == ("CoTeaching", 2.0, 137, 2)
+    assert line["erm_seconds_an_epoch"] == 5, "steps of 32"
+    assert "erm with ce" in printed
+
+
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     """`scripts/table.py ... | head -1`: nothing on standard error."""
     command = [sys.executable, "scripts/table.py", "table=digits", "format=json"]
@@ -100,6 +158,7 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
 
 @pytest.mark.parametrize("argument", ["threads=x", "threads=0", "thread=2"])
 def test_bench_convolution_says_what_it_takes(argument: str) -> None:
-    bench = runpy.run_path(str(REPOSITORY / "scripts" / "bench_convolution.py"))["bench"]
+    from labelnoise.cli.bench_convolution import bench
+
     with pytest.raises(ValueError, match=f"^{argument}: the only option is threads=N, a whole number, at least 1$"):
         bench([argument])

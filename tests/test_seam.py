@@ -26,7 +26,19 @@ def same(a: Record, b: Record) -> bool:
 
 
 @pytest.mark.parametrize(
-    "method", ["TwoInAList", "Staged", "co_teaching", "l2rw", "co_teaching_plus", "refinery", "divide_mix"]
+    "method",
+    [
+        "TwoInAList",
+        "Staged",
+        "co_teaching",
+        "l2rw",
+        "co_teaching_plus",
+        "refinery",
+        "divide_mix",
+        "forward",
+        "sop",
+        "p_diff",
+    ],
 )
 def test_a_method_resumes_from_any_step(method: str, tmp_path: Path, monkeypatch) -> None:
     whole = run(compose(job(method, tmp_path / "whole")), quiet=True)

@@ -12,7 +12,9 @@ from labelnoise.experiment.run import compose, run
 from labelnoise.launch.run_many import run_many
 from labelnoise.networks.cnn import cnn4
 from labelnoise.training import device
+from labelnoise.training.graphs import Steps
 from labelnoise.training.learner import Learner
+from labelnoise.training.method import Method
 
 SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "num_val=1300"]
 
@@ -41,7 +43,7 @@ def test_at_once_must_be_positive() -> None:
         run_many([], at_once=0)
 
 
-def test_no_compiler_is_said_and_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_one_warning_and_eager_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("no C++ compiler found")
 
@@ -64,7 +66,7 @@ def test_options_that_change_results_are_part_of_the_id() -> None:
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
 def test_compiled_steps_agree_with_eager_ones() -> None:
     """In float32: first gradients within 1e-4 and the loss within 1e-3 (relative) over 20 steps."""
-    assert device.compiler_works()
+    assert device.compiler_works(torch.device("cpu"))
     cfg = compose(["dataset=digits"])
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(20, 32, 1, 28, 28, generator=generator).to(torch.float32)
@@ -94,14 +96,64 @@ def test_compiled_steps_agree_with_eager_ones() -> None:
     ("reserved", "said"),
     [(3.5, "over 4.0 of 140.0 GiB; at most 35 such runs"), (100, "over 100.5 of 140.0 GiB; give it the whole GPU")],
 )
-def test_full_gpu_memory_says_how_many_runs_fit(reserved: float, said: str, train, tmp_path: Path, monkeypatch) -> None:
-    def full(*_: object) -> None:
+@pytest.mark.parametrize("where", ["experiment.run.assemble", "training.loop.fit", "training.loop.confusion_matrix"])
+def test_full_gpu_memory_says_how_many_runs_fit(
+    where: str, reserved: float, said: str, train, tmp_path: Path, monkeypatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 MiB")
 
-    monkeypatch.setattr("labelnoise.training.loop.fit", full)
+    monkeypatch.setattr(f"labelnoise.{where}", full)
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: int(reserved * 2**30))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 140 * 2**30))
     ended = train(*SHORT, "threads=1", f"results={tmp_path}")
     assert ended.code == 1
     assert f"error: the GPU's memory is full: this run needs {said}" in ended.err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "full"),
+    [
+        ("CUDA out of memory. Tried to allocate 2 MiB", True),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED", True),
+        ("CUDA error: out of memory\nCUDA kernel errors might be reported later", True),
+        ("CUDA error: an illegal memory access was encountered", False),
+    ],
+)
+def test_out_of_memory_errors_of_the_libraries_are_recognised(text: str, full: bool, monkeypatch) -> None:
+    monkeypatch.setattr(device, "memory_full", lambda device: "full")
+    with (
+        pytest.raises(MemoryError if full else RuntimeError, match="full" if full else "illegal"),
+        device.full_memory_told(torch.device("cuda:0")),
+    ):
+        raise RuntimeError(text)
+
+
+def test_the_compiler_is_tried_where_it_will_be_used(monkeypatch) -> None:
+    """A GPU's code comes from Triton, not from the C++ compiler that the CPU's needs."""
+    seen = []
+    monkeypatch.setattr(torch, "compile", lambda function: lambda x: seen.append(x.device))
+    assert device.compiler_works(torch.device("meta"))
+    assert seen == [torch.device("meta")]
+
+
+def test_graphs_is_not_part_of_the_id_and_reaches_the_steps(tmp_path: Path, monkeypatch) -> None:
+    """Values other than auto and false are refused."""
+    given = []
+
+    class Noted(Steps):
+        def __init__(self, method: Method, graphs: bool) -> None:
+            super().__init__(method, graphs)
+            given.append(graphs)
+
+    monkeypatch.setattr("labelnoise.training.loop.Steps", Noted)
+    ids = set()
+    for value in ("auto", "false"):
+        cfg = compose([*SHORT, f"graphs={value}", f"results={tmp_path / value}", "threads=1"])
+        ids.add(run(cfg, quiet=True)["run_id"])
+    assert given == [True, False]
+    assert len(ids) == 1
+    with pytest.raises(ValueError, match="graphs=true: must be auto or false"):
+        run(compose([*SHORT, "graphs=true", f"results={tmp_path}"]), quiet=True)

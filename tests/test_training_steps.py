@@ -19,7 +19,8 @@ from labelnoise.data.dataset import Dataset
 from labelnoise.experiment.assemble import assemble
 from labelnoise.experiment.compose import compose
 from labelnoise.training.device import Place
-from labelnoise.training.loop import Position, fit
+from labelnoise.training.loop import fit
+from labelnoise.training.state import TrainState
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -81,14 +82,14 @@ def project_trains(images: Tensor, labels: Tensor, overrides: list[str], into: n
         return values
 
     place = Place(torch.device("cpu"), torch.float32, 1)
-    method, truth, _, test = assemble(cfg, dataset, labels, noted, place)
+    method, yardstick = assemble(cfg, dataset, labels, noted, place)
     # images come as float32; from here on everything is float64
     method.network.double().register_forward_pre_hook(lambda _, given: (given[0].double(),))
     with torch.no_grad():
         for target, source in zip(into.parameters(), method.network.parameters(), strict=True):
             target.copy_(source)
-    silent = SimpleNamespace(step=lambda: None, epoch=lambda row: None)
-    fit(method, truth, test, None, cfg.epochs, cfg.batch_size, cfg.eval_every, silent, Position())
+    listener = SimpleNamespace(keep=lambda state: None, step=lambda: None, epoch=lambda row: None)
+    fit(method, TrainState(), yardstick, listener)
     return losses, numbers(method.network)
 
 

@@ -39,7 +39,7 @@ def checked(function: Function) -> Function:
     Raises:
         ValueError: when called so; names the parameter, its value and what is allowed.
     """
-    hints = {name: hint for name, hint in annotations(function).items() if get_origin(hint) in (Annotated, Literal)}
+    hints = {name: hint for name, hint in annotations(function).items() if _has_range(hint)}
     signature = inspect.signature(function)
 
     @functools.wraps(function)
@@ -51,6 +51,12 @@ def checked(function: Function) -> Function:
         return function(*args, **kwargs)
 
     return call  # type: ignore[return-value]
+
+
+def _has_range(hint: Any) -> bool:
+    """Whether it is a range or a choice, or such a one or None."""
+    parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    return all(get_origin(part) in (Annotated, Literal) or part is NoneType for part in parts)
 
 
 def allows(hint: Any, value: Any) -> bool:
@@ -104,9 +110,9 @@ def words(hint: Any, many: bool = False) -> str:
         said = [mark for mark in parts[1:] if isinstance(mark, str)]
         return said[0] if said else words(parts[0], many) + _range(parts[1:])
     if origin in (Union, UnionType):
-        return _either([words(part) for part in _judged(parts)])
+        return either([words(part) for part in _judged(parts)])
     if origin is Literal:
-        return _either([str(part) for part in parts])
+        return either([str(part).lower() if isinstance(part, bool) else str(part) for part in parts])
     if origin in (list, tuple, Sequence):
         inner = [part for part in parts[:1] if get_origin(part) is Annotated]
         return f"a list{f' of {words(inner[0], many=True)}' if inner else ''}, such as [1,2]"
@@ -123,7 +129,7 @@ def words(hint: Any, many: bool = False) -> str:
     return plain.get(origin, "something else")
 
 
-def _either(said: list[str]) -> str:
+def either(said: Sequence[str]) -> str:
     """Alternatives as text: a, b or c; a, or null."""
     *before, last = dict.fromkeys(said)
     comma = "," if last == "null" else ""

@@ -1,18 +1,21 @@
-"""The command line of train.py: Hydra's, with one clear line for a user's mistake and an honest exit code."""
+"""The command line of `train`: one run, or with -m many through Hydra's sweeper and launcher."""
 
 import os
+import re
 import sys
 import warnings
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from labelnoise.cli.errors import JobFailed, check_flags, guard, one_line
+import labelnoise
+from labelnoise.cli.arguments import split_flags
+from labelnoise.cli.errors import JobFailed, one_line
 from labelnoise.cli.help import train_help
-from labelnoise.experiment.groups import CONFIGS
+from labelnoise.experiment.compose import compose, deadline, prepared
+from labelnoise.experiment.groups import CONFIGS, SEARCHPATH, command
 from labelnoise.experiment.run import run
 
 # Hydra 1.3 says of configs/hydra/launcher/submitit_slurm.yaml that it checks it by the plugin's; it is right to.
@@ -20,48 +23,65 @@ warnings.filterwarnings("ignore", r"\s*'hydra/launcher/submitit_slurm' is valida
 _failed: list[int] = []  # numbers of the jobs of a multirun that failed in this process
 
 
-def main() -> None:
-    """Run the command line; exit with 1 and one line on standard error where an option is wrong."""
-    train = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")(_job)
-    arguments = sys.argv[1:]
+def train(arguments: list[str]) -> None:
+    """Do what the arguments say: flags of Hydra's and overrides.
 
-    def action() -> None:
-        if {"-h", "--help"} & set(arguments):
-            print(train_help())
-            return
-        check_flags(arguments)
-        # Hydra wants its flags before the options
-        sys.argv[1:] = sorted(arguments, key=lambda a: a not in ("-m", "--multirun"))
-        _failed.clear()
-        train()
-        if _failed:
-            sys.exit(1)
-
-    guard(action, arguments)
+    Raises:
+        ValueError: an argument is wrong; else as `run`.
+        SystemExit: a job of a multirun failed.
+    """
+    flags, overrides = split_flags(arguments)
+    if "--help" in flags:
+        print(train_help(overrides))
+    elif "--version" in flags:
+        print(f"labelnoise {labelnoise.__version__}")
+    elif flags.keys() <= {"--run"}:
+        _alone(overrides)
+    else:
+        _through_hydra(flags, overrides)
 
 
-def _alone(cfg: DictConfig, overrides: list[str]) -> None:
+def _alone(overrides: list[str]) -> None:
     """One run without -m.
 
     Raises:
-        ValueError: a launcher or a table was asked for, which only a multirun uses; or as `run`.
+        ValueError: something that only a multirun uses was asked for; or as `run`.
     """
     for override in overrides:
-        if override.startswith("hydra/launcher="):
-            raise ValueError(f"{override}: needs -m, python train.py -m {override}")
-    if (table := HydraConfig.get().runtime.choices.get("table", "none")) != "none":
-        raise ValueError(f"table={table}: a table is many runs and needs -m, python train.py -m table={table}")
-    run(cfg)
+        name = override.lstrip("+~").partition("=")[0]
+        if (name == "table" and override != "table=none") or name.startswith("table."):
+            reason = f"a table is many runs and needs -m, {command('train')} -m {override}"
+            prepared([override])  # whether there is such a table
+            raise ValueError(f"{override}: {reason}")
+        if re.match(r"hydra\b", name) and not override.startswith(SEARCHPATH):
+            raise ValueError(f"{override}: needs -m, {command('train')} -m {override}")
+    run(compose(overrides))
+
+
+def _through_hydra(flags: dict[str, str], overrides: list[str]) -> None:
+    """A multirun, or one of Hydra's own services such as --cfg."""
+    asked = sys.argv
+    written = overrides if "--shell-completion" in flags else prepared(overrides, several="--multirun" in flags)
+    given = [f"{name}={value}" if value else name for name, value in flags.items()]
+    main = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")(_job)
+    _failed.clear()
+    try:
+        sys.argv = [asked[0], *given, *written]  # Hydra wants its flags before the overrides
+        if "--multirun" in flags and "--cfg" not in flags:
+            main()
+        else:
+            with deadline():
+                main()
+    finally:
+        sys.argv = asked
+    if _failed:
+        sys.exit(1)
 
 
 def _job(cfg: DictConfig) -> None:
-    """One run. In a multirun a job that fails says why and lets the others go on."""
+    """One run of a multirun. One that fails says why and lets the others go on."""
     job = HydraConfig.get()
     overrides: Any = OmegaConf.to_container(job.overrides.task, resolve=False)  # as typed, ${...} included
-    if job.mode == RunMode.RUN:
-        # Here and not in main(): Hydra adds a line of its own to every exception that leaves a job.
-        guard(lambda: _alone(cfg, list(job.overrides.hydra)), overrides)
-        return
     print(f"--- job {job.job.num}: {' '.join(overrides)}", flush=True)
     try:
         run(cfg)

@@ -73,21 +73,27 @@ def _read(name: str, kind: str, data_dir: str) -> "tuple[CIFAR10, CIFAR10]":
     from torchvision.datasets.utils import check_integrity
 
     loader = getattr(datasets, kind)
+    meta = (loader.meta["filename"], loader.meta["md5"])  # the classes' names; torchvision leaves it out of its check
     published = [
-        (Path(data_dir) / loader.base_folder / file, md5) for file, md5 in loader.train_list + loader.test_list
+        (Path(data_dir) / loader.base_folder / file, md5) for file, md5 in (*loader.train_list, *loader.test_list, meta)
     ]
 
     def intact() -> bool:
         return all(check_integrity(str(path), md5) for path, md5 in published)
 
-    def damaged() -> list[str]:
-        return [str(path) for path, md5 in published if path.is_file() and not check_integrity(str(path), md5)]
+    def faults() -> list[str]:
+        present = [path for path, _ in published if path.is_file()]
+        damaged = [path for path, md5 in published if path in present and not check_integrity(str(path), md5)]
+        missing = [path for path, _ in published if present and path not in present]
+        return [f"{path} is damaged (not the published file)" for path in damaged] + [
+            f"{p} is missing" for p in missing
+        ]
 
     def load() -> "tuple[CIFAR10, CIFAR10]":
         train = loader(data_dir, train=True, download=not intact())
         return train, loader(data_dir, train=False)
 
-    return obtain(name, Path(data_dir) / loader.base_folder, load, damaged)
+    return obtain(name, Path(data_dir) / loader.base_folder, load, faults)
 
 
 def _dataset(name: str, train: "CIFAR10", test: "CIFAR10", **facts: Any) -> Dataset:

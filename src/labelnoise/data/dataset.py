@@ -54,14 +54,14 @@ def pairs(num_classes: int, mistaken_for: dict[int, int]) -> Tensor:
     return torch.tensor([mistaken_for.get(c, c) for c in range(num_classes)])
 
 
-def obtain(name: str, folder: Path, load: Callable[[], Loaded], damaged: Callable[[], list[str]]) -> Loaded:
+def obtain(name: str, folder: Path, load: Callable[[], Loaded], faults: Callable[[], list[str]]) -> Loaded:
     """What torchvision's loader returns, or one line that says what is missing and how to get it.
 
     Args:
         name: of the data set, for the message.
         folder: the data set's own, inside data_dir.
         load: reads the files, and downloads them where they are missing.
-        damaged: lists the files that are there but are not the published ones.
+        faults: says of each file that is damaged, or missing among others, what is wrong with it.
     Raises:
         FileNotFoundError: the files are missing or damaged and could not be downloaded.
     """
@@ -69,12 +69,17 @@ def obtain(name: str, folder: Path, load: Callable[[], Loaded], damaged: Callabl
     try:
         return load()
     except (OSError, RuntimeError, ValueError, AssertionError, EOFError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        wrong = damaged()
+        wrong = faults()
         for path in fresh:  # torchvision makes folders before it downloads
             shutil.rmtree(path, ignore_errors=True)
-        state = f"{wrong[0]} is damaged (not the published file)" if wrong else f"not found in data_dir={folder.parent}"
+        if wrong:
+            raise FileNotFoundError(
+                f"dataset={name}: {wrong[0]}; put the published file there, or delete {folder} to have the data set "
+                "downloaded again"
+            ) from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise FileNotFoundError(
-            f"dataset={name}: {state}, and downloading it failed ({reason}); put the published files there as "
-            "torchvision lays them out, or point data_dir= or LABELNOISE_DATA at a folder that has them"
+            f"dataset={name}: not found in data_dir={folder.parent}, and downloading it failed ({reason}); put the "
+            "published files there as torchvision lays them out, or point data_dir= or LABELNOISE_DATA at a folder "
+            "that has them"
         ) from error

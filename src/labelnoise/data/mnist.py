@@ -3,11 +3,13 @@
 import hashlib
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from labelnoise.data.dataset import Dataset, obtain, pairs
 
 LOOKALIKES = {7: 1, 2: 7, 5: 6, 6: 5, 3: 8}  # Patrini et al. 2017, arXiv:1609.03683, section 5
+TOLERANCE = 2e-3  # of the published mean and deviation of the pixels, in [0, 1] units
 MD5 = {  # of MNIST's published files, unpacked; torchvision checks only the archives
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
     "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
@@ -47,15 +49,12 @@ def _load(
 
     raw = Path(data_dir) / kind / "raw"
 
-    def damaged() -> list[str]:
-        if kind != "MNIST":
-            return []
-        here = [raw / file for file in MD5 if (raw / file).is_file()]
-        return [str(path) for path in here if hashlib.md5(path.read_bytes()).hexdigest() != MD5[path.name]]
+    def faults() -> list[str]:
+        return [fault for file in MD5 if (raw / file).is_file() and (fault := _fault(kind, raw / file))]
 
     def load() -> tuple[datasets.MNIST, datasets.MNIST]:
-        if damaged():
-            raise ValueError("delete the damaged file to download it again")
+        if faults():
+            raise ValueError("not the published files")
         # torchvision makes the folder before it downloads: only where a download is needed.
         missing = not all((raw / file).is_file() for file in MD5)
         both = [getattr(datasets, kind)(data_dir, train=train, download=missing) for train in (True, False)]
@@ -64,7 +63,8 @@ def _load(
                 raise ValueError(f"{raw} holds {len(part.data)} images, not {count}")
         return both[0], both[1]
 
-    train, test = obtain(name, raw.parent, load, damaged)
+    train, test = obtain(name, raw.parent, load, faults)
+    _check_pixels(name, raw, train.data, mean[0], std[0])
     return Dataset(
         name=name,
         train_images=train.data[:, None],
@@ -77,3 +77,28 @@ def _load(
         std=std,
         mistaken_for=mistaken_for,
     )
+
+
+def _fault(kind: str, path: Path) -> str | None:
+    """What is wrong with a file of the published names: Fashion-MNIST has MNIST's names."""
+    is_mnists = hashlib.md5(path.read_bytes()).hexdigest() == MD5[path.name]
+    if kind == "MNIST":
+        return None if is_mnists else f"{path} is damaged (not the published file)"
+    return f"{path} is MNIST's file, not {kind}'s" if is_mnists else None
+
+
+def _check_pixels(name: str, raw: Path, images: Tensor, mean: float, std: float) -> None:
+    """Refuse images that are not the published ones: where no checksum is known, their mean and deviation tell.
+
+    Raises:
+        ValueError: gives both means.
+    """
+    counts = torch.bincount(images.flatten(), minlength=256).double()
+    values = torch.arange(256, dtype=torch.float64) / 255
+    ours = float((counts * values).sum() / counts.sum())
+    spread = float((counts * (values - ours) ** 2).sum() / counts.sum()) ** 0.5
+    if abs(ours - mean) > TOLERANCE or abs(spread - std) > TOLERANCE:
+        raise ValueError(
+            f"dataset={name}: {raw} holds other images (mean {ours:.4f}, deviation {spread:.4f} of their pixels, "
+            f"published {mean:.4f} and {std:.4f}); put the published files there"
+        )

@@ -1,12 +1,11 @@
 """Checking a composed configuration before any data is read: types, ranges, names, and that everything is read."""
 
 import inspect
-import math
+import pkgutil
 import re
 from collections.abc import Iterable
 from typing import Any, Literal, get_origin
 
-import hydra
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -14,7 +13,7 @@ from labelnoise.arguments.ranges import annotations, refusal, words
 from labelnoise.experiment.auto import settled
 from labelnoise.experiment.compose import deadline
 from labelnoise.experiment.explain import explain, nearest
-from labelnoise.experiment.groups import option_names
+from labelnoise.experiment.groups import command, option_names
 from labelnoise.experiment.options import COMPONENTS, EFFECTIVE, INCIDENTAL, OPTIONS
 
 # Keys that exist to be referred to; they may be left unread, but nothing may be added below them.
@@ -33,8 +32,11 @@ def check(cfg: DictConfig) -> None:
         ValueError: names the key, its value and what is allowed.
     """
     if "table" in cfg:
-        raise ValueError("table=...: a table is many runs and needs -m, train -m table=...")
+        raise ValueError(f"table=...: a table is many runs and needs -m, {command('train')} -m table=...")
     raw: Any = OmegaConf.to_container(cfg, resolve=False)
+    for key in EFFECTIVE + INCIDENTAL:
+        if key not in raw:
+            raise ValueError(f"{key}: needs a value, {key}=...")
     try:
         with deadline():
             cfg = settled(cfg)[0]
@@ -42,10 +44,10 @@ def check(cfg: DictConfig) -> None:
     except (OmegaConfBaseException, RecursionError) as error:
         raise ValueError(explain(error, [], cfg) + _choices_of(error, raw)) from None
     _check_options(plain)
-    _check_plain(plain, "")
     _check_all_read(plain, raw)
     for where, supplied in COMPONENTS.items():
         _check_component(where, _at(plain, where), raw, supplied)
+    _check_plain(plain, "")
 
 
 def _choices_of(error: Exception, raw: dict[str, Any]) -> str:
@@ -59,9 +61,6 @@ def _choices_of(error: Exception, raw: dict[str, Any]) -> str:
 
 
 def _check_options(plain: dict[str, Any]) -> None:
-    for key in EFFECTIVE + INCIDENTAL:
-        if key not in plain:
-            raise ValueError(f"{key}: needs a value, {key}=...")
     for option in OPTIONS:
         if option.name in plain and (reason := refusal(option.kind, plain[option.name])):
             raise ValueError(f"{option.name}={_shown(plain[option.name])}: {reason}")
@@ -72,7 +71,7 @@ def _check_plain(value: Any, where: str) -> None:
     if isinstance(value, dict | list):
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
             _check_plain(inner, f"{where}.{key}" if where else str(key))
-    elif isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= LARGEST):
+    elif isinstance(value, int | float) and not abs(value) <= LARGEST:
         raise ValueError(f"{where}={_shown(value)}: must be a finite number, at most {LARGEST:g}")
     elif isinstance(value, str) and len(value) > LONGEST:
         raise ValueError(f"{where}={value[:20]}...: has {len(value):,} characters, must have at most {LONGEST:,}")
@@ -89,6 +88,8 @@ def _check_all_read(plain: dict[str, Any], raw: dict[str, Any]) -> None:
         reason = absent if key == "rate" else f"nothing reads this option{nearest(key, option_names())}"
         raise ValueError(f"{key!s}={_shown(value)}: {reason}")
     _check_keys("dataset", plain["dataset"], DATASET)
+    if not isinstance(plain["dataset"].get("name"), str):
+        raise ValueError(f"dataset.name={_shown(plain['dataset'].get('name'))}: must be text")
     _check_keys("regime", plain.get("regime", {}), REGIME)
     tuned = plain.get("tuned", {})
     _check_keys("tuned", tuned, ("loss", "regulariser", "method", "detach"))
@@ -176,8 +177,8 @@ def _check_nested(where: str, value: Any, raw: dict[str, Any]) -> None:
 def _function(where: str, node: dict[Any, Any]) -> Any:
     """What a node's `_target_` names."""
     try:
-        return hydra.utils.get_object(node["_target_"])
-    except Exception as error:  # importing a module of the user's may raise anything
+        return pkgutil.resolve_name(node["_target_"])
+    except (Exception, SystemExit) as error:  # importing a module of the user's may raise anything
         reason = f"{type(error).__name__}: {error}" if isinstance(error, SyntaxError) else type(error).__name__
         raise ValueError(f"{where}._target_={_shown(node['_target_'])}: no such function ({reason})") from None
 

@@ -11,18 +11,28 @@ from typing import Any
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.override_parser.types import (
+    ChoiceSweep,
+    Glob,
+    IntervalSweep,
+    Override,
+    Quote,
+    QuotedString,
+    RangeSweep,
+)
 from hydra.core.utils import setup_globals
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from labelnoise.experiment.explain import explain
+from labelnoise.experiment.explain import explain, several_values
 from labelnoise.experiment.groups import CONFIGS, choices
 from labelnoise.experiment.options import GROUPS, PATHS
 
 SECONDS = 10.0  # processor time for composing or resolving one configuration, which takes some hundredths
+NAME = re.compile(r"[+~]{0,2}[\w/.@:$-]+")  # how an override begins
+PLAIN_PATH = re.compile(r"(/|\./|\.\./)?[a-z_][\w./-]*|\.\.?|/", re.ASCII | re.IGNORECASE)  # needs no quotes
 # What Hydra and OmegaConf raise for what a user can write into an override or a file.
 MISTAKES = (
     *(HydraException, OmegaConfBaseException, YAMLError, RecursionError),
@@ -86,19 +96,28 @@ def deadline(seconds: float | None = None) -> Iterator[None]:
 # ---------------------------------------------------------------------------------------------------------- overrides
 
 
-def prepared(overrides: Sequence[str]) -> list[str]:
+def prepared(overrides: Sequence[str], several: bool = False) -> list[str]:
     """The overrides as Hydra wants them: paths quoted, every choice of a group looked up.
 
+    Args:
+        several: whether an override may give several values, as with -m.
     Raises:
-        ValueError: one cannot be read, or chooses an option that its group does not have.
+        ValueError: one cannot be read, chooses an option that its group does not have, or gives several values.
     """
     written = [_quoted(override) for override in overrides]
     parser = OverridesParser.create()
     for given, override in zip(overrides, written, strict=True):
         try:
-            _check_choice(parser.parse_override(override), given, overrides)
+            (parsed,) = parser.parse_overrides([override]) if NAME.match(override) else [None]
         except (HydraException, RecursionError) as error:
             raise ValueError(explain(error, [given])) from None
+        except ValueError:  # Python's own limit
+            raise ValueError(f"{given[:80]}...: has too many digits for a number") from None
+        if parsed is None:
+            raise ValueError(explain(OverrideParseException(given, ""), [given]))
+        if parsed.is_sweep_override() and not several:
+            raise ValueError(several_values(given))
+        _check_choice(parsed, given, overrides)
     return written
 
 
@@ -108,6 +127,8 @@ def _quoted(override: str) -> str:
     What is in quotes or brackets already, and several values between commas, stay as they are.
     """
     name, equals, value = override.partition("=")
+    if PLAIN_PATH.fullmatch(value) and value.lower() not in ("true", "false", "nan", "inf"):
+        return override
     if not equals or name.lstrip("+") not in PATHS or value == "null" or re.match(r"['\"\[{]", value) or "," in value:
         return override
     with contextlib.suppress(RuntimeError):  # no such user
@@ -117,17 +138,16 @@ def _quoted(override: str) -> str:
 
 def _check_choice(override: Override, given: str, overrides: Sequence[str]) -> None:
     """Refuse what is no option of its group, whatever else Hydra would make of it: a list, a path, null."""
-    group = override.key_or_group
-    if group not in [known.name for known in GROUPS] or override.is_delete():
+    group, value = override.key_or_group, override.value()
+    if group not in [known.name for known in GROUPS] or override.is_delete() or override.package is not None:
         return
-    if override.is_sweep_override() and not override.is_choice_sweep():
-        return
-    value: Any = override.value()
-    wanted = value.list if override.is_choice_sweep() else [value]
+    if isinstance(value, RangeSweep | IntervalSweep | Glob):
+        raise ValueError(f"{given}: several options are written one by one, {group}=a,b")
     if isinstance(value, list):
-        names = [str(one) for one in value]
-        raise ValueError(f"{given}: takes one option, not a list; several runs are {group}={','.join(names)} with -m")
+        names = ",".join(str(one) for one in value if not isinstance(one, list | dict))
+        raise ValueError(f"{given}: takes one option, not a list; several runs are {group}={names or 'a,b'} with -m")
     known = choices(group, overrides)
+    wanted = value.list if isinstance(value, ChoiceSweep) else [value]
     for one in wanted:
         text = one.text if isinstance(one, QuotedString) else one
         if text not in known:

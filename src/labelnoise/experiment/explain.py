@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 from yaml import MarkedYAMLError
 
-from labelnoise.experiment.groups import choices, option_names
+from labelnoise.experiment.groups import choices, command, option_names
 
 
 def explain(error: Exception, overrides: Sequence[str], cfg: DictConfig | None = None) -> str:
@@ -26,13 +26,18 @@ def explain(error: Exception, overrides: Sequence[str], cfg: DictConfig | None =
     if isinstance(error, MissingConfigException):
         return _not_found(first, overrides)
     if found := re.search(r"Ambiguous value for argument '(.+)'", first):
-        return _several(found.group(1))
+        return several_values(found.group(1))
     if found := re.search(r"Error resolving interpolation '(.+)', possible interpolation keys: (.+)", first):
         absent = next(group for group in re.findall(r"\w+", found.group(1)) if group not in found.group(2).split(", "))
         return f"{absent}: needs a value, {absent}=..."
     if isinstance(error, OverrideParseException):
+        given = overrides[0] if len(overrides) == 1 else error.override
         hint = "; a value with special characters needs quotes of its own, as in 'name=\"a(b)\"'"
-        return f"{error.override}: not of the form option=value{hint if '=' in error.override else ''}"
+        shown = given[:200] if given.strip() else repr(given)
+        named = re.match(r"[+~]*[a-z][\w./@-]*=", given) is not None
+        return f"{shown}: not of the form option=value{hint if named else ''}"
+    if found := re.search(r"Error merging override (.+)", first):
+        return f"{found.group(1)}: cannot take the place of what is there"
     if isinstance(error, ConfigCompositionException) and (found := re.search(r"Could not override '([^']+)'", text)):
         return _not_overridden(found.group(1), overrides)
     if isinstance(error, MissingMandatoryValue | InterpolationResolutionError):
@@ -56,11 +61,12 @@ def _not_found(first: str, overrides: Sequence[str]) -> str:
     return f"{group}={option}: no such option; one of {', '.join(choices(group, overrides))}"
 
 
-def _several(argument: str) -> str:
+def several_values(argument: str) -> str:
+    """What to say of an option with several values where one is wanted."""
     name, _, values = argument.partition("=")
     if name.startswith("table."):
         return f"{argument}: a list has brackets, {name}=[{values}]"
-    return f"{argument}: several values need -m, which train alone takes: train -m {argument}"
+    return f"{argument}: several values need -m, {command('train')} -m {argument}"
 
 
 def _not_overridden(key: str, overrides: Sequence[str]) -> str:

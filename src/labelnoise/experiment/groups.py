@@ -9,7 +9,8 @@ from hydra.errors import HydraException
 from labelnoise.experiment.options import GROUPS, OPTIONS
 
 _installed = Path(__file__).parents[1] / "configs"  # in a wheel; in a checkout they stand at the top
-CONFIGS = _installed if _installed.is_dir() else Path(__file__).resolve().parents[3] / "configs"
+IN_CHECKOUT = not _installed.is_dir()
+CONFIGS = Path(__file__).resolve().parents[3] / "configs" if IN_CHECKOUT else _installed
 
 SEARCHPATH = "hydra.searchpath="
 
@@ -39,3 +40,10 @@ def choices(group: str, overrides: Sequence[str] = ()) -> list[str]:
 def option_names() -> list[str]:
     """Every global option and every group, and the rate that most noises have."""
     return [*(option.name for option in OPTIONS), "rate", *(group.name for group in GROUPS)]
+
+
+def command(word: str) -> str:
+    """What is typed for a word of the command: in a checkout its script, else `labelnoise <word>`."""
+    if not IN_CHECKOUT:
+        return f"labelnoise {word}"
+    return "python train.py" if word == "train" else f"python scripts/{word}.py"

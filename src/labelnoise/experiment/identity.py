@@ -1,29 +1,31 @@
-"""What of a configuration decides a run's outcome, and the id that follows from it."""
+"""The part of a configuration that determines a run's outcome, and the id computed from it."""
 
 import hashlib
 import json
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from labelnoise.experiment.options import EFFECTIVE, NEUTRAL
+from labelnoise.files.reading import read_bounded
 
+ARRAYS = (".npy", ".csv", ".json")  # a text that ends so names a file, whatever its key
 PACKAGE = __name__.partition(".")[0]
 
 
 def effective(cfg: DictConfig) -> dict[str, Any]:
-    """The configuration that decides the outcome, resolved: no folders, and a file by its content's hash.
+    """The part of the configuration that determines the outcome, resolved. Folders are left out; files become hashes.
 
-    A function of this package is written by its name alone, so that no record depends on where the function lives.
-    Below `dataset`, a function with an attribute `content`, `(**options) -> text`, has that text beside its own.
+    A function of this package is given by its name alone, so that no record depends on which module it is in. Below
+    `dataset`, a function with an attribute `content`, `(**options) -> text`, has that text beside its own.
 
     Raises:
         omegaconf.errors.OmegaConfBaseException: a value is missing.
-        ValueError: a file that a `path` names cannot be read, or a data set's content is no good.
+        ValueError: a number is not finite; a file named by a `path`, or by a text with the ending of one of ARRAYS,
+            cannot be read; or a data set's content is not usable.
     """
     whole: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     return {key: _plain(whole[key], key) for key in EFFECTIVE}
@@ -41,8 +43,8 @@ def _plain(value: Any, where: str) -> Any:
     for key, inner in value.items():
         if key == "data_dir":
             continue
-        if key == "path":
-            inner = _content_hash(inner, f"{where}.path")
+        if key == "path" or (isinstance(inner, str) and inner.endswith(ARRAYS)):
+            inner = _content_hash(inner, f"{where}.{key}")
         if key == "_target_":
             inner = short_name(inner)
         kept[key] = _plain(inner, f"{where}.{key}")
@@ -59,13 +61,15 @@ def _content_of(component: dict[str, Any]) -> Callable[..., str] | None:
 
 def _content_hash(path: str, where: str) -> str:
     try:
-        return "sha256:" + hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+        return "sha256:" + hashlib.sha256(read_bounded(path)).hexdigest()[:16]
     except OSError as error:
         raise ValueError(f"{where}={path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise ValueError(f"{where}={path}: {error}") from None
 
 
 def short_name(target: str) -> str:
-    """The name of a function or class of this package; a user's own keeps its whole path."""
+    """The name of a function or class of this package without its module; a user's own keeps the full path."""
     return target.rpartition(".")[2] if target.startswith(f"{PACKAGE}.") else target
 
 
@@ -75,9 +79,9 @@ def run_id(config: dict[str, Any]) -> str:
 
 
 def identity(config: dict[str, Any]) -> str:
-    """What of an effective configuration names its run: sorted JSON, without neutral values.
+    """The text whose hash is the run's id: an effective configuration as sorted JSON, without neutral values.
 
-    A number counts by its value: 1 and 1.0 are the same.
+    Numbers are compared by value: 1 and 1.0 are the same.
     """
     kept = {key: _number(value) for key, value in config.items() if key not in NEUTRAL or value != NEUTRAL[key]}
     return json.dumps(kept, sort_keys=True)
@@ -89,7 +93,7 @@ def hashed(text: str) -> str:
 
 
 def _number(value: Any) -> Any:
-    """1.0 as 1, so that loss.alpha=1 and loss.alpha=1.0 are one configuration."""
+    """Write 1.0 as 1, so that loss.alpha=1 and loss.alpha=1.0 are the same configuration."""
     if isinstance(value, dict):
         return {key: _number(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -97,7 +101,7 @@ def _number(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-# Functions whose name changed since records with their whole path were made.
+# Functions that were renamed after records with their full path had been written.
 _RENAMED = {
     "labelnoise.noise.zhou2021.symmetric": "symmetric_zhou2021",
     "labelnoise.noise.zhou2021.asymmetric": "asymmetric_zhou2021",
@@ -105,7 +109,7 @@ _RENAMED = {
 
 
 def upgraded(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration of a record made when `_target_` was a whole path, as it is written now."""
+    """Convert the configuration of an older record, in which `_target_` is a full path, to the present form."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, list):

@@ -121,6 +121,13 @@ OPTIONS = (
         "CPU threads; auto: one for a small step, more for more work, up to every core",
     ),
     Option(
+        "graphs",
+        "auto",
+        Literal["auto", False],
+        WHERE,
+        "a training step on a GPU as one CUDA graph; false: kernel by kernel",
+    ),
+    Option(
         "data_dir",
         "${oc.env:LABELNOISE_DATA,data}",
         Folder,

@@ -1,6 +1,6 @@
 """Classify a data set's test images with a saved network (save_model=true) and report its accuracy.
 
-python scripts/predict.py model=runs/0123456789ab.safetensors dataset=cifar10 out=predictions.csv
+labelnoise predict model=runs/0123456789ab.safetensors dataset=cifar10 out=predictions.csv
 
 out= writes one line an image: its true class, the predicted one and that one's probability.
 """
@@ -29,7 +29,7 @@ def predict(arguments: list[str]) -> None:
     """Print the accuracy; write `out=`.
 
     Args:
-        arguments: model=, out= and train.py's overrides, of which dataset, data_dir, device and threads count.
+        arguments: model=, out= and train's options, of which dataset, data_dir, device and threads count.
     Raises:
         ValueError: an option is wrong, or the network is not one for this data set.
     """
@@ -38,9 +38,10 @@ def predict(arguments: list[str]) -> None:
     own = {name: value for name, _, value in (a.partition("=") for a in arguments) if name in ("model", "out")}
     if not own.get("model"):
         raise ValueError("model: needs a value, model=<results>/<run_id>.safetensors")
-    cfg = compose([a for a in arguments if a.partition("=")[0] not in own])
+    overrides = [a for a in arguments if a.partition("=")[0] not in own]
+    cfg = compose(overrides)
     check(cfg)
-    saved = saved_network.read(own["model"])
+    saved = saved_network.read(own["model"], overrides)
     place = prepare(cfg.device, "float32", cfg.threads)
     dataset, _ = inject(cfg)
     # Before it is built: how large the network gets is the data set's affair, not the file's.

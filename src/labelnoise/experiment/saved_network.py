@@ -5,7 +5,7 @@ nothing in it is ever looked up as a Python name.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
 
 import hydra
@@ -13,7 +13,7 @@ import pydantic_core
 from omegaconf import OmegaConf
 from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError, model_validator
 
-from labelnoise.experiment.groups import CONFIGS, choices
+from labelnoise.experiment.groups import config_dirs
 from labelnoise.experiment.identity import short_name
 from labelnoise.experiment.options import COMPONENTS
 from labelnoise.files.reading import check_regular
@@ -50,15 +50,18 @@ class About(Closed):
 
 
 class SavedNetwork(NamedTuple):
-    """Attributes: about; weights, by name, all finite."""
+    """Attributes: about; weights, by name, all finite; make, `(num_classes, channels, size) -> network`."""
 
     about: About
     weights: "dict[str, Tensor]"
+    make: "Callable[[int, int, int], nn.Module]"
 
 
-def read(path: str) -> SavedNetwork:
+def read(path: str, overrides: Sequence[str] = ()) -> SavedNetwork:
     """Read a saved network's file without building the network.
 
+    Args:
+        overrides: may name further folders of options, and so further networks.
     Raises:
         ValueError: it is not there, or is not a network saved by this program, or has numbers that are not finite.
     """
@@ -68,7 +71,7 @@ def read(path: str) -> SavedNetwork:
         check_regular(path)
         with safe_open(path, framework="pt") as file:
             about = _about(file.metadata() or {})
-            _maker(about.network)  # refused before the weights are read
+            make = _maker(about.network, networks(overrides))  # refused before the weights are read
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
         for name, value in weights.items():
             if not value.isfinite().all():
@@ -77,7 +80,7 @@ def read(path: str) -> SavedNetwork:
         raise ValueError(f"model={path}: no such file") from None
     except (OSError, SafetensorError, ValueError, RuntimeError) as error:
         raise ValueError(f"model={path}: not a network saved with save_model=true ({_first_line(error)})") from None
-    return SavedNetwork(about, weights)
+    return SavedNetwork(about, weights, make)
 
 
 def build(saved: SavedNetwork, path: str) -> "nn.Module":
@@ -90,7 +93,7 @@ def build(saved: SavedNetwork, path: str) -> "nn.Module":
     """
     about = saved.about
     try:
-        network = _maker(about.network)(len(about.classes), about.shape[0], about.shape[-1])
+        network = saved.make(len(about.classes), about.shape[0], about.shape[-1])
         network.load_state_dict(saved.weights)
     except (ValueError, TypeError, RuntimeError) as error:
         raise ValueError(f"model={path}: not a network saved with save_model=true ({_first_line(error)})") from None
@@ -109,20 +112,19 @@ def _about(metadata: dict[str, str]) -> About:
         raise ValueError(reason(error)) from None
 
 
-def networks() -> dict[str, str]:
-    """What configs/network names: the name that a saved network has for it, and the function's whole path."""
-    files = (CONFIGS / "network" / f"{option}.yaml" for option in choices("network"))
+def networks(overrides: Sequence[str] = ()) -> dict[str, str]:
+    """What the network group names: the name that a saved network has for it, and the function's whole path."""
+    files = [path for folder in config_dirs(overrides) for path in sorted((folder / "network").glob("*.yaml"))]
     targets = [str(getattr(OmegaConf.load(file), "_target_", "")) for file in files]
     return {short_name(target): target for target in targets}
 
 
-def _maker(network: dict[str, Any]) -> "Callable[[int, int, int], nn.Module]":
+def _maker(network: dict[str, Any], known: dict[str, str]) -> "Callable[[int, int, int], nn.Module]":
     """The function that makes the network, with the arguments that the file gives it.
 
     Raises:
-        ValueError: configs/network does not name it, or an argument is not one of its signature or of another type.
+        ValueError: it is not one of `known`, or an argument is not one of its signature or of another type.
     """
-    known = networks()
     name = short_name(str(network.get("_target_")))  # files of earlier versions have the whole path
     if name not in known:
         raise ValueError(f"its network is {plain(name)}, must be one of {', '.join(known)}")

@@ -1,14 +1,27 @@
-"""`python scripts/figures.py NAME ...`: from the command line's words to a figure's two files."""
+"""Draw a figure of a paper from records, as PDF and PNG, in the sizes and fonts of a two-column paper.
+
+labelnoise figures accuracy table=digits rows=[ce,mae,nce_agce] columns=[sym_0.2,sym_0.4,sym_0.6]
+labelnoise figures memorisation table=cifar10_zhou2021 rows=[ce,nce_agce] column=sym_0.4
+labelnoise figures confusion table=digits rows=[ce,mae] column=asym_0.4
+labelnoise figures label_precision table=digits rows=ce columns=[sym_0.4,asym_0.4]
+labelnoise figures a_q loss=agce dataset=digits
+labelnoise figures tsne model=runs/0123456789ab.safetensors dataset=digits images=1000
+
+accuracy, memorisation, confusion and label_precision draw cells of a table (digits where none is given); further
+options apply to every cell, as with `labelnoise table`. Records are looked for in results= (runs) and among the
+committed ones. out=FOLDER (figures) takes the files.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labelnoise.experiment import records, saved_network
+from labelnoise.experiment import saved_network
 from labelnoise.experiment.assemble import inject
 from labelnoise.experiment.check import check
 from labelnoise.experiment.compose import compose
 from labelnoise.figures import curves, embedding, hyper_parameters, matrices, runs, style
+from labelnoise.report.collect import read_records
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +40,7 @@ def figures(arguments: list[str]) -> None:
     """Draw one figure and say which files were written.
 
     Args:
-        arguments: NAME first, then options `name=value`; see `scripts/figures.py`.
+        arguments: NAME first, then options `name=value`; see the top of this file.
     Raises:
         ValueError: a wrong name or option, or no records to draw from.
         OSError: the files cannot be written.
@@ -54,9 +67,8 @@ def _draw(name: str, options: list[str]) -> "tuple[Figure, str]":
         loss, dataset = _last(options, "loss", "agce"), _last(options, "dataset", "digits")
         folder = _last(options, "results", str(compose([]).results))
         _only(options, ("loss", "dataset", "results"), name)
-        found = {path.stem: path for path in (*records.COMMITTED.glob("*.json"), *Path(folder).glob("*.json"))}
-        whole = [record for stem in sorted(found) if (record := records.find(stem, folder))]
-        return hyper_parameters.over_a_and_q(whole, loss, dataset), f"a_q_{loss}_{dataset}"
+        found = read_records(folder).values()
+        return hyper_parameters.over_a_and_q(found, loss, dataset), f"a_q_{loss}_{dataset}"
     choice, overrides = list[str](), list[str]()
     for option in options:
         key, _, value = option.partition("=")

@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 
 
-def read_bounded(path: str | Path, limit: int) -> bytes:
+def read_bounded(path: str | Path, limit: int = 2**30) -> bytes:
     """The content of a regular file of at most `limit` bytes.
 
     Raises:

@@ -1,15 +1,25 @@
-"""What is handed out and what comes back, and how both are told."""
+"""A job, its outcome, and the lines that are printed about them."""
 
 import shlex
+import statistics
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from labelnoise.experiment import groups
 from labelnoise.experiment.progress import duration
+
+SEEDS = ("seed=", "seed_noise=", "seed_init=", "seed_data=")
 
 
 class Job(NamedTuple):
-    """Attributes: number; overrides, which `train.py` takes to run it alone; name, what tells it from the others."""
+    """One run of a multirun.
+
+    Attributes:
+        number: its place in the multirun.
+        overrides: what `train.py` takes to run it alone.
+        name: the overrides that distinguish it from the other jobs.
+    """
 
     number: int
     overrides: tuple[str, ...]
@@ -17,11 +27,18 @@ class Job(NamedTuple):
 
 
 class JobFailed(Exception):  # noqa: N818 (it is a state, not an error of its own)
-    """What Hydra is told of a job that failed; the reason is its text."""
+    """The result that Hydra gets for a job that failed; its text is the reason."""
 
 
 class Outcome(NamedTuple):
-    """Attributes: status, done, failed or missing (never tried, or stopped); why it failed; last test accuracy."""
+    """What became of a job.
+
+    Attributes:
+        status: done, failed, or missing (never tried, or stopped).
+        reason: why it failed.
+        accuracy: on the test set, after the last epoch.
+        seconds: that it took.
+    """
 
     job: Job
     status: str
@@ -31,7 +48,7 @@ class Outcome(NamedTuple):
 
 
 def make_jobs(overrides: Sequence[Sequence[str]], first: int) -> list[Job]:
-    """Jobs numbered from `first`, each named by those of its overrides that not all of them have."""
+    """Jobs numbered from `first`, each named by the overrides that not all jobs share."""
     shared = set(overrides[0]).intersection(*overrides) if len(overrides) > 1 else set()
     return [
         Job(first + i, tuple(one), " ".join(o for o in one if o not in shared) or " ".join(one))
@@ -47,7 +64,7 @@ def line(outcome: Outcome, finished: int, total: int, left: float) -> str:
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
-    """The end: how many are done, failed and missing, and for each that failed the reason and the command."""
+    """How many jobs are done, failed and missing; for each that failed, the reason and the command to repeat it."""
     count = Counter(outcome.status for outcome in outcomes)
     lines = [f"done {count['done']}, failed {count['failed']}, missing {count['missing']}"]
     for outcome in outcomes:
@@ -56,6 +73,30 @@ def summary(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(lines)
 
 
+def over_seeds(outcomes: Sequence[Outcome]) -> str:
+    """One line for each setting that ran with several seeds: last test accuracy, mean ± standard deviation (runs).
+
+    A setting is a job's overrides without its seeds. Empty where none ran with several.
+    """
+    found: dict[tuple[str, ...], list[float]] = {}
+    for outcome in outcomes:
+        setting = tuple(o for o in outcome.job.overrides if not o.lstrip("+").startswith(SEEDS))
+        if outcome.status == "done" and outcome.accuracy is not None:
+            found.setdefault(setting, []).append(100 * outcome.accuracy)
+    if all(len(values) < 2 for values in found.values()):
+        return ""
+    names = [job.name for job in make_jobs(list(found), 0)] if len(found) > 1 else ["all runs"]
+    width = max(map(len, names))
+    lines = [f"  {name:{width}}  {spread(values)}" for name, values in zip(names, found.values(), strict=True)]
+    return "\n".join(["last test accuracy over the seeds, mean ± standard deviation (runs):", *lines])
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean ± sample standard deviation (count); without the deviation for a single value."""
+    deviation = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.2f}{deviation} ({len(values)})"
+
+
 def command(job: Job) -> str:
-    """What to type to run the job alone."""
-    return f"python train.py {shlex.join(job.overrides)}"
+    """The command line that runs the job alone."""
+    return f"{groups.command('train')} {shlex.join(job.overrides)}"

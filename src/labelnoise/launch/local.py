@@ -1,4 +1,4 @@
-"""The local launcher without Hydra: options checked, jobs driven, the end told."""
+"""The local launcher without Hydra: checks the options, runs the jobs, prints the summary."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -6,7 +6,7 @@ from typing import Any
 
 from labelnoise.files.atomic import check_writable
 from labelnoise.launch.driver import drive
-from labelnoise.launch.jobs import Job, Outcome, make_jobs, summary
+from labelnoise.launch.jobs import Job, Outcome, make_jobs, over_seeds, summary
 from labelnoise.launch.pool import slots
 from labelnoise.training.signals import STOPPED
 
@@ -34,11 +34,14 @@ def launch(
     jobs_per_gpu: int,
     device: str,
     results: str,
+    means: bool,
 ) -> list[Outcome]:
-    """Run jobs in worker processes on this machine; their outcomes, in order.
+    """Run jobs in worker processes on this machine and print a summary. Returns their outcomes, in order.
 
+    Args:
+        means: print the means over the seeds too.
     Raises:
-        ValueError, OSError: nothing can be run, or not any more; what is done so far is told before.
+        ValueError, OSError: nothing can be run, or no longer. The summary is printed before.
         SystemExit: stopped by SIGTERM or SIGINT, with exit code 75.
     """
     if not overrides:
@@ -47,8 +50,10 @@ def launch(
     places = slots(n_jobs, jobs_per_gpu, device)
     ended = drive(jobs, compose, places, lambda: check_writable(results))
     print(summary(ended.outcomes), flush=True)
+    if means and (lines := over_seeds(ended.outcomes)):
+        print(lines, flush=True)
     if ended.stopped:
-        print("stopped; the same command goes on", file=sys.stderr, flush=True)
+        print("stopped; the same command resumes", file=sys.stderr, flush=True)
         sys.exit(STOPPED)
     if ended.error is not None:
         raise ended.error

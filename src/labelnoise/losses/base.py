@@ -1,14 +1,13 @@
-"""What losses share: the check of shapes, log-probabilities that stay finite, ranges, needs, the module form."""
+"""What losses share: the check of shapes, log-probabilities that stay finite, ranges, and what a loss needs."""
 
-import inspect
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-__all__ = ["Loss", "needs", "needs_of"]
+__all__ = ["needs", "needs_of"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -159,69 +158,10 @@ def needs(*names: str) -> Callable[[Function], Function]:
 
 def needs_of(loss: Callable[..., Any]) -> frozenset[str]:
     """What a loss needs: its own declaration, and those of the parts that a partial binds to a sum."""
-    if isinstance(loss, Loss):
-        return needs_of(partial(loss.function, **loss.hyper_parameters))
     if isinstance(loss, partial):
         bound = [value for value in (*loss.args, *loss.keywords.values()) if callable(value)]
         return frozenset().union(needs_of(loss.func), *map(needs_of, bound))
     return getattr(loss, "needs", frozenset())
-
-
-# --------------------------------------------------------------------------------------------------------- module form
-
-
-class Loss(nn.Module):
-    """A loss function as a module that drops into any training loop.
-
-    criterion = Loss(agce, a=0.6, q=0.6)
-    criterion(logits, labels).backward()
-
-    The number of classes is that of the logits. What the function needs beyond logits and labels (`needs_of`) is
-    given by name when it is called: `Loss(gjs, pi=0.5)(logits, labels, other_logits=...)`.
-
-    Args:
-        function: `(logits (B, C), labels (B,), **hyper_parameters) -> (B,)`.
-        reduction: "mean" and "sum" give a 0-d tensor, "none" the function's own values.
-        hyper_parameters: the function's.
-    Raises:
-        ValueError: a hyper-parameter is missing, unknown or out of range, or the reduction is none of the three.
-    """
-
-    def __init__(
-        self,
-        function: Callable[..., Tensor],
-        reduction: Literal["mean", "sum", "none"] = "mean",
-        **hyper_parameters: Any,
-    ) -> None:
-        super().__init__()
-        if reduction not in ("mean", "sum", "none"):
-            raise ValueError(f"reduction={reduction}: must be mean, sum or none")
-        self.function, self.reduction, self.hyper_parameters = function, reduction, hyper_parameters
-        _check_hyper_parameters(function, hyper_parameters, needs_of(self))
-
-    def forward(self, logits: Tensor, labels: Tensor, **needed: Any) -> Tensor:
-        values = self.function(logits, labels, **needed, **self.hyper_parameters)
-        return values if self.reduction == "none" else getattr(values, self.reduction)()
-
-    def extra_repr(self) -> str:
-        parameters = "".join(f", {name}={value}" for name, value in self.hyper_parameters.items())
-        return f"{getattr(self.function, '__name__', self.function)}, reduction={self.reduction}{parameters}"
-
-
-def _check_hyper_parameters(function: Callable[..., Any], given: dict[str, Any], needed: frozenset[str]) -> None:
-    """Names by the signature; ranges by a call of the package's own functions on logits of 0."""
-    name = getattr(function, "__name__", str(function))
-    parameters = dict(list(inspect.signature(function).parameters.items())[2:])
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    known = {n: p for n, p in parameters.items() if p.kind is not p.VAR_KEYWORD and n not in needed}
-    for unknown in () if takes_any else given.keys() - known.keys():
-        has = f"it has {', '.join(known)}" if known else "it has none"
-        raise ValueError(f"{unknown}={given[unknown]}: {name} has no such hyper-parameter; {has}")
-    for missing in [n for n, p in known.items() if p.default is p.empty and n not in given]:
-        raise ValueError(f"{missing}: {name} needs a value, {missing}=...")
-    own = function.func if isinstance(function, partial) else function
-    if getattr(own, "__module__", "").startswith("labelnoise."):  # another's may not stand a call on ten classes
-        try_out(function, **given)
 
 
 def try_out(loss: Callable[..., Any], **hyper_parameters: Any) -> None:

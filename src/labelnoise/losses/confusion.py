@@ -25,7 +25,7 @@ def _scores(predicted: Tensor, true: Tensor, metric: str) -> Tensor:
     sensitivity, specificity = hits / positives.clamp(min=1), rejections / negatives.clamp(min=1)
     if metric == "balanced_accuracy":
         return (sensitivity + specificity) / 2
-    return (sensitivity * specificity).clamp(min=1e-12).sqrt()  # at 0, where a class is absent, it has no gradient
+    return (sensitivity * specificity).clamp(min=1e-30).sqrt()  # at 0, where a class is absent, it has no gradient
 
 
 def _checked(metric: str, L: float) -> None:

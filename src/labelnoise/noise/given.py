@@ -2,12 +2,18 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Predicate
 from torch import Tensor
 
+from labelnoise.files.arrays import read_npy
+from labelnoise.files.reading import read_bounded
+from labelnoise.files.text import plain
 from labelnoise.noise.base import Facts
 
 
@@ -16,7 +22,14 @@ def given(facts: Facts, seed: int) -> Tensor:
     return facts.train_labels.clone()
 
 
-def from_file(facts: Facts, seed: int, path: str) -> Tensor:
+LabelFile = Annotated[
+    str,
+    Predicate(lambda path: path.endswith((".npy", ".csv", ".json"))),
+    "a file that ends in .npy, .csv or .json",
+]
+
+
+def from_file(facts: Facts, seed: int, path: LabelFile) -> Tensor:
     """The user's own labels of the training images, one class number for each image in the data set's order.
 
     Shapes: -> (N,), int64.
@@ -28,13 +41,13 @@ def from_file(facts: Facts, seed: int, path: str) -> Tensor:
     """
     wanted = len(facts.train_labels)
     try:
-        labels = np.asarray(_READERS[Path(path).suffix](Path(path)))
+        labels = np.asarray(_READERS[Path(path).suffix](read_bounded(path)))
     except KeyError:
         raise ValueError(f"noise.path={path}: must end in one of {', '.join(_READERS)}") from None
     except FileNotFoundError:
         raise ValueError(f"noise.path={path}: no such file") from None
-    except (ValueError, OSError, EOFError, RecursionError, csv.Error) as error:
-        raise ValueError(f"noise.path={path}: cannot be read as labels ({error})") from None
+    except (ValueError, OverflowError, OSError, EOFError, MemoryError, RecursionError, csv.Error) as error:
+        raise ValueError(f"noise.path={path}: cannot be read as labels ({plain(str(error))})") from None
     if labels.shape != (wanted,):
         raise ValueError(f"noise.path={path}: has shape {labels.shape}, must be ({wanted},), a label for each image")
     if not np.issubdtype(labels.dtype, np.integer):
@@ -45,15 +58,11 @@ def from_file(facts: Facts, seed: int, path: str) -> Tensor:
     return torch.from_numpy(labels.astype(np.int64))
 
 
-def _read_csv(path: Path) -> list[int]:
-    rows = [row for row in csv.reader(path.read_text(encoding="utf-8-sig").splitlines()) if row]
+def _read_csv(content: bytes) -> list[int]:
+    rows = [row for row in csv.reader(content.decode("utf-8-sig").splitlines()) if row]
     if rows and not rows[0][-1].strip().lstrip("-").isdigit():
         rows = rows[1:]
     return [int(row[-1]) for row in rows]
 
 
-_READERS = {
-    ".npy": lambda path: np.load(path, allow_pickle=False),
-    ".csv": _read_csv,
-    ".json": lambda path: json.loads(path.read_text()),
-}
+_READERS: dict[str, Callable[[bytes], Any]] = {".npy": read_npy, ".csv": _read_csv, ".json": json.loads}

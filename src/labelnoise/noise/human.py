@@ -52,13 +52,20 @@ def human(facts: Facts, seed: int, labels: Labels, data_dir: str) -> Tensor:
         )
     table = _load(path)
     try:
-        true, noisy = (np.asarray(table[key]).astype(np.int64) for key in ("clean_label", keys[labels]))
-    except (KeyError, TypeError, IndexError, ValueError) as error:
-        raise ValueError(f"noise=human: {path} is damaged ({error})") from None
+        true, noisy = (_whole_numbers(table[key]) for key in ("clean_label", keys[labels]))
+    except (KeyError, TypeError, IndexError, ValueError):
+        raise ValueError(f"noise=human: {path} is damaged: it holds no {keys[labels]}; get {file} again") from None
     in_range = noisy.shape == true.shape and ((noisy >= 0) & (noisy < facts.num_classes)).all()
     if not np.array_equal(true, known_truth(facts).numpy()) or not in_range:
         raise ValueError(f"noise=human: {path} is damaged: its labels are not those of {facts.name}'s images")
     return torch.from_numpy(noisy)
+
+
+def _whole_numbers(values: Any) -> np.ndarray:
+    array = np.asarray(values)
+    if not np.issubdtype(array.dtype, np.integer):
+        raise TypeError(f"{array.dtype} values")
+    return array.astype(np.int64)
 
 
 def _load(path: Path) -> Any:
@@ -74,5 +81,7 @@ def _load(path: Path) -> Any:
     try:
         with torch.serialization.safe_globals(allowed):
             return torch.load(path, weights_only=True)
-    except Exception as error:
-        raise ValueError(f"noise=human: {path} cannot be read ({str(error).splitlines()[0]})") from None
+    except Exception as error:  # what a broken file raises depends on where it is broken; torch's own words advise
+        # to load it unsafely
+        kind = type(error).__name__
+        raise ValueError(f"noise=human: {path} is damaged or not the published file ({kind}); get it again") from None

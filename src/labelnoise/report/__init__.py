@@ -1,1 +1,1 @@
-"""The report: one HTML page over a folder of records, beside the published numbers (`scripts/report.py`)."""
+"""The report: one HTML page over a folder of records, beside the published numbers (`labelnoise report`)."""

@@ -1,4 +1,9 @@
-"""One static HTML page over a folder of records: `python scripts/report.py [results=DIR] [out=report.html]`.
+"""Write one HTML page over a folder of records: tables beside the published numbers, curves, noise, configurations.
+
+labelnoise report
+labelnoise report results=runs out=report.html
+
+Records are looked for in results= (runs) and among the committed ones.
 
 Everything is inside: tables as HTML, records as compressed JSON, Vega-Lite as compressed JavaScript. It opens from a
 disk, and its content security policy lets it reach nothing else and run no script but its own.

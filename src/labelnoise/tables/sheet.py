@@ -1,6 +1,7 @@
 """A table and its results as they are printed, in whatever format: the numbers in words and the lines beneath them."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from labelnoise.experiment.records import Record
@@ -39,11 +40,11 @@ def beneath(table: Table, results: list[Result], found: list[Record], commands: 
         lines.append("Bold: the best of a column; underlined: the second best.")
     lines += table.notes
     if found:
-        lines.append(f"Commits: {_counted(found, 'commit')}. Machines: {_counted(found, 'machine')}.")
+        lines.append(f"Commits: {counted(found, 'commit')}. Machines: {counted(found, 'machine')}.")
     return [*lines, *(f"Command: {command}" for command in commands)]
 
 
-def _counted(found: list[Record], what: str) -> str:
+def counted(found: Sequence[Record], what: str) -> str:
     """Commits or machines with the number of records from each, the most frequent first."""
 
     def fact(record: Record) -> str:

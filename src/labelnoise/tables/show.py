@@ -1,7 +1,7 @@
-"""Print a table of results beside the published numbers. Takes train.py's overrides, applied to every cell.
+"""Print a table of results beside the published numbers. Takes train's options, applied to every cell.
 
-python scripts/table.py table=digits
-python scripts/table.py table=cifar10_zhou2021 format=json table.rows=[ce,agce] table.columns=[sym_0.4] table.seeds=[1]
+labelnoise table table=digits
+labelnoise table table=cifar10_zhou2021 format=json table.rows=[ce,agce] table.columns=[sym_0.4] table.seeds=[1]
 
 format=markdown (the default), latex, csv, html, json, or status: one line that says how far the table is. Records are
 looked for in results= (runs) and among the committed ones. What is missing is shown as missing and is no error.
@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from labelnoise.experiment import records
+from labelnoise.experiment.compose import prepared
+from labelnoise.experiment.groups import command
 from labelnoise.experiment.progress import duration
 from labelnoise.files import claims
 from labelnoise.tables import comparison, latex, machine_readable, markdown, page
@@ -39,6 +41,7 @@ def show(arguments: list[str]) -> None:
     if form not in known:
         raise ValueError(f"format={form}: must be one of {', '.join(known)}")
     overrides = [a for a in arguments if not a.startswith("format=")]
+    prepared(overrides)  # what is wrong with one is told before any cell is named
     choice, extra = split_arguments(overrides)
     table, results = read_with_folder(choice, [o for o in extra if o.startswith("results=")])
     wanted, folder = cells(table, extra), Path(results)
@@ -50,7 +53,7 @@ def render(table: Table, wanted: list[Cell], found: dict[str, records.Record], f
     """The table in one of the formats, without the last line's end."""
     results = comparison.results(table, wanted, found)
     words = " ".join(overrides)
-    commands = [f"python train.py -m {words}", f"python scripts/table.py {words} format={form}"]
+    commands = [f"{command('train')} -m {words}", f"{command('table')} {words} format={form}"]
     sheet = Sheet(table, results, beneath(table, results, list(found.values()), commands))
     return FORMATS[form](sheet).removesuffix("\n")
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from labelnoise.experiment import identity
 from labelnoise.experiment.compose import compose
-from labelnoise.experiment.groups import choices
+from labelnoise.experiment.groups import SEARCHPATH, choices
 from labelnoise.files.schema import reason
 from labelnoise.tables.configurations import Configurations, Overrides
 from labelnoise.tables.schema import Metric, Source, TableFile
@@ -64,9 +64,13 @@ class Cell(NamedTuple):
 
 
 def split_arguments(overrides: list[str]) -> tuple[list[str], list[str]]:
-    """Those that choose the table and its part (`table=`, `table.rows=` ...), and the rest, meant for every cell."""
-    chosen = [o for o in overrides if o.startswith(("table=", "table."))]
-    return chosen, [o for o in overrides if o not in chosen]
+    """Those that choose the table and its part (`table=`, `table.rows=` ...), and the rest, meant for every cell.
+
+    The folder of a user's own options is among both.
+    """
+    of_table = ("table=", "table.")
+    chosen = [o for o in overrides if o.startswith((*of_table, SEARCHPATH))]
+    return chosen, [o for o in overrides if not o.startswith(of_table)]
 
 
 # ----------------------------------------------------------------------------------------------------------- reading

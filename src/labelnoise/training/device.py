@@ -1,8 +1,9 @@
 """Where and how to compute: device, precision and threads, set before the first operation."""
 
+import contextlib
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,6 +11,9 @@ from torch import nn
 
 from labelnoise.cpu import in_use, keep_pages
 from labelnoise.training import threads as cpu_threads
+
+# What cuBLAS, cuDNN and CUDA say when memory is full, in plain RuntimeErrors.
+OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
 
 
 class Place(NamedTuple):
@@ -53,6 +57,8 @@ def prepare(device: str, precision: str, threads: int | str, deterministic: bool
         torch.use_deterministic_algorithms(deterministic)
         torch.backends.cudnn.benchmark = not deterministic
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+        torch.cuda.empty_cache()  # of this process's run before: `memory_full` speaks of this one
+        torch.cuda.reset_peak_memory_stats(chosen)
     if precision == "auto":
         return Place(chosen, torch.bfloat16 if _fast_bfloat16(chosen) else torch.float32, count)
     return Place(chosen, getattr(torch, precision), count)
@@ -92,6 +98,21 @@ def settle(
     return place._replace(threads=count)
 
 
+@contextlib.contextmanager
+def full_memory_told(device: torch.device) -> Iterator[None]:
+    """Whatever is done in here and finds a GPU's memory full says so in one line.
+
+    Raises:
+        MemoryError: in place of what torch, cuBLAS, cuDNN or CUDA itself raised.
+    """
+    try:
+        yield
+    except RuntimeError as error:  # torch.OutOfMemoryError is one; the libraries' own are nothing more special
+        if not isinstance(error, torch.OutOfMemoryError) and not any(word in str(error) for word in OUT_OF_MEMORY):
+            raise
+        raise MemoryError(memory_full(device)) from None
+
+
 def memory_full(device: torch.device) -> str:
     """What to say when a GPU's memory did not suffice: how many runs like this one fit beside each other."""
     gib, context = 2**30, 2**29  # a process's own share, before its first tensor: about half a GiB
@@ -102,10 +123,10 @@ def memory_full(device: torch.device) -> str:
     return f"the GPU's memory is full: this run needs over {need / gib:.1f} of {total / gib:.1f} GiB; {advice}"
 
 
-def compiler_works() -> bool:
-    """Whether torch.compile works here; one warning that says why where it does not."""
+def compiler_works(device: torch.device) -> bool:
+    """Whether torch.compile works for this device; one warning that says why where it does not."""
     try:
-        torch.compile(lambda x: x + 1)(torch.zeros(2))
+        torch.compile(lambda x: x + 1)(torch.zeros(2, device=device))
     except Exception as error:  # no C++ compiler, no Triton, an unsupported Python: each raises its own
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         warnings.warn(f"compile=true: no compiler works here, running eagerly ({reason})", RuntimeWarning, stacklevel=2)

@@ -1,4 +1,4 @@
-"""The training step as the published code has it: the thing that scripts/bench.py measures against.
+"""The training step as the published code has it: the thing that the benchmark measures against.
 
 torchvision's transforms on PIL images, a DataLoader with as many workers as there are cores, float32, NCHW, eager
 PyTorch, SGD as given, gradient clipping, and `.item()` in every step. Nothing here is made slow on purpose and nothing

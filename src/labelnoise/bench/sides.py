@@ -1,0 +1,216 @@
+"""Both sides of the benchmark: this project's training step and the published code's, in a process of its own each."""
+
+import itertools
+import multiprocessing
+import os
+import resource
+import time
+from multiprocessing.connection import Connection
+from typing import Any
+
+from labelnoise.cli.errors import one_line
+from labelnoise.experiment.run import compose
+from labelnoise.training.threads import WAITING, cores
+
+EVALUATED = 2000  # images in one timing of the evaluation
+
+
+def ours(cfg: Any) -> dict[str, Any]:
+    """This project's step as the trainer takes it: `train(steps)` and `evaluate()`, and what they compute on."""
+    import hydra
+
+    from labelnoise.experiment.run import assemble
+    from labelnoise.training.device import prepare, settle
+    from labelnoise.training.evaluate import confusion_matrix
+    from labelnoise.training.graphs import Steps
+    from labelnoise.training.loop import train_epoch
+    from labelnoise.training.state import TrainState
+
+    place = prepare(cfg.device, cfg.precision, cfg.threads, cfg.deterministic)
+    dataset, labels = data(cfg)
+    method, yardstick = assemble(cfg, dataset, labels, hydra.utils.instantiate(cfg.loss), place)
+    place = settle(place, cfg.threads, method.network, dataset.train_images.shape[1:], cfg.batch_size)
+    test = yardstick.test
+    evaluated = min(EVALUATED, len(test.labels))
+    test = test._replace(images=test.images[:evaluated], labels=test.labels[:evaluated])
+    run_step = Steps(method, cfg.graphs == "auto")
+
+    def train(steps: int) -> None:
+        feeds = list(itertools.islice(endless(method), steps))
+        train_epoch(method, TrainState(feeds=feeds), yardstick.truth, run_step, Deaf())
+
+    def evaluate() -> None:
+        confusion_matrix(method, test)
+
+    sizes = {"train_images": len(labels), "test_images": len(dataset.test_labels), "evaluated": evaluated}
+    facts = lambda: {**place.facts(), **sizes}  # noqa: E731
+    return {"train": train, "evaluate": evaluate, "facts": facts, "shares": lambda: shares(method, cfg)}
+
+
+class Deaf:
+    """A listener that does nothing."""
+
+    def keep(self, state: Any) -> None: ...
+    def step(self) -> None: ...
+    def epoch(self, row: Any) -> None: ...
+
+
+def endless(method: Any) -> Any:
+    """The feeds of one epoch after another."""
+    while True:
+        yield from method.feeds()
+
+
+def shares(method: Any, cfg: Any) -> dict[str, float]:
+    """Fractions of a step that data, forward, backward and optimizer take, for a method with one learner."""
+    import torch
+
+    learner, spent, steps = method.learner, dict.fromkeys(("data", "forward", "backward", "optimizer"), 0.0), 6
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else (lambda: None)
+    feeds = endless(method)
+    for step in range(steps):
+        marks = [time.perf_counter()]
+
+        def mark(marks: list[float] = marks) -> None:
+            wait()
+            marks.append(time.perf_counter())
+
+        batch = method.train_set.batch(next(feeds).index["train"])
+        mark()
+        loss = method.loss(learner(batch.images), batch.labels).mean()
+        mark()
+        learner.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        mark()
+        if cfg.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(learner.network.parameters(), cfg.clip_norm)
+        learner.optimizer.step()
+        mark()
+        for name, start, end in zip(spent, marks, marks[1:], strict=False):
+            spent[name] += (end - start) * (step > 0)
+    return {name: seconds / sum(spent.values()) for name, seconds in spent.items()}
+
+
+def reference(cfg: Any) -> dict[str, Any]:
+    """The published code's step: same network, loss, optimizer and batch size."""
+    import hydra
+    import torch
+    from omegaconf import OmegaConf
+
+    from labelnoise.bench import published
+
+    torch.set_num_threads(cores() if cfg.threads == "auto" else cfg.threads)
+    device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if cfg.device == "auto" else cfg.device)
+    dataset, labels = data(cfg)
+    channels, size = dataset.train_images.shape[1], dataset.train_images.shape[-1]
+    augment: Any = OmegaConf.to_container(cfg.dataset.augment) if cfg.dataset.augment else None
+    network = hydra.utils.instantiate(cfg.network)(dataset.num_classes, channels, size).to(device)
+    optimizer = hydra.utils.instantiate(cfg.optimizer)(network.parameters())
+    loss = hydra.utils.instantiate(cfg.loss)
+    training = published.transform(size, dataset.mean, dataset.std, augment)
+    testing = published.transform(size, dataset.mean, dataset.std, None)
+    batches = published.loader(published.Pictures(dataset.train_images, labels, training), cfg.batch_size)
+    count = min(EVALUATED, len(dataset.test_labels))
+    tests = published.loader(published.Pictures(dataset.test_images[:count], dataset.test_labels[:count], testing), 256)
+    stream = published.endless(batches)
+
+    def train(steps: int) -> None:
+        published.train_steps(stream, steps, network, loss, optimizer, cfg.clip_norm, device)
+
+    def evaluate() -> None:
+        published.evaluate(network, tests, len(tests), device)
+
+    facts = lambda: {"evaluated": count}  # noqa: E731
+    return {"train": train, "evaluate": evaluate, "facts": facts, "shares": dict}
+
+
+def data(cfg: Any) -> Any:
+    """The data set and its labels; random images of the same shape where the real ones are not there."""
+    import torch
+
+    from labelnoise.data.dataset import Dataset
+    from labelnoise.experiment.run import inject
+
+    try:
+        return inject(cfg)
+    except OSError:
+        channels, size, classes = {"cifar10": (3, 32, 10), "cifar100": (3, 32, 100)}.get(cfg.dataset.name, (1, 28, 10))
+        images = torch.randint(0, 256, (12_000, channels, size, size), dtype=torch.uint8)
+        labels = torch.randint(0, classes, (12_000,))
+        names, half = tuple(map(str, range(classes))), (0.5,) * channels
+        dataset = Dataset(
+            f"random {cfg.dataset.name}", images[2000:], labels[2000:], images[:2000], labels[:2000], names, half, half
+        )
+        return dataset, labels[2000:]
+
+
+def worker(side: str, overrides: list[str], pipe: Connection) -> None:
+    """A process that does what it is told and answers with seconds: ("train", n), ("evaluate",), ("facts",), ..."""
+    try:
+        made = {"ours": ours, "reference": reference}[side](compose(overrides))
+    except Exception as error:
+        pipe.send(one_line(error, overrides))
+        return
+    pipe.send("")
+    while (order := next_order(pipe)) != "end":
+        name, *arguments = order
+        if name == "facts":
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+            pipe.send({**made["facts"](), "peak_gib": peak})
+            continue
+        start = time.perf_counter()
+        answer = made[name](*arguments)
+        pipe.send(answer if answer is not None else time.perf_counter() - start)
+
+
+def next_order(pipe: Connection) -> Any:
+    """What to do next: to end, if whoever gives orders is gone."""
+    try:
+        return pipe.recv()
+    except EOFError:
+        return "end"
+
+
+class Side:
+    """One side's process.
+
+    Args:
+        side: ours or reference.
+        overrides: as `train` takes them.
+        waiting: how its threads wait, as environment variables in place of those that `train` sets; None: as `train`
+            for ours, and as torch comes for the published code.
+    """
+
+    def __init__(self, side: str, overrides: list[str], waiting: dict[str, str] | None = None) -> None:
+        if waiting is None and side == "reference":
+            waiting = {}
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=worker, args=(side, overrides, theirs))
+        before = dict(os.environ)
+        if waiting is not None:
+            for name in WAITING:
+                os.environ.pop(name, None)
+            os.environ.update(waiting)
+        self.process.start()  # reads the environment
+        os.environ.clear()
+        os.environ.update(before)
+        theirs.close()
+
+    def wait(self) -> None:
+        """Until it is ready.
+
+        Raises:
+            ValueError: an option is wrong.
+        """
+        if failure := self.pipe.recv():
+            raise ValueError(failure)
+
+    def do(self, *order: Any) -> Any:
+        """Send an order and wait for its answer."""
+        self.pipe.send(order)
+        return self.pipe.recv()
+
+    def end(self) -> None:
+        self.pipe.send("end")
+        self.process.join()

@@ -1,0 +1,123 @@
+"""The command `labelnoise`, also `python -m labelnoise`: a word, and what it takes.
+
+A new word is one line in WORDS. Its function takes the arguments after the word as a list; its module's docstring is
+what `labelnoise <word> --help` prints.
+"""
+
+import importlib
+import io
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import labelnoise
+from labelnoise.cli.arguments import check_flags, with_config_dirs
+from labelnoise.cli.errors import guard
+from labelnoise.experiment.explain import nearest
+
+
+class Word(NamedTuple):
+    """Attributes: function, as module:name inside this package; help, one line; flags, those with dashes it knows."""
+
+    function: str
+    help: str
+    flags: tuple[str, ...] = ()
+
+
+WORDS = {
+    "train": Word("cli.train:train", "train one configuration, or many with -m", ("*",)),
+    "table": Word("tables.show:show", "print a table of results beside the published numbers"),
+    "summary": Word("tables.summary:summary", "mean and spread of any folder of records, grouped by what differs"),
+    "figures": Word("figures.command:figures", "draw a figure of a paper from records"),
+    "report": Word("report.page:report", "write one HTML page over a folder of records"),
+    "audit": Word("audit.command:audit", "find the wrong labels of a data set, your own among them"),
+    "merge": Word("tables.merge:merge", "bring records made elsewhere into a folder of records"),
+    "predict": Word("experiment.predict:predict", "classify the test images with a saved network"),
+    "noise": Word("cli.noise:noise", "show what a noise does to the labels, and write them to a file"),
+    "losscheck": Word("cli.losscheck:losscheck", "say what theory promises of a loss", ("--plot", "--all")),
+    "track": Word("cli.track:track", "send finished runs to W&B or TensorBoard, from their records"),
+    "baseline": Word("cli.baseline:baseline", "what plain cross-entropy gets under the same noise"),
+    "parity": Word("cli.parity:parity", "compare bfloat16 with float32, seed by seed"),
+    "bench": Word("cli.bench:bench", "measure a training step beside the published code's"),
+    "bench_threads": Word("cli.bench_threads:bench", "measure training by the number of threads"),
+    "bench_convolution": Word("cli.bench_convolution:bench", "measure the 3x3 convolutions beside torch's"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Do what the command line says; end with exit code 1 and one line where it is wrong.
+
+    Args:
+        arguments: by default those of the process.
+    """
+    word, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # tables have ± and †, whatever the terminal's locale
+    guard(lambda: _do(word, rest), rest)
+
+
+def script(word: str) -> None:
+    """`python scripts/<word>.py`, which takes what `labelnoise <word>` takes."""
+    main([word, *sys.argv[1:]])
+
+
+def _do(word: str, rest: list[str]) -> None:
+    if word in ("-h", "--help", "help"):
+        print(listing())
+    elif word == "--version":
+        print(f"labelnoise {labelnoise.__version__}")
+    elif word in ("-sc", "--shell-completion"):
+        _complete(rest)
+    elif word in WORDS:
+        run(word, rest)
+    else:
+        raise ValueError(f"{word or repr(word)}: no such word{nearest(word, WORDS)}; one of {', '.join(WORDS)}")
+
+
+def run(word: str, arguments: list[str]) -> None:
+    """Call a word's function on the arguments.
+
+    Raises:
+        ValueError: an argument with dashes that the word does not know; else as the function.
+    """
+    entry = WORDS[word]
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)  # last: the user's own modules are found, and hide none
+    module, _, name = entry.function.partition(":")
+    content = importlib.import_module(f"labelnoise.{module}")
+    if {"-h", "--help"} & set(arguments) and word != "train":
+        print((content.__doc__ or "").strip())
+        return
+    arguments = with_config_dirs(arguments)
+    if "*" not in entry.flags:
+        check_flags(arguments, entry.flags)
+    getattr(content, name)(arguments)
+
+
+def listing() -> str:
+    """Every word with its line."""
+    width = max(map(len, WORDS)) + 2
+    lines = "\n".join(f"  {word:{width}}{entry.help}" for word, entry in WORDS.items())
+    return f"""labelnoise: training with noisy labels
+
+  labelnoise train loss=agce noise=asym rate=0.4
+
+{lines}
+
+`labelnoise WORD --help` says more. Options are written name=value; --config-dir DIR, with every word that takes
+train's options, adds a folder of your own (DIR/loss/mine.yaml is loss=mine). The working directory is importable."""
+
+
+def _complete(rest: list[str]) -> None:
+    """What a shell asks: the script that makes it ask, or what may follow on the line that is typed."""
+    line = os.environ.get("COMP_LINE", "")
+    typed = line.split()
+    if any(argument.startswith("query=") for argument in rest):
+        if len(typed) < 2 or (len(typed) == 2 and not line.endswith(" ")):
+            print(" ".join(word for word in WORDS if word.startswith(" ".join(typed[1:]))))
+            return
+        os.environ["COMP_LINE"] = line.replace(f" {typed[1]}", "", 1)  # the word; train's options are what follows
+    run("train", ["--shell-completion", *rest])

@@ -1,0 +1,112 @@
+"""Show what a noise does to a data set's labels, and write them to a file if asked. Takes train's options.
+
+labelnoise noise dataset=cifar10 noise=asym rate=0.4
+labelnoise noise dataset=cifar10 noise=asym rate=0.4 seed_noise=7 out=labels.npy   # the noisy labels, for noise=file
+labelnoise noise dataset=cifar100 noise=sym rate=0.4 out=matrix.csv                # the transition matrix
+
+Up to 12 classes the whole transition matrix is shown, else its range and its most frequent confusions. The last line is
+one JSON object: rate, realised_rate, label_hash and, up to 12 classes, transition (rows: true class; fractions).
+"""
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from labelnoise.experiment.check import check
+from labelnoise.experiment.compose import compose
+from labelnoise.files.atomic import write_whole
+
+if TYPE_CHECKING:  # torch takes a second to import, and --help does not need it
+    import numpy as np
+    from rich.table import Table
+    from torch import Tensor
+
+WHOLE = 12  # classes up to which the matrix fits on a screen
+SHOWN = 10  # confusions that are shown of a larger one
+
+
+def noise(arguments: list[str]) -> None:
+    """Print the matrix or its summary and the JSON line; write `out=`.
+
+    Raises:
+        ValueError: an option is wrong, or out= ends neither in .npy nor in .csv.
+        OSError: the data cannot be read, or out= not written.
+    """
+    import numpy as np
+    from rich.console import Console
+
+    from labelnoise.experiment.assemble import inject
+    from labelnoise.experiment.metrics import noise_facts, noise_in_short
+
+    overrides = [a for a in arguments if not a.startswith("out=")]
+    out = next((a.removeprefix("out=") for a in reversed(arguments) if a.startswith("out=")), None)
+    if out is not None and not out.endswith((".npy", ".csv")):
+        raise ValueError(f"out={out}: must end in .npy, for the noisy labels, or .csv, for the transition matrix")
+    cfg = compose(overrides)
+    check(cfg)
+    dataset, labels = inject(cfg)
+    facts = noise_facts(dataset.true_labels, labels, dataset.num_classes, cfg.seed_noise)
+    T = None
+    if facts["transition"] is not None:
+        counts = np.array(facts["transition"])
+        T = counts / counts.sum(axis=1, keepdims=True).clip(1)
+    if out is not None and out.endswith(".csv") and T is None:
+        raise ValueError(f"out={out}: dataset={dataset.name} has no true labels, so its transition matrix is unknown")
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    whole = dataset.num_classes <= WHOLE
+    if T is not None:
+        console.print(matrix(T, dataset.classes) if whole else confusions(T, dataset.classes))
+        if not whole:
+            others = ((T > 0) & ~np.eye(len(T), dtype=bool)).sum(axis=1)
+            console.print(f"a class is given {others.min()} to {others.max()} other labels; out=matrix.csv writes all")
+    print(noise_in_short(dataset.name, facts, len(labels)))
+    if out is not None:
+        write_whole(Path(out), _labels(labels) if out.endswith(".npy") else _csv(T, dataset.classes))
+        print(f"{out} written" + (f": use it with noise=file noise.path={out}" if out.endswith(".npy") else ""))
+    line = {"rate": cfg.get("rate"), "realised_rate": facts["realised_rate"], "label_hash": facts["label_hash"]}
+    if whole:
+        line["transition"] = None if T is None else [[round(float(value), 6) for value in row] for row in T]
+    print(json.dumps(line))
+
+
+def matrix(T: "np.ndarray", classes: tuple[str, ...]) -> "Table":
+    """The transition matrix (C, C), rows the true class; zeros as dots."""
+    from rich.table import Table
+
+    table = Table("true \\ noisy", *(f"{k}" for k in range(len(classes))), box=None)
+    for c, row in enumerate(T):
+        table.add_row(f"{c} {classes[c]}", *(f"{value:.3f}" if value else "." for value in row))
+    return table
+
+
+def confusions(T: "np.ndarray", classes: tuple[str, ...]) -> "Table":
+    """The largest entries of the transition matrix (C, C) outside its diagonal, largest first."""
+    from rich.table import Table
+
+    pairs = sorted((-T[c, k], c, k) for c in range(len(T)) for k in range(len(T)) if k != c)
+    table = Table("share", "true", "noisy", box=None, title="most frequent confusions", title_justify="left")
+    for share, c, k in pairs[:SHOWN]:
+        if share:
+            table.add_row(f"{-share:.3f}", f"{c} {classes[c]}", f"{k} {classes[k]}")
+    return table
+
+
+def _labels(labels: "Tensor") -> bytes:
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.save(buffer, labels.numpy())
+    return buffer.getvalue()
+
+
+def _csv(T: "np.ndarray | None", classes: tuple[str, ...]) -> bytes:
+    """The matrix with the classes' names above and before it."""
+    assert T is not None
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["true \\ noisy", *classes])
+    writer.writerows([name, *(f"{value:.6f}" for value in row)] for name, row in zip(classes, T, strict=True))
+    return text.getvalue().encode()

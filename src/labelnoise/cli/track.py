@@ -1,0 +1,61 @@
+"""Send finished runs to a tracker afterwards, from their records alone, offline too.
+
+labelnoise track tracker=wandb                             # every record in runs, offline
+labelnoise track tracker=wandb tracker.mode=online results=results/runs run_id=278cbad180e7
+labelnoise track tracker=tensorboard
+
+results= names the folder of records; the tracker's own files go into it, as those of a run do. run_id= chooses one.
+What was written offline goes to the service by `wandb sync <results>/wandb/offline-run-*`.
+"""
+
+import re
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from labelnoise.experiment import records
+from labelnoise.experiment.assemble import make_tracker
+from labelnoise.experiment.check import check
+from labelnoise.experiment.compose import compose
+
+
+def track(arguments: list[str]) -> None:
+    """Log each record's history, epoch by epoch, and its metrics.
+
+    Raises:
+        ValueError: no tracker was chosen, there is no such record, or an option is wrong.
+    """
+    named = [a.removeprefix("run_id=") for a in arguments if a.startswith("run_id=")]
+    for name in named:
+        if not re.fullmatch(r"[0-9a-f]{12}", name):
+            raise ValueError(f"run_id={name}: must be 12 hexadecimal digits")
+    cfg = compose([a for a in arguments if not a.startswith("run_id=")])
+    check(cfg)
+    if cfg.tracker._target_.endswith(".none"):
+        raise ValueError("tracker=none: choose one to send the records to, tracker=wandb or tracker=tensorboard")
+    folder = Path(cfg.results)
+    paths = [folder / f"{name}.json" for name in named] or sorted(folder.glob("*.json"))
+    if not paths:
+        raise ValueError(f"results={cfg.results}: there is no record in it")
+    sent = 0
+    for path in paths:
+        try:
+            record = records.load(path)
+        except FileNotFoundError:
+            raise ValueError(f"run_id={path.stem}: there is no such record in results={cfg.results}") from None
+        except ValueError as error:
+            if named:
+                raise
+            records.report(path, str(error))
+            continue
+        _send(record, cfg)
+        sent += 1
+    print(f"{sent} of {len(paths)} records sent to {cfg.tracker._target_.rpartition('.')[2]}")
+
+
+def _send(record: records.Record, cfg: DictConfig) -> None:
+    tracker = make_tracker(cfg, record["run_id"], record["config"])
+    columns = record["history"]
+    for epoch, values in enumerate(zip(*columns.values(), strict=True), start=1):
+        tracker.log(epoch, dict(zip(columns, values, strict=True)))
+    tracker.finish(record["metrics"])

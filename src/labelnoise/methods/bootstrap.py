@@ -1,0 +1,43 @@
+"""Bootstrapping: the target is the label mixed with what the network says itself."""
+
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Le
+from torch import Tensor
+
+from labelnoise.arguments.ranges import checked
+from labelnoise.data.train_set import Batch
+from labelnoise.losses.base import log_probs, of_label
+from labelnoise.methods.erm import ERM
+from labelnoise.methods.own_loss import only_ce
+from labelnoise.training.criterion import Outputs
+from labelnoise.training.method import Setup
+
+PUBLISHED = {"soft": 0.95, "hard": 0.8}
+
+
+class Bootstrap(ERM):
+    """Cross-entropy with the target beta y + (1 - beta) s; s is the prediction p, or its largest class.
+
+    The gradient passes through p in the soft target too: it is cross-entropy and a penalty on the entropy of p.
+
+    Args:
+        kind: soft or hard.
+        beta: weight of the given label, 0 to 1; None: the paper's, 0.95 for soft and 0.8 for hard.
+    Raises:
+        ValueError: a hyper-parameter out of range, or a loss other than cross-entropy.
+    Source: Reed, Lee, Anguelov, Szegedy, Erhan, Rabinovich 2015, arXiv:1412.6596, section 3.
+    """
+
+    @checked
+    def __init__(
+        self, setup: Setup, kind: Literal["soft", "hard"], beta: Annotated[float, Ge(0), Le(1)] | None = None
+    ) -> None:
+        super().__init__(setup)
+        only_ce(setup, "method=bootstrap")
+        self.kind, self.beta = kind, PUBLISHED[kind] if beta is None else beta
+
+    def objective(self, outputs: Outputs, batch: Batch) -> Tensor:
+        logs = log_probs(outputs.logits)
+        own = (logs.exp() * logs).sum(dim=1) if self.kind == "soft" else logs.amax(dim=1)
+        return -self.beta * of_label(logs, batch.labels) - (1 - self.beta) * own

@@ -1,0 +1,97 @@
+"""Confidence-adaptive regularisation: a second output says how far to trust each image, and targets are corrected."""
+
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Le
+from torch import Tensor
+from torch.nn import functional as F
+
+from labelnoise.arguments.ranges import checked
+from labelnoise.losses.base import at_least_single
+from labelnoise.methods.own_loss import only_ce
+from labelnoise.training.method import Audit, Feed, Method, Setup, StepResult
+
+LOG_ZERO = -4.0  # stands for log 0 in the reverse cross-entropy
+FLOOR = 1e-7  # of what a logarithm is taken of
+
+
+class CAR(Method):
+    """With a prediction p, a confidence h in (0, 1) and a target t for each image, the mean of
+
+        -sum_k t_k log(h (p_k - t_k) + t_k) - lam log h - beta sum_k p_k log t_k.
+
+    A small h takes an image out of the first term, which vanishes with it; the second term is what that costs. The
+    targets are the labels at first; after `warm_up`, at every visit, before the loss, t <- keep t + (1 - keep) p where
+    the largest p is at least `sure`. The confidence is the sigmoid of one more output of the network.
+
+    Memory: (N, C) floats.
+
+    Args:
+        lam, beta: >= 0.
+        warm_up: fraction of the run before targets move, 0 to 1; one epoch at least.
+        keep, sure: 0 to 1.
+    Raises:
+        ValueError: a hyper-parameter out of range, or a loss other than cross-entropy.
+    Source: a reconstruction of Lu, Bo, He 2021, arXiv:2108.08212, Confidence Adaptive Regularization, from notes: no code
+        is public, and the form of the targets, their thresholds, the third term and the values are not confirmed. The
+        confidence is linear in the features here, where the paper has a small network.
+    """
+
+    target: Tensor
+
+    @checked
+    def __init__(
+        self,
+        setup: Setup,
+        lam: Annotated[float, Ge(0)],
+        beta: Annotated[float, Ge(0)],
+        warm_up: Annotated[float, Ge(0), Le(1)],
+        keep: Annotated[float, Ge(0), Le(1)],
+        sure: Annotated[float, Ge(0), Le(1)],
+    ) -> None:
+        super().__init__(setup)
+        only_ce(setup, "method=car")
+        self.lam, self.beta, self.warm_up, self.keep, self.sure = lam, beta, warm_up, keep, sure
+        self.learner = setup.make_learner(extra_outputs=1)
+        self.register_buffer("target", F.one_hot(setup.train.labels, setup.train.num_classes).float())
+
+    def feeds(self) -> list[Feed]:
+        """Every image once; the kind says whether targets move."""
+        kind = "train" if self.clock.stage(self.warm_up) == 0 else "correct"
+        return [Feed((kind,), feed.index) for feed in super().feeds()]
+
+    def step(self, feed: Feed) -> StepResult:
+        index = feed.index["train"]
+        outputs = at_least_single(self.learner(self.train_set.view(index)))
+        probs, trust = outputs[:, :-1].softmax(dim=1), outputs[:, -1]
+        target = self.target[index]
+        if feed.kind[0] == "correct":
+            target = self.moved(target, probs.detach().to(target.dtype))
+            self.target[index] = target
+        loss = self.values(probs, trust, target).mean()
+        self.learner.update(loss)
+        metrics = {"confidence": trust.detach().sigmoid().mean()}
+        return StepResult(
+            loss.detach(), index, probs.detach().argmax(dim=1), target=target.argmax(dim=1), metrics=metrics
+        )
+
+    def moved(self, target: Tensor, probs: Tensor) -> Tensor:
+        """The next targets. Shapes: (B, C), (B, C) -> (B, C)."""
+        sure = probs.amax(dim=1, keepdim=True) >= self.sure
+        return torch.where(sure, self.keep * target + (1 - self.keep) * probs, target)
+
+    def values(self, probs: Tensor, trust: Tensor, target: Tensor) -> Tensor:
+        """The loss of each image. Shapes: p (B, C), the logit of h (B,), t (B, C) -> (B,)."""
+        trusted = trust.sigmoid()[:, None] * (probs - target) + target
+        adaptive = -(target * trusted.clamp_min(FLOOR).log()).sum(dim=1)
+        reverse = -(probs * target.clamp_min(FLOOR).log().clamp_min(LOG_ZERO)).sum(dim=1)
+        return adaptive - self.lam * F.logsigmoid(trust) + self.beta * reverse
+
+    def predict(self, images: Tensor) -> Tensor:
+        return self.learner(images)[:, :-1]
+
+    def audit(self) -> Audit:
+        """The target's value at the given label, and its largest class."""
+        given = self.target.gather(1, self.train_set.labels[:, None]).squeeze(1)
+        return Audit(given, self.target.argmax(dim=1))

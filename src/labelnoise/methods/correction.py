@@ -1,0 +1,105 @@
+"""Loss correction by the transition matrix: forward, on the predictions, and backward, on the losses."""
+
+from abc import ABC
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Le
+from torch import Tensor
+
+from labelnoise.arguments.ranges import checked
+from labelnoise.data.train_set import Batch
+from labelnoise.losses.base import log_probs
+from labelnoise.methods.erm import ERM
+from labelnoise.methods.transition import anchor_estimate, error_of, given_matrix
+from labelnoise.training.criterion import Outputs
+from labelnoise.training.method import Feed, Setup, StepResult
+
+SMALLEST = 1e-30  # stands for a probability of 0, whose logarithm would be infinite
+
+
+def inverse_of(matrix: Tensor) -> Tensor:
+    """The pseudo-inverse, computed in float64. Shapes: (C, C) -> (C, C)."""
+    return torch.linalg.pinv(matrix.double()).float()
+
+
+class Correction(ERM, ABC):
+    """What both share: the matrix T, T_ij = P(given j | true i), and its estimate.
+
+    With `transition=anchor` the first epochs train without correction, as with the identity for T; then T is estimated
+    from the predictions on the training images, and training goes on with it. Where the noise's own matrix is known,
+    `transition_error` in the history is the estimate's error, see `transition.error_of`; training does not use it.
+
+    Args:
+        transition: true, the noise's own matrix; anchor; or a .npy or .json file with (C, C), rows the true class.
+        warm_up: epochs before the estimate, as a fraction of the run; 0 to 1.
+        quantile: of the estimate, see `transition.anchor_estimate`; 0 to 1.
+    Raises:
+        ValueError: a hyper-parameter out of range, or a matrix that cannot be had.
+    Source: Patrini, Rozza, Menon, Nock, Qu 2017, arXiv:1609.03683, theorems 1 and 2, section 4.
+    Differs: the paper trains a first network to the end for the estimate and a second one with the correction; here one
+        network goes on.
+    """
+
+    provides = frozenset({"logits", "labels"})
+
+    matrix: Tensor
+    inverse: Tensor
+
+    @checked
+    def __init__(
+        self,
+        setup: Setup,
+        transition: bool | str,
+        warm_up: Annotated[float, Ge(0), Le(1)],
+        quantile: Annotated[float, Ge(0), Le(1)],
+    ) -> None:
+        super().__init__(setup)
+        matrix = given_matrix(setup, transition)
+        self.estimates, self.quantile = matrix is None, quantile
+        # a run of a single epoch ends before the estimate
+        self.start = min(self.clock.length(warm_up), max(1, self.clock.epochs - 1))
+        matrix = torch.eye(setup.train.num_classes) if matrix is None else matrix
+        self.register_buffer("matrix", matrix.clone())
+        self.register_buffer("inverse", inverse_of(matrix))
+
+    def begin_epoch(self) -> None:
+        """Estimate the matrix, once."""
+        if self.estimates and self.clock.epoch == self.start:
+            probs = self.score(lambda index, images, labels: log_probs(self.predict(images)).exp())
+            self.matrix.copy_(anchor_estimate(probs, self.quantile))
+            self.inverse.copy_(inverse_of(self.matrix))
+
+    def step(self, feed: Feed) -> StepResult:
+        result = super().step(feed)
+        if self.estimates and self.transition is not None:
+            result.metrics["transition_error"] = error_of(self.matrix, self.transition)
+        return result
+
+
+class Forward(Correction):
+    """The loss on the predicted given labels, l(T' p, y): with the true T its minimiser is the clean one.
+
+    Args, Raises, Source: as Correction's; theorem 2. The paper's loss is cross-entropy; any loss of the logits will do.
+    """
+
+    def objective(self, outputs: Outputs, batch: Batch) -> Tensor:
+        logs = self.matrix.clamp_min(SMALLEST).log()
+        given = (log_probs(outputs.logits)[:, :, None] + logs).logsumexp(dim=1)  # log sum_i p_i T_ij
+        return super().objective(outputs._replace(logits=given), batch)
+
+
+class Backward(Correction):
+    """The losses of all labels weighted by the inverse, sum_j (T^-1)_yj l(p, j): unbiased for the clean loss.
+
+    Weights may be negative, so the objective may be, too. T's pseudo-inverse is used where it has no inverse.
+
+    Args, Raises, Source: as Correction's; theorem 1. Any loss of the logits will do; it is computed for every class.
+    """
+
+    def objective(self, outputs: Outputs, batch: Batch) -> Tensor:
+        count, classes = outputs.logits.shape
+        every = torch.arange(classes, device=batch.labels.device).repeat(count)
+        repeated = outputs._replace(logits=outputs.logits.repeat_interleave(classes, dim=0))
+        losses = super().objective(repeated, batch._replace(labels=every)).view(count, classes)
+        return (self.inverse[batch.labels] * losses).sum(dim=1)

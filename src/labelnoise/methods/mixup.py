@@ -1,0 +1,46 @@
+"""mixup: training on weighted means of two images and, by the same weights, of their losses."""
+
+from typing import Annotated
+
+import torch
+from annotated_types import Gt
+from torch import Tensor
+
+from labelnoise.arguments.ranges import checked
+from labelnoise.methods.erm import ERM
+from labelnoise.training.method import Feed, Setup, StepResult
+
+
+class Mixup(ERM):
+    """Each image of a batch is mixed with another, share x + (1 - share) x', and so is the loss of the two labels.
+
+    The share is drawn from Beta(alpha, alpha) for every batch; the larger of it and its rest goes to the image itself,
+    which in distribution is the same. The predictions in the history are those of the mixed images.
+
+    Args:
+        alpha: > 0; the larger, the more images are mixed half and half.
+    Raises:
+        ValueError: alpha out of range.
+    Source: Zhang, Cisse, Dauphin, Lopez-Paz 2018, arXiv:1710.09412, equation 2 and figure 1.
+    """
+
+    provides = frozenset({"features", "logits", "new_features", "batch", "extra_output"})
+
+    concentration: Tensor
+
+    @checked
+    def __init__(self, setup: Setup, alpha: Annotated[float, Gt(0)]) -> None:
+        super().__init__(setup)
+        self.register_buffer("concentration", torch.full((2,), float(alpha)), persistent=False)
+
+    def step(self, feed: Feed) -> StepResult:
+        batch = self.train_set.batch(feed.index["train"])
+        share = torch.distributions.Dirichlet(self.concentration, validate_args=False).sample().max()
+        partner = torch.randperm(len(batch.index), generator=self.train_set.generator, device=batch.index.device)
+        mixed = batch._replace(images=share * batch.images + (1 - share) * batch.images[partner])
+        outputs = self.criterion.outputs(self.learner, mixed)
+        own = self.objective(outputs, mixed)
+        values = share * own + (1 - share) * self.objective(outputs, mixed._replace(labels=batch.labels[partner]))
+        loss = self.criterion.mean(values, outputs, mixed)
+        self.learner.update(loss)
+        return StepResult(loss.detach(), batch.index, predicted=self._classes(outputs.logits.detach()).argmax(dim=1))

@@ -1,0 +1,115 @@
+"""P-DIFF: an image is kept while the probability of its label stands high among those of the last batches."""
+
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Gt, Le, Lt
+from torch import Tensor
+
+from labelnoise.arguments.ranges import checked
+from labelnoise.losses.base import at_label, log_probs, of_label
+from labelnoise.methods.co_teaching import noise_rate
+from labelnoise.methods.erm import ERM
+from labelnoise.training.method import Audit, Feed, Setup, StepResult
+
+BINS, LOWEST, WIDTH = 220, -1.1, 0.01  # as released
+BATCHES = 100  # the histogram's, as released
+
+
+def bins_of(difference: Tensor) -> Tensor:
+    """The histogram's bin of each probability difference. Shapes: (B,) -> (B,), int64."""
+    return ((difference - LOWEST) / WIDTH).long().clamp(0, BINS - 1)
+
+
+class PDiff(ERM):
+    """Of each image d = p_y - max over k != y of p_k, from -1 to 1. The loss of an image counts if the bin of d is at
+    least the first one at which the cumulative histogram of the last 100 batches is above R; else it is 0.
+
+    Known noise rate: R = rate min(1, T / T_k), T the epoch, from 1. Unknown: R is the share of d below
+    -1 + min(1, T / T_k), as long as T <= T_k or the mean of |d|, which grows as the network makes up its mind, is below
+    `saturation`; from then on R stays as it is. In the first 100 steps all images count.
+
+    Args:
+        rate: share of the labels that are wrong, 0 to below 1; None: the noise's own.
+        unknown: leave out the rate, and take R from the histogram.
+        gradual: T_k as a fraction of the run, 0 to 1; 20 of 200 epochs in the paper.
+        saturation: zeta, above 0 and at most 1.
+    Raises:
+        ValueError: a hyper-parameter out of range.
+    Source: Hu, Zhao, Huang, Zhang 2020 (ICPR), arXiv:2009.06382, section 3, and its released code.
+    """
+
+    provides = ERM.provides - {"extra_output"}
+
+    counts: Tensor
+    taken: Tensor
+    drop: Tensor
+    grows: Tensor
+    edge: Tensor
+    difference: Tensor
+
+    @checked
+    def __init__(
+        self,
+        setup: Setup,
+        rate: Annotated[float, Ge(0), Lt(1)] | None,
+        unknown: bool,
+        gradual: Annotated[float, Ge(0), Le(1)],
+        saturation: Annotated[float, Gt(0), Le(1)],
+    ) -> None:
+        super().__init__(setup)
+        if unknown and rate is not None:
+            raise ValueError(f"method.rate={rate}: must be null where method.unknown=true")
+        self.rate = noise_rate(setup) if rate is None else rate
+        self.unknown, self.gradual, self.saturation = unknown, gradual, saturation
+        # the histograms of the last batches, a row each, in turn, and how many there were
+        self.register_buffer("counts", torch.zeros(BATCHES, BINS))
+        self.register_buffer("taken", torch.zeros((), dtype=torch.long))
+        # R; whether T <= T_k; the d below which images are counted where the rate is unknown; d at the last visit
+        self.register_buffer("drop", torch.zeros(()))
+        self.register_buffer("grows", torch.ones((), dtype=torch.bool))
+        self.register_buffer("edge", torch.zeros(()))
+        self.register_buffer("difference", torch.zeros(len(setup.train)))
+
+    def begin_epoch(self) -> None:
+        """Set what follows from the epoch."""
+        epoch, full = self.clock.epoch + 1, self.clock.length(self.gradual)
+        share = min(1.0, epoch / full)
+        self.grows.fill_(epoch <= full)
+        self.edge.fill_(share - 1)
+        if not self.unknown:
+            self.drop.fill_(self.rate * share)
+
+    def step(self, feed: Feed) -> StepResult:
+        batch = self.train_set.batch(feed.index["train"])
+        outputs = self.criterion.outputs(self.learner, batch)
+        probs = log_probs(outputs.logits.detach()).exp()
+        others = probs.masked_fill(at_label(probs, batch.labels).bool(), -1.0).amax(dim=1)
+        difference = of_label(probs, batch.labels) - others
+        self.difference[batch.index] = difference.to(self.difference.dtype)
+        kept = self.kept(bins_of(difference))
+        losses = self.objective(outputs, batch)
+        loss = self.criterion.mean(torch.where(kept, losses, 0.0), outputs, batch)
+        self.learner.update(loss)
+        metrics = {"dropped": 1 - kept.float().mean()}
+        return StepResult(loss.detach(), batch.index, probs.argmax(dim=1), kept, metrics=metrics)
+
+    def kept(self, bins: Tensor) -> Tensor:
+        """Take a batch into the histogram and say which of it count. Shapes: (B,) -> (B,) bool."""
+        row = torch.zeros(1, BINS, device=bins.device).index_add_(1, bins, torch.ones(1, len(bins), device=bins.device))
+        self.counts.index_copy_(0, (self.taken % BATCHES)[None], row)
+        self.taken += 1
+        total = self.counts.sum(dim=0)
+        share = total / total.sum()
+        cumulative = share.cumsum(dim=0)
+        if self.unknown:
+            middles = LOWEST + WIDTH * (torch.arange(BINS, device=bins.device) + 0.5)
+            moves = self.grows | ((middles.abs() * share).sum() < self.saturation)
+            below = torch.where(middles < self.edge, share, 0.0).sum()
+            self.drop.copy_(torch.where(moves, below, self.drop))
+        threshold = (cumulative <= self.drop).sum()
+        return (bins >= threshold) | (self.taken <= BATCHES)
+
+    def audit(self) -> Audit:
+        """The probability difference at each image's last visit."""
+        return Audit(self.difference)

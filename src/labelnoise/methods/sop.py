@@ -1,0 +1,73 @@
+"""Sparse over-parameterisation: a few parameters of each image take up what is wrong with its label."""
+
+from typing import Annotated
+
+import torch
+from annotated_types import Ge
+from torch import Tensor
+
+from labelnoise.arguments.ranges import checked
+from labelnoise.losses.base import at_label, log_probs
+from labelnoise.methods.erm import ERM
+from labelnoise.methods.own_loss import only_ce
+from labelnoise.training.method import Audit, Feed, Setup, StepResult
+
+START = 1e-8  # standard deviation of u and v at the start
+FLOOR = 1e-4  # of the probabilities
+
+
+class SOP(ERM):
+    """The label is explained by p + u^2 y - v^2 (1 - y); u (1) and v (C) belong to the image and start near 0.
+
+    Network and u go down the cross-entropy of that sum, clipped from below and divided by its own; v, and u too, go
+    down the squared error of the sum with the predicted class in the place of p. u and v are updated by plain SGD on
+    the batch's mean, without weight decay, at rates that stay the same throughout.
+
+    Memory: (N, C + 1) floats.
+
+    Args:
+        lr_u, lr_v: learning rates, >= 0.
+    Raises:
+        ValueError: a hyper-parameter out of range, or a loss other than cross-entropy.
+    Source: Liu, Zhu, Qu, You 2022, arXiv:2202.14026, section 2. The squared error's one-hot prediction and its
+        gradient for u are a reconstruction of the released code from memory. This is SOP, not SOP+.
+    """
+
+    u: Tensor
+    v: Tensor
+
+    @checked
+    def __init__(self, setup: Setup, lr_u: Annotated[float, Ge(0)], lr_v: Annotated[float, Ge(0)]) -> None:
+        super().__init__(setup)
+        only_ce(setup, "method=sop")
+        self.lr_u, self.lr_v = lr_u, lr_v
+        self.register_buffer("u", START * torch.randn(len(setup.train), 1))
+        self.register_buffer("v", START * torch.randn(len(setup.train), setup.train.num_classes))
+
+    def step(self, feed: Feed) -> StepResult:
+        batch = self.train_set.batch(feed.index["train"])
+        u, v = (part[batch.index].requires_grad_() for part in (self.u, self.v))
+        outputs = self.criterion.outputs(self.learner, batch)
+        logs = log_probs(outputs.logits)
+        label = at_label(logs, batch.labels)
+        values = self.values(logs, label, u, v)
+        loss = self.criterion.mean(values, outputs, batch)
+        self.learner.update(loss)
+        assert u.grad is not None and v.grad is not None  # noqa: PT018
+        self.u[batch.index] -= self.lr_u * u.grad
+        self.v[batch.index] -= self.lr_v * v.grad
+        return StepResult(loss.detach(), batch.index, predicted=logs.detach().argmax(dim=1))
+
+    @staticmethod
+    def values(logs: Tensor, label: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        """Both losses of each image. Shapes: log p (B, C), one-hot (B, C), (B, 1), (B, C) -> (B,)."""
+        more, less = u.square().clamp(0, 1) * label, v.square().clamp(0, 1) * (1 - label)
+        total = (logs.exp() + more - less.detach()).clamp_min(FLOOR)
+        explained = total / total.sum(dim=1, keepdim=True)
+        cross_entropy = -(label * explained.clamp_min(FLOOR).log()).sum(dim=1)
+        predicted = at_label(logs.detach(), logs.detach().argmax(dim=1))
+        return cross_entropy + (predicted + more - less - label).square().sum(dim=1)
+
+    def audit(self) -> Audit:
+        """1 - u^2: how little of the given label is left to the image's own parameter."""
+        return Audit(1 - self.u.squeeze(1).square().clamp(0, 1))

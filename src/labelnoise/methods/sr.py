@@ -1,0 +1,70 @@
+"""Sparse regularisation: sharp outputs of bounded logits, and a growing penalty on their l_p norm, under any loss."""
+
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Gt
+from torch import Tensor
+from torch.nn import functional as F
+
+from labelnoise.arguments.ranges import checked
+from labelnoise.data.train_set import Batch
+from labelnoise.losses.base import at_least_single
+from labelnoise.methods.erm import ERM
+from labelnoise.training.criterion import Outputs
+from labelnoise.training.method import Setup
+
+FLOOR = 1e-7  # of the probabilities in the penalty
+
+
+class SR(ERM):
+    """loss(z', y) + lam_t sum_k p_k^power, with z' = z / (|z|_2 temperature) and p its softmax.
+
+    lam_t = lam growth^floor(epoch / every). The logits' norm bounds the outputs: with 10 classes and temperature 0.5 no
+    probability is above 0.48. Predictions are the same from z as from z'.
+
+    Args:
+        temperature: > 0.
+        power: the penalty's p, > 0.
+        lam: >= 0.
+        growth: > 0.
+        every: epochs, >= 1. It is not a fraction of the run, as the paper gives it in epochs.
+        normalize: false: leave out the division by the norm, as the paper does on MNIST.
+    Raises:
+        ValueError: a hyper-parameter out of range.
+    Source: Zhou, Liu, Wang, Zhai, Jiang, Ji 2021 (ICCV), arXiv:2108.00192, algorithm 1.
+    """
+
+    provides = frozenset({"logits", "labels", "batch"})
+
+    weight: Tensor
+
+    @checked
+    def __init__(
+        self,
+        setup: Setup,
+        temperature: Annotated[float, Gt(0)],
+        power: Annotated[float, Gt(0)],
+        lam: Annotated[float, Ge(0)],
+        growth: Annotated[float, Gt(0)],
+        every: Annotated[int, Ge(1)],
+        normalize: bool,
+    ) -> None:
+        super().__init__(setup)
+        self.temperature, self.power, self.normalize = temperature, power, normalize
+        self.lam, self.growth, self.every = lam, growth, every
+        self.register_buffer("weight", torch.tensor(float(lam)))
+
+    def begin_epoch(self) -> None:
+        """Let the penalty grow."""
+        self.weight.fill_(self.lam * self.growth ** (self.clock.epoch // self.every))
+
+    def sharpened(self, logits: Tensor) -> Tensor:
+        """z'. Shapes: (B, C) -> (B, C)."""
+        logits = at_least_single(logits)
+        return (F.normalize(logits, dim=1) if self.normalize else logits) / self.temperature
+
+    def objective(self, outputs: Outputs, batch: Batch) -> Tensor:
+        logits = self.sharpened(outputs.logits)
+        penalty = logits.softmax(dim=1).clamp_min(FLOOR).pow(self.power).sum(dim=1)
+        return super().objective(outputs._replace(logits=logits), batch) + self.weight * penalty

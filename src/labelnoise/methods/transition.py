@@ -1,0 +1,77 @@
+"""The transition matrix that a method corrects by: given, read from a file, or estimated from anchor points."""
+
+import json
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from labelnoise.files.arrays import read_npy
+from labelnoise.files.reading import read_bounded
+from labelnoise.files.text import plain
+from labelnoise.training.method import Setup
+
+ROW_SUM = 1e-3  # how far from 1 a row of a user's matrix may sum
+ANCHOR = "anchor"
+
+
+def given_matrix(setup: Setup, transition: bool | str) -> Tensor | None:
+    """The matrix (C, C), rows the true class, that `method.transition` names; None for an estimate from anchor points.
+
+    Args:
+        transition: true, the noise's own matrix; a .npy or .json file; or anchor.
+    Raises:
+        ValueError: the noise's own is not known, the file cannot be read or holds no such matrix, or another word.
+    """
+    if transition == ANCHOR:
+        return None
+    if transition is True:
+        if setup.transition is None:
+            raise ValueError("method.transition=true: this data set has no true labels; use anchor or a file")
+        return _without_empty_rows(setup.transition.float())
+    option = f"method.transition={str(transition).lower() if isinstance(transition, bool) else transition}"
+    if not isinstance(transition, str) or not transition.endswith((".npy", ".json")):
+        raise ValueError(f"{option}: must be true, anchor or a file that ends in .npy or .json")
+    matrix = _read(transition, option)
+    classes = setup.train.num_classes
+    if matrix.shape != (classes, classes):
+        raise ValueError(
+            f"{option}: has shape {matrix.shape}, must be ({classes}, {classes}), a row for each true class"
+        )
+    if not (np.isfinite(matrix).all() and (matrix >= 0).all() and (abs(matrix.sum(axis=1) - 1) <= ROW_SUM).all()):
+        raise ValueError(f"{option}: must have rows of probabilities that sum to 1")
+    return torch.from_numpy(matrix).float()
+
+
+def _read(path: str, option: str) -> np.ndarray:
+    try:
+        content = read_bounded(path)
+        return np.asarray(read_npy(content) if path.endswith(".npy") else json.loads(content), dtype=np.float64)
+    except FileNotFoundError:
+        raise ValueError(f"{option}: no such file") from None
+    except (ValueError, TypeError, OverflowError, OSError, MemoryError, RecursionError) as error:
+        raise ValueError(f"{option}: cannot be read as a matrix ({plain(str(error))})") from None
+
+
+def _without_empty_rows(matrix: Tensor) -> Tensor:
+    """The row of a class without images, all 0, as that of the identity."""
+    empty = matrix.sum(dim=1, keepdim=True) == 0
+    return torch.where(empty, torch.eye(len(matrix), device=matrix.device), matrix)
+
+
+def anchor_estimate(probs: Tensor, quantile: float) -> Tensor:
+    """The transition matrix by anchor points: row i is the prediction on the image that is most surely of class i.
+
+    Shapes: (N, C), predicted probabilities of the noisy classes -> (C, C), rows sum to 1.
+    Args:
+        quantile: which image: 1 the one with the largest probability of the class, 0.97 that at this quantile.
+    Source: Patrini et al. 2017, arXiv:1609.03683, equations 12 and 13.
+    """
+    place = max(0, min(len(probs) - 1, round(quantile * (len(probs) - 1))))
+    anchors = probs.argsort(dim=0, stable=True)[place]
+    return probs[anchors]
+
+
+def error_of(estimate: Tensor, true: Tensor) -> Tensor:
+    """The sum of the absolute differences of two matrices over the true one's sum: 0, equal, to 2. Shapes: -> 0-d."""
+    return (estimate - true).abs().sum() / true.sum()

@@ -1,0 +1,134 @@
+"""Records grouped by what differs between them: a setting is a configuration without its seeds."""
+
+import json
+import statistics
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from labelnoise.experiment.identity import identity
+from labelnoise.experiment.records import Record
+
+SEEDS = ("seed_noise", "seed_init", "seed_data")
+# Shown wherever they differ, in this order; of the rest, what tells two settings apart.
+FIRST = ("dataset", "noise", "noise.rate", "loss", "method", "network")
+TASK = ("dataset", "noise", "noise.rate")  # only settings of the same task are compared with each other
+
+
+class Setting(NamedTuple):
+    """The records of one setting.
+
+    Attributes:
+        values: what differs between the settings, by option; None where this one has no such option.
+        task: the data and their noise, whether they differ or not.
+        records: one for each choice of seeds.
+        metric: of the records, see `mean`.
+    """
+
+    values: dict[str, Any]
+    task: tuple[Any, ...]
+    records: list[Record]
+    metric: str
+
+    def numbers(self, metric: str) -> list[float]:
+        """A metric of the records that have it, in percent."""
+        found = (record["metrics"].get(metric) for record in self.records)
+        return [100 * value for value in found if value is not None]
+
+    @property
+    def n(self) -> int:
+        return len(self.numbers(self.metric))
+
+    @property
+    def mean(self) -> float | None:
+        """Percent."""
+        return statistics.fmean(self.numbers(self.metric)) if self.n else None
+
+    @property
+    def std(self) -> float | None:
+        """With n - 1; None for one value."""
+        return statistics.stdev(self.numbers(self.metric)) if self.n > 1 else None
+
+    @property
+    def best(self) -> float:
+        """Mean of the best epochs' accuracy, percent: an oracle, chosen on the test set."""
+        return statistics.fmean(self.numbers("test_acc_best"))
+
+    @property
+    def realised_rate(self) -> float | None:
+        """Mean share of wrong labels, percent; None where it is unknown."""
+        rates = [record["noise"]["realised_rate"] for record in self.records]
+        return None if None in rates else 100 * statistics.fmean(rates)
+
+
+def settings(records: Sequence[Record], metric: str) -> list[Setting]:
+    """The settings of some records: task by task as they come, the best of each first."""
+    options = {record["run_id"]: named_options(record["config"]) for record in records}
+    shown = differing(list(options.values()))
+    grouped: dict[str, list[Record]] = {}
+    for record in records:
+        rest = {key: value for key, value in options[record["run_id"]].items() if key not in SEEDS}
+        grouped.setdefault(json.dumps(rest, sort_keys=True), []).append(record)
+    found = []
+    for group in grouped.values():
+        values = options[group[0]["run_id"]]
+        task = tuple(values.get(key) for key in TASK)
+        found.append(Setting({key: values.get(key) for key in shown}, task, group, metric))
+    tasks = list(dict.fromkeys(setting.task for setting in found))
+    return sorted(found, key=lambda s: (tasks.index(s.task), s.mean is None, -(s.mean or 0.0)))
+
+
+def best_of_tasks(found: Sequence[Setting]) -> set[int]:
+    """The places of the settings that are the best of their task, by two digits; none where a task has but one."""
+    means = [None if setting.mean is None else round(setting.mean, 2) for setting in found]
+    places = set()
+    for task in {setting.task for setting in found}:
+        rivals = {place: means[place] for place, s in enumerate(found) if s.task == task and means[place] is not None}
+        if len(rivals) > 1:
+            places |= {place for place, mean in rivals.items() if mean == max(rivals.values(), key=lambda m: m or 0.0)}
+    return places
+
+
+def differing(options: Sequence[dict[str, Any]]) -> list[str]:
+    """The options by which these configurations are told apart: as few as do it, but all of `FIRST` that differ."""
+
+    def distinct(keys: Sequence[str]) -> int:
+        return len({json.dumps([one.get(key) for key in keys]) for one in options})
+
+    chosen = [key for key in FIRST if distinct([key]) > 1]
+    every = dict.fromkeys(key for one in options for key in one)
+    for key in every:
+        if key not in (*SEEDS, *chosen) and distinct([*chosen, key]) > distinct(chosen):
+            chosen.append(key)
+    return chosen
+
+
+def named_options(config: dict[str, Any]) -> dict[str, Any]:
+    """A record's configuration as options: `loss` is the name of its function, `loss.q` a value of it.
+
+    Without options at their neutral value, which records of earlier versions do not have; 1.0 is 1.
+    """
+    options: dict[str, Any] = {}
+    normal = json.loads(identity(config))
+    for key, value in ((key, normal[key]) for key in config if key in normal):
+        if isinstance(value, dict):
+            options[key] = value.get("name") if key == "dataset" else component_name(value)
+            options |= flat({k: v for k, v in value.items() if not k.startswith("_")}, f"{key}.")
+        else:
+            options[key] = value
+    return options
+
+
+def component_name(component: Any) -> str:
+    """The name of a component's function or class; of a sum of losses, its parts' names joined."""
+    if not isinstance(component, dict) or "_target_" not in component:
+        return str(component)
+    parts = [component_name(component[key]) for key in ("first", "second") if isinstance(component.get(key), dict)]
+    return "_".join(parts) or str(component["_target_"]).rpartition(".")[2]
+
+
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A tree of dictionaries as one, its keys joined by dots."""
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+    return leaves
