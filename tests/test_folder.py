@@ -13,7 +13,8 @@ from image_trees import image, table, tree
 from PIL import Image
 
 from labelnoise.data import decode
-from labelnoise.data.folder import folder, mean_and_std
+from labelnoise.data.folder import folder
+from labelnoise.data.from_files import counted, mean_and_std
 from labelnoise.experiment import identity, records
 from labelnoise.experiment.run import compose
 
@@ -247,4 +248,4 @@ def test_the_id_is_that_of_content_and_options_and_not_of_the_place(own: Path, t
 
 
 def test_statistics_of_constant_images() -> None:
-    assert mean_and_std(torch.full((5, 1, 8, 8), 255, dtype=torch.uint8)) == ((1.0,), (1 / 255,))
+    assert mean_and_std(counted(torch.full((5, 1, 8, 8), 255, dtype=torch.uint8))) == ((1.0,), (1 / 255,))

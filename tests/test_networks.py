@@ -12,6 +12,7 @@ from labelnoise.experiment.run import compose
 from labelnoise.networks.cnn import cnn4, cnn8
 from labelnoise.networks.preact_resnet import preact_resnet18
 from labelnoise.networks.resnet import resnet18, resnet34
+from labelnoise.networks.resnet50 import resnet50
 from labelnoise.networks.timm_model import timm_model
 
 
@@ -27,6 +28,7 @@ def parameters(network: nn.Module) -> int:
         (resnet34, 100, 3, 32, 21_328_292),
         (resnet18, 10, 3, 32, 11_173_962),
         (preact_resnet18, 10, 3, 32, 11_172_170),
+        (resnet50, 1000, 3, 224, 25_557_032),
     ],
 )
 def test_published_parameter_counts(make, classes: int, channels: int, size: int, count: int) -> None:

@@ -18,6 +18,7 @@ from labelnoise.experiment.groups import CONFIGS
 from labelnoise.experiment.run import compose
 
 PAPERS = list(OWN)
+WEB = ("webvision_mini", "clothing1m")  # of a data set: test_web_data.py
 VALUES = CONFIGS / "protocol" / "values"
 ROWS = {"default": 1, "mnist": 0, "cifar10": 1, "cifar100": 2}  # of a card, and the place in published_values
 
@@ -42,7 +43,7 @@ def without_detach(node: Any) -> Any:
 
 def test_every_file_of_values_is_published() -> None:
     """So a protocol changes no other loss's values."""
-    assert set(every("protocol")) - set(every("method")) == {*PAPERS, "none"}
+    assert set(every("protocol")) - set(every("method")) == {*PAPERS, *WEB, "none"}
     found = {path.relative_to(VALUES).with_suffix("").as_posix() for path in VALUES.rglob("*.yaml")}
     assert found == {f"{paper}/{loss}" for paper in PAPERS for loss in OWN[paper]}
 

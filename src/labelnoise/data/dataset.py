@@ -16,7 +16,8 @@ class Dataset(NamedTuple):
 
     Attributes:
         name: as in `dataset=`.
-        train_images, test_images: (N, channels, height, width), uint8.
+        train_images, test_images: (N, channels, height, width), uint8. Training images that do not fit in memory are
+            `labelnoise.data.streamed.StreamedImages`, with the shape and the indexing of the tensor.
         train_labels: (N,), int64, the labels that the training images are given with.
         test_labels: (N,), int64, the true labels of the test images.
         classes: names of the C classes.

@@ -65,6 +65,25 @@ def decode(root: Path, paths: Sequence[str], size: int, colour: bool) -> Decoded
     return Decoded(images, kept)
 
 
+def look_through(root: Path, paths: Sequence[str], size: int, colour: bool) -> tuple[Tensor, Tensor]:
+    """Decode all images and keep none of them.
+
+    Returns:
+        Which can be read (M,), and how many of their pixels have each value (channels, 256), float64.
+    Raises:
+        ValueError: as `decode`.
+    """
+    counts = np.zeros((3 if colour else 1, 256))
+    bad: dict[int, str] = {}
+    for position, image in enumerate(_each([root / path for path in paths], size, colour)):
+        if isinstance(image, str):
+            bad[position] = image
+        else:
+            counts += [np.bincount(image[..., channel].ravel(), minlength=256) for channel in range(len(counts))]
+    report_bad([(paths[i], reason) for i, reason in bad.items()], len(paths))
+    return torch.tensor([i for i in range(len(paths)) if i not in bad]), torch.from_numpy(counts)
+
+
 def report_bad(bad: Sequence[tuple[str, str]], count: int) -> None:
     """List the files that cannot be read.
 

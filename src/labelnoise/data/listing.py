@@ -127,9 +127,7 @@ def from_folders(root: Path) -> list[Entry]:
     entries = []
     for part in given:
         for folder in sorted(path for path in (root / part).iterdir() if path.is_dir() and path.name[0] != "."):
-            images = sorted(_images(folder))
-            if not images:
-                raise ValueError(f"class {folder.name}: {folder} holds no images ({', '.join(ENDINGS)})")
+            images = images_below(folder)
             entries += [Entry(path.relative_to(root).as_posix(), folder.name, part) for path in images]
     return entries
 
@@ -140,9 +138,33 @@ def check_folder(root: Path) -> None:
         raise ValueError(f"data_dir={root}: no such folder")
 
 
-def _images(folder: Path) -> Iterable[Path]:
-    for inside, _, names in os.walk(folder):
-        yield from (Path(inside, name) for name in names if name.lower().endswith(ENDINGS) and name[0] != ".")
+def images_below(folder: Path) -> list[Path]:
+    """The image files of a class's folder, sorted.
+
+    Raises:
+        ValueError: it is not there or holds none.
+    """
+    found = [
+        Path(inside, name)
+        for inside, _, names in os.walk(folder)
+        for name in names
+        if name.lower().endswith(ENDINGS) and name[0] != "."
+    ]
+    if not found:
+        raise ValueError(f"class {folder.name}: {folder} holds no images ({', '.join(ENDINGS)})")
+    return sorted(found)
+
+
+def lines_of(file: Path) -> list[str]:
+    """The lines of a data set's list that are not empty.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    try:
+        return [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeError) as error:
+        raise ValueError(f"data_dir: {file} cannot be read ({error})") from None
 
 
 # --------------------------------------------------------------------------------------------------------------- CSVs

@@ -63,12 +63,16 @@ class TrainSet:
 
     def view(self, index: Tensor) -> Tensor:
         """A freshly augmented view of the images. Shapes: (B,) -> (B, channels, H, W) float32, normalised."""
-        images = self._images[index]
+        images = self.pixels(index)
         return self._normalised(images if self._augment is None else self._augment(images, self.generator))
 
     def plain(self, index: Tensor) -> Tensor:
         """The images as they are. Shapes: (B,) -> (B, channels, H, W) float32, normalised."""
-        return self._normalised(self._images[index])
+        return self._normalised(self.pixels(index))
+
+    def pixels(self, index: Tensor) -> Tensor:
+        """The images as they are stored. Shapes: (B,) -> (B, channels, H, W) uint8."""
+        return self._images[index]
 
     def order(self, size: int, among: Tensor | None = None) -> list[Tensor]:
         """Every image once, in a fresh random order: the index (B,) of each batch; the last holds what is left.

@@ -227,12 +227,16 @@ def _train_set(
     generator: "torch.Generator",
     trusted: "TrainSet | None" = None,
 ) -> "TrainSet":
+    from labelnoise.data.streamed import StreamedImages, StreamedTrainSet
     from labelnoise.data.train_set import TrainSet
 
     whole = len(part) == len(labels)
-    images = dataset.train_images if whole else dataset.train_images[part]
-    return TrainSet(
-        images.to(generator.device),
+    images: Any = dataset.train_images
+    streamed = isinstance(images, StreamedImages)
+    if not whole:
+        images = images.part(part) if streamed else images[part]
+    return (StreamedTrainSet if streamed else TrainSet)(
+        images if streamed else images.to(generator.device),
         labels[part].to(generator.device),
         dataset.num_classes,
         dataset.mean,

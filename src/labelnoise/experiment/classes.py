@@ -2,7 +2,15 @@
 
 from omegaconf import DictConfig
 
-CLASSES = {"mnist": 10, "fashion_mnist": 10, "cifar10": 10, "cifar100": 100, "digits": 10}
+CLASSES = {
+    "mnist": 10,
+    "fashion_mnist": 10,
+    "cifar10": 10,
+    "cifar100": 100,
+    "digits": 10,
+    "webvision_mini": 50,
+    "clothing1m": 14,
+}
 
 
 def num_classes(cfg: DictConfig) -> int:

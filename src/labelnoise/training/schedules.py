@@ -43,3 +43,13 @@ def linear(epoch: int, epochs: int, start: Annotated[float, Ge(0), Lt(1)]) -> fl
     Source: the released code of Han et al. 2018, arXiv:1804.06872, with start = 80 of 200 epochs.
     """
     return min(1.0, (epochs - epoch) / ((1 - start) * epochs))
+
+
+@checked
+def step(epoch: int, epochs: int, every: Annotated[int, Ge(1)], gamma: Annotated[float, Ge(0)]) -> float:
+    """gamma to the number of times that `every` epochs have passed.
+
+    Raises:
+        ValueError: every below 1 or gamma below 0.
+    """
+    return gamma ** (epoch // every)

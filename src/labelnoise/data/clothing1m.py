@@ -1,0 +1,68 @@
+"""Clothing1M: a million shop images of 14 classes with the labels of the text around them.
+
+Layout below data_dir, as the archives unpack (reconstruction: the archives were not at hand):
+    clothing1m/category_names_eng.txt                        a line a class
+    clothing1m/noisy_label_kv.txt, clean_label_kv.txt        lines `images/0/00/NAME.jpg CLASS`
+    clothing1m/{noisy_train,clean_val,clean_test}_key_list.txt  lines `images/0/00/NAME.jpg`
+"""
+
+from pathlib import Path
+
+from labelnoise.arguments.ranges import checked
+from labelnoise.data.dataset import Dataset
+from labelnoise.data.from_files import Size, dataset_of, given_parts
+from labelnoise.data.listing import Entry, Listed, content_hash, lines_of, listed
+
+MEAN, STD = (0.6959, 0.6537, 0.6371), (0.3113, 0.3192, 0.3214)  # of the code released with wang2024
+PARTS = (("train", "noisy_train"), ("val", "clean_val"), ("test", "clean_test"))
+
+
+@checked
+def clothing1m(data_dir: str, size: Size = 224, stream: bool | None = None) -> Dataset:
+    """1,000,000 images with noisy labels to train on, 14,313 and 10,526 with clean ones to choose an epoch and to test.
+
+    Args:
+        data_dir: holds clothing1m/; see above.
+        size: pixels.
+        stream: as of `labelnoise.data.from_files.dataset_of`.
+    Raises:
+        ValueError: a file is missing or has other lines, or as `labelnoise.data.listing.listed`.
+    Source: Xiao et al. 2015, Learning from Massive Noisy Labeled Data for Image Classification (CVPR).
+    """
+    found = find(data_dir)
+    return dataset_of("clothing1m", found, given_parts(found), size, True, stream)._replace(mean=MEAN, std=STD)
+
+
+def find(data_dir: str) -> Listed:
+    """What `clothing1m` reads, before any image is opened."""
+    root = Path(data_dir)
+    home = root / "clothing1m"
+    names = [line.replace(" ", "-") for line in lines_of(home / "category_names_eng.txt")]
+    labels = {kind: _labels(home / f"{kind}_label_kv.txt", names) for kind in ("noisy", "clean")}
+    entries = []
+    for part, keys in PARTS:
+        known = labels[keys.partition("_")[0]]
+        for path in lines_of(home / f"{keys}_key_list.txt"):
+            if path not in known:
+                raise ValueError(f"{home / keys}_key_list.txt: {path} has no label in the file of labels")
+            entries.append(Entry(f"clothing1m/{path}", known[path], part))
+    return listed(root, entries, names)
+
+
+def content(data_dir: str, **_: object) -> str:
+    """What a run's id says of the images."""
+    return content_hash(find(data_dir))
+
+
+clothing1m.content = content  # type: ignore[attr-defined]  # read by `labelnoise.experiment.identity`
+
+
+def _labels(file: Path, names: list[str]) -> dict[str, str]:
+    """The class of each image that the file lists."""
+    labels = {}
+    for line in lines_of(file):
+        path, _, number = line.rpartition(" ")
+        if not path or not number.isdecimal() or int(number) >= len(names):
+            raise ValueError(f"{file}: has the line {line!r}, must have a path and a class from 0 to {len(names) - 1}")
+        labels[path] = names[int(number)]
+    return labels

@@ -1,0 +1,148 @@
+"""A data set from listed image files: its parts, its pixels in memory or streamed, and their statistics."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import torch
+from annotated_types import Ge, Le
+from torch import Tensor
+
+from labelnoise.data.dataset import Dataset
+from labelnoise.data.decode import decode, look_through
+from labelnoise.data.listing import Entry, Listed, check_no_empty_class
+from labelnoise.data.streamed import StreamedImages
+
+Size = Annotated[int, Ge(8), Le(1024)]
+SHARE = 0.5  # of the machine's memory, which training images may take before they are streamed
+
+
+class Parts(NamedTuple):
+    """Attributes: the entries to train on, to hold out (possibly none) and to test on."""
+
+    train: Sequence[Entry]
+    val: Sequence[Entry]
+    test: Sequence[Entry]
+
+
+def given_parts(found: Listed) -> Parts:
+    """The parts that the entries name; the val part is the test part where there is no other.
+
+    Raises:
+        ValueError: there is nothing to test on.
+    """
+    train, val, test = ([e for e in found.entries if e.part == part] for part in ("train", "val", "test"))
+    return checked_parts(found, Parts(train, val, test) if test else Parts(train, [], val))
+
+
+def checked_parts(found: Listed, parts: Parts) -> Parts:
+    """The parts, if there is something to test on."""
+    if not parts.test:
+        raise ValueError(
+            f"data_dir={found.root}: has no images to test on; add a test/ folder, or images to each class"
+        )
+    return parts
+
+
+def set_aside(found: Listed, share: float, seed: int) -> Parts:
+    """A share of each class to test on, by its given labels, at least one image of a class that has two."""
+    random = np.random.RandomState(seed)
+    labels = np.array([entry.label for entry in found.entries])
+    chosen = np.zeros(len(labels), dtype=bool)
+    for name in np.unique(labels):
+        members = random.permutation(np.flatnonzero(labels == name))
+        count = min(max(1, round(share * len(members))), len(members) - 1)
+        chosen[members[:count]] = True
+    pairs = list(zip(found.entries, chosen, strict=True))
+    return checked_parts(found, Parts([e for e, out in pairs if not out], [], [e for e, out in pairs if out]))
+
+
+def dataset_of(name: str, found: Listed, parts: Parts, size: int, colour: bool, stream: bool | None = None) -> Dataset:
+    """The data set of these parts.
+
+    Args:
+        stream: whether to decode training images anew for every batch; None: where they would take more than half of
+            the machine's memory. It changes no pixel.
+    Raises:
+        ValueError: more than 1% of the images cannot be read, or a class is left without one.
+    """
+    number = {label: i for i, label in enumerate(found.classes)}
+    bytes_ = len(parts.train) * size * size * (3 if colour else 1)
+    if stream or (stream is None and bytes_ > SHARE * _memory()):
+        pixels: Any = _streamed(found, parts, size, colour)
+    else:
+        pixels = _in_memory(found, parts, size, colour)
+    images, val_images, test_images, (train, val, test), counts = pixels
+    check_no_empty_class(found.classes, (entry.label for entry in train))
+
+    def numbers(part: Sequence[Entry], label: Callable[[Entry], str]) -> Tensor:
+        return torch.tensor([number[label(entry)] for entry in part], dtype=torch.long)
+
+    mean, std = mean_and_std(counts)
+    return Dataset(
+        name=name,
+        train_images=images,
+        train_labels=numbers(train, lambda entry: entry.label),
+        true_labels=numbers(train, _best) if all(entry.corrected for entry in train) else None,
+        test_images=test_images,
+        test_labels=numbers(test, _best),
+        val_images=val_images if val else None,
+        val_labels=numbers(val, _best) if val else None,
+        classes=found.classes,
+        mean=mean,
+        std=std,
+        paths=tuple(entry.path for entry in train),
+    )
+
+
+def _best(entry: Entry) -> str:
+    return entry.corrected or entry.label
+
+
+def _memory() -> int:
+    """Of this machine, bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _in_memory(found: Listed, parts: Parts, size: int, colour: bool) -> tuple[Any, ...]:
+    """Pixels of the three parts, the entries that could be read, and the training pixels' counts."""
+    entries = [entry for part in parts for entry in part]
+    pixels, kept = decode(found.root, [entry.path for entry in entries], size, colour)
+    # kept positions stay in order, so each part is a slice of the one tensor
+    first, second = (int((kept < end).sum()) for end in (len(parts.train), len(parts.train) + len(parts.val)))
+    read = [entries[i] for i in kept.tolist()]
+    train = pixels[:first]
+    return (
+        train,
+        pixels[first:second],
+        pixels[second:],
+        (read[:first], read[first:second], read[second:]),
+        counted(train),
+    )
+
+
+def _streamed(found: Listed, parts: Parts, size: int, colour: bool) -> tuple[Any, ...]:
+    """As `_in_memory`, with the training images read once to see that they can be, and not kept."""
+    kept, counts = look_through(found.root, [entry.path for entry in parts.train], size, colour)
+    train = [parts.train[i] for i in kept.tolist()]
+    images = StreamedImages(found.root, [entry.path for entry in train], size, colour)
+    _, val_images, test_images, (_, val, test), _ = _in_memory(found, parts._replace(train=[]), size, colour)
+    return images, val_images, test_images, (train, val, test), counts
+
+
+def counted(images: Tensor) -> Tensor:
+    """How many pixels have each value. Shapes: (N, channels, H, W), uint8 -> (channels, 256), float64."""
+    counts = torch.zeros(images.shape[1], 256, dtype=torch.float64)
+    for chunk in images.split(4096):
+        for channel in range(len(counts)):
+            counts[channel] += torch.bincount(chunk[:, channel].flatten().int(), minlength=256)
+    return counts
+
+
+def mean_and_std(counts: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Of each channel, in [0, 1] units, from counts (channels, 256); at least one grey level of deviation."""
+    values = torch.arange(256, dtype=torch.float64) / 255
+    means = (counts * values).sum(dim=1) / counts.sum(dim=1)
+    variances = (counts * (values - means[:, None]) ** 2).sum(dim=1) / counts.sum(dim=1)
+    return tuple(means.tolist()), tuple(variances.sqrt().clamp_min(1 / 255).tolist())
