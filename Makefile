@@ -1,22 +1,22 @@
-# labelnoise: every command a user needs. `make` alone lists them.
+# labelnoise: the commands for users. `make` alone lists them.
 SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
   $$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-# What `make train` runs where ARGS does not say otherwise.
+# What `make train` runs, unless ARGS sets another data set, loss or noise.
 JOB = $(if $(filter dataset=%,$(ARGS)),,dataset=digits) $(if $(filter loss=%,$(ARGS)),,loss=nce_agce) \
   $(if $(filter noise=%,$(ARGS)),,noise=sym rate=0.4)
 
 TABLES = $(filter-out none,$(basename $(notdir $(wildcard configs/table/*.yaml))))
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-slow test-browser test-lowest table report bench check format
+.PHONY: help install train test test-slow test-browser test-lowest table report audit bench check format
 
-help:  ## this list
+help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
 
-# The stamp is written last: an environment without it was interrupted half-way and is made again.
+# The stamp is written last. An environment without it was interrupted during the install and is made again.
 .venv/installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or newer with venv on PATH (set PYTHON=/path/to/python3)"; exit 1; }
 	@test -f $@ || rm -rf .venv
@@ -25,22 +25,22 @@ help:  ## this list
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
-install: .venv/installed  ## make .venv with everything in it
+install: .venv/installed  ## create .venv and install everything into it
 
 train: install  ## train on digits in seconds; make train ARGS="dataset=cifar10 loss=agce noise=asym rate=0.4"
 	@$(BIN)/python train.py $(JOB) results=runs/first force=true $(ARGS)
 	@$(if $(ARGS),,$(BIN)/python scripts/baseline.py $(JOB) results=runs/first force=true)
 
-test: install  ## the tests, under 6 minutes, no downloads
+test: install  ## run the tests: under 6 minutes, no downloads
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-test-slow: install  ## the tests that take minutes
+test-slow: install  ## run the tests that take minutes
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 
-test-browser: install  ## the report page in Chromium (apt-get install chromium chromium-driver)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/test_report_browser.py
+test-browser: install  ## test the report and audit pages in Chromium (apt-get install chromium chromium-driver)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/test_report_browser.py tests/test_audit_browser.py
 
-test-lowest:  ## the tests with the lowest version that pyproject.toml allows of every package
+test-lowest:  ## run the tests with the lowest version of every package that pyproject.toml allows
 	@rm -rf .venv-lowest && $(PYTHON) -m venv .venv-lowest
 	@$(PYTHON) -c 'import re, tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
 	  names = p["dependencies"] + sum(p["optional-dependencies"].values(), []); \
@@ -49,19 +49,23 @@ test-lowest:  ## the tests with the lowest version that pyproject.toml allows of
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-lowest/constraints.txt -e '.[dev]'
 	@OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest
 
-table: install  ## run what is missing of a table and print it; make table TABLE=digits ARGS="table.seeds=[1]"
+table: install  ## run the missing cells of a table and print it; make table TABLE=digits ARGS="table.seeds=[1]"
 	@test -n "$(filter $(TABLE),$(TABLES))" || { echo "error: TABLE=$(TABLE): must be one of $(TABLES)" >&2; exit 1; }
 	@code=0; $(BIN)/python train.py -m table=$(TABLE) $(ARGS) || code=$$?; test $$code -gt 1 || \
 	  $(BIN)/python scripts/table.py table=$(TABLE) $(if $(FORMAT),format=$(FORMAT)) $(ARGS) || exit 1; exit $$code
 
-report: install  ## one HTML page over the committed records and runs/; make report ARGS="results=DIR out=FILE"
+report: install  ## write one HTML page over the committed records and runs/; make report ARGS="results=DIR out=FILE"
 	@$(BIN)/python scripts/report.py $(ARGS)
 
-bench: install  ## training speed beside the published code's; make bench ARGS="network=cnn4 dataset=mnist"
+audit: install  ## rank your own labels by how probably they are wrong; make audit DATA=PATH ARGS="folds=5"
+	@test -n "$(DATA)" || { echo "error: DATA: needs a value, make audit DATA=PATH" >&2; exit 1; }
+	@$(BIN)/python scripts/audit.py dataset=folder data_dir="$(DATA)" $(ARGS)
+
+bench: install  ## compare training speed with the published code's; make bench ARGS="network=cnn4 dataset=mnist"
 	@$(BIN)/python scripts/bench.py $(ARGS)
 
-check: install  ## ruff and mypy
+check: install  ## run ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-format: install  ## let ruff rewrite what it can
+format: install  ## let ruff fix and format the code
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .

@@ -1,4 +1,4 @@
-"""What tests share: one thread, the command line in this process, real data where there is some."""
+"""What tests share: one thread, the command line in this process, real data if available."""
 
 import os
 import signal
@@ -29,6 +29,7 @@ HERE = {
     "fashion_mnist": (DATA / "FashionMNIST/raw/train-images-idx3-ubyte").is_file(),
     "cifar10": (DATA / "cifar-10-batches-py/data_batch_1").is_file(),
     "cifar100": (DATA / "cifar-100-python/train").is_file(),
+    "folder": False,  # the user's own: test_folder.py makes some
     "cifar-n": (DATA / "cifar-n/CIFAR-10_human.pt").is_file(),
 }
 
@@ -40,14 +41,14 @@ for number in (signal.SIGINT, signal.SIGHUP):  # ignored in a shell's background
 
 
 def real(*names: str) -> pytest.MarkDecorator:
-    """Skip where one of these data sets is not on this machine."""
+    """Skip if one of these data sets is not found."""
     missing = [name for name in names if not HERE[name]]
     return pytest.mark.skipif(bool(missing), reason=f"{missing} not in {DATA} (LABELNOISE_DATA)")
 
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is downloaded by a test, on a connected machine either."""
+    """Let no test download anything, even if there is a network."""
 
     def refuse(*_: object, **__: object) -> None:
         raise urllib.error.URLError("no network in tests")
@@ -58,7 +59,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """One thread at the start, and at the end as many as before."""
+    """Start with one thread and restore the number afterwards."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -54,7 +54,7 @@ PartitionName=high Nodes={host} MaxTime=INFINITE State=UP PriorityTier=10 Preemp
 
 
 def missing() -> list[str]:
-    """The programs that are not on this machine."""
+    """The programs of SLURM that are not found."""
     return [program for program in PROGRAMS if shutil.which(program, path=PATH) is None]
 
 
@@ -102,7 +102,7 @@ def cluster(more: str = "") -> Iterator[dict[str, str]]:
 
 
 def until(ready: Callable[[], Any], what: str, seconds: float) -> Any:
-    """Wait until it is so, and give what it gave."""
+    """Wait until the condition holds and return its value."""
     end = time.monotonic() + seconds
     while not (found := ready()):
         assert time.monotonic() < end, f"not within {seconds} s: {what}"

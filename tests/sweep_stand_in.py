@@ -14,7 +14,7 @@ from labelnoise.launch import worker
 
 
 def do(cfg, quiet: bool) -> dict:
-    """Follow `cfg.do`, a word and an argument; each run leaves a line in `cfg.log`."""
+    """Do what `cfg.do` says, a word and an argument; each run adds a line to `cfg.log`."""
     assert quiet
     word, _, argument = cfg.do.partition(" ")
 

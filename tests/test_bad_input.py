@@ -15,6 +15,7 @@ from conftest import DATA, REPOSITORY, real
 
 from labelnoise.cli.noise import noise
 from labelnoise.data import mnist
+from labelnoise.data.dataset import Dataset
 from labelnoise.noise.given import from_file
 from labelnoise.noise.human import human
 
@@ -161,7 +162,7 @@ def test_label_files_that_are_none(digits, tmp_path: Path, end: str, content: by
 
 
 def test_a_pickle_is_no_label_file(digits, tmp_path: Path) -> None:
-    """And nobody is told how to load it all the same."""
+    """The message does not suggest how to load the file anyway."""
     path = tmp_path / "labels.npy"
     np.save(path, np.array([{}] * 1437), allow_pickle=True)
     with pytest.raises(ValueError, match="it is not an array of numbers") as raised:
@@ -327,6 +328,34 @@ def test_the_classes_names_of_cifar(train, tmp_path: Path, how: str) -> None:
     last = ended.err.strip().splitlines()[-1]
     assert last.startswith(f"error: dataset=cifar10: {meta} is {how}")
     assert "download=True" not in last
+
+
+def test_the_noise_of_many_classes_is_a_summary(labelnoise, monkeypatch, tmp_path: Path) -> None:
+    """A hundred classes: no wall of numbers, and the matrix as a file."""
+    labels = torch.arange(1000) % 100
+    made = Dataset(
+        name="many",
+        train_images=torch.zeros(1000, 1, 8, 8, dtype=torch.uint8),
+        train_labels=labels,
+        test_images=torch.zeros(100, 1, 8, 8, dtype=torch.uint8),
+        test_labels=torch.arange(100),
+        classes=tuple(f"class{c}" for c in range(100)),
+        mean=(0.5,),
+        std=(0.5,),
+        true_labels=labels,
+    )
+    monkeypatch.setattr("labelnoise.experiment.assemble._load", lambda _: made)
+    out = tmp_path / "matrix.csv"
+    ended = labelnoise("noise", "dataset=digits", "dataset.name=many", "noise=pairflip", "rate=0.4", f"out={out}")
+    assert (ended.code, ended.err) == (0, "")
+    lines = ended.out.splitlines()
+    assert len(lines) < 20
+    assert max(map(len, lines)) < 200
+    assert "0.400  0 class0  1 class1" in ended.out
+    assert "a class is given 1 to 1 other labels" in ended.out
+    rows = [line.split(",") for line in out.read_text().splitlines()]
+    assert (len(rows), rows[5][0], rows[0][5]) == (101, "class4", "class4")
+    assert np.array(rows)[1:, 1:].astype(float).sum(axis=1) == pytest.approx(1)
 
 
 def test_noise_mistakes(capsys, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints: what is stopped at any step resumes to the record that the uninterrupted run writes, bit for bit."""
+"""Checkpoints: a run stopped at any step resumes, and its record equals the uninterrupted run's bit for bit."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def same(a: records.Record, b: records.Record) -> bool:
 
 
 @pytest.mark.parametrize("step", sorted(random.Random(3).sample(range(1, 3 * STEPS), 5)))
-def test_going_on_gives_the_uninterrupted_record(whole, step: int, tmp_path: Path, monkeypatch, capsys) -> None:
+def test_resuming_gives_the_uninterrupted_record(whole, step: int, tmp_path: Path, monkeypatch, capsys) -> None:
     stop_at(step, monkeypatch)
     with pytest.raises(signals.Stopped) as ended:
         run(compose(job(tmp_path)), quiet=True)
@@ -81,7 +81,7 @@ def test_stopped_twice_and_in_the_evaluation(whole, tmp_path: Path, monkeypatch)
 
 
 def test_another_programs_handler_runs_after_the_checkpoint(whole, tmp_path: Path, monkeypatch) -> None:
-    """As submitit's on SIGUSR2: it requeues the job and raises SystemExit, wherever the program is."""
+    """Like submitit's for SIGUSR2, which requeues the job and raises SystemExit."""
     found = []
 
     def requeue(number: int, frame: object) -> None:
@@ -102,7 +102,7 @@ def test_another_programs_handler_runs_after_the_checkpoint(whole, tmp_path: Pat
 
 
 def test_a_signal_after_the_last_step_is_not_lost(whole, tmp_path: Path, monkeypatch) -> None:
-    """Whoever runs one job after another must not go on to the next."""
+    """A program that does one run after another must not start the next."""
     from labelnoise.experiment import metrics
 
     summarise = metrics.summarise
@@ -123,12 +123,12 @@ def test_force_starts_again_where_the_code_has_changed(tmp_path: Path, monkeypat
             run(compose(job(tmp_path, *more)), quiet=True)
     said = capsys.readouterr().err
     assert [f"step {n} of" in said for n in (3, 6)] == [True, True]
-    assert said.count("is not used: force=true, and another commit made it; the run starts again") == 1
+    assert said.count("is not used: force=true, and another commit wrote it; the run starts again") == 1
     (checkpoint,) = tmp_path.glob("*.checkpoint")
     assert len(torch.load(checkpoint, weights_only=True)["pieces"]) == 1
 
 
-def test_what_a_killed_process_left_half_written_goes(tmp_path: Path) -> None:
+def test_partial_files_of_a_killed_process_are_removed(tmp_path: Path) -> None:
     identifier = identity.run_id(identity.effective(compose(job(tmp_path))))
     (tmp_path / f"{identifier}.checkpoint.abc.part").write_bytes(b"half")
     (tmp_path / f"{'0' * 12}.json.abc.part").write_bytes(b"another's")
@@ -140,7 +140,7 @@ def test_what_a_killed_process_left_half_written_goes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("code", "raised"), [(-signal.SIGTERM, signals.Stopped), (1, subprocess.CalledProcessError)])
 def test_requeueing_that_ends_the_command_that_asked_for_it(code: int, raised, tmp_path: Path, monkeypatch) -> None:
-    """SLURM's SIGTERM to all of a job's processes may reach `scontrol requeue` before it has ended well."""
+    """SLURM's SIGTERM to all of a job's processes may end `scontrol requeue` before it returns."""
 
     def requeue(number: int, frame: object) -> None:
         raise subprocess.CalledProcessError(code, ["scontrol", "requeue", "6_1"])
@@ -185,7 +185,7 @@ def spoil(path: Path, how: str) -> None:
 
 
 class Bomb:
-    """What a pickle can do to whoever reads it."""
+    """A pickle that would run code when it is read."""
 
     def __reduce__(self):
         return os.mkdir, ("exploded",)
@@ -271,7 +271,7 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_the_run(whole, tmp_path: Path
         run(compose(job(tmp_path)), quiet=True)
     assert checkpoint.read_bytes() == before
     said = capsys.readouterr().err
-    assert "cannot be written (No space left on device); the run goes on without" in said
+    assert "cannot be written (No space left on device); the run continues without" in said
     assert "starts again or resumes from an earlier checkpoint" in said
     stop_at(10**6, monkeypatch)
     assert same(run(compose(job(tmp_path)), quiet=True), whole)
@@ -281,7 +281,7 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_the_run(whole, tmp_path: Path
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_command_line_stops_and_goes_on(number: int, tmp_path: Path) -> None:
-    """`train.py` told to stop: exit code 75, one line, no traceback; the same command finishes it."""
+    """SIGTERM to `train.py`: exit code 75, one line, no traceback; the same command finishes it."""
     command = [sys.executable, "-u", "train.py", *JOB, "epochs=40", f"results={tmp_path}"]
     process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None

@@ -45,7 +45,7 @@ def other(claim: Path) -> Iterator[subprocess.Popen]:
 
 
 def elsewhere(claim: Path, age: float = 0.0) -> bytes:
-    """A claim of another machine, renewed so many seconds ago by the clock here."""
+    """Write another machine's claim, last renewed this many seconds ago."""
     claim.parent.mkdir(exist_ok=True)
     content = json.dumps({**owner.this_process().model_dump(), "host": "node7", "boot": "another", "pid": 1}).encode()
     claim.write_bytes(content)
@@ -66,7 +66,7 @@ def test_held_then_gone(claim: Path) -> None:
         pass
 
 
-def test_let_go_when_the_work_fails(claim: Path) -> None:
+def test_released_when_the_block_raises(claim: Path) -> None:
     with pytest.raises(SystemExit), hold(claim, "work"):
         raise SystemExit(75)
     assert not claim.exists()
@@ -76,7 +76,7 @@ def test_another_process(claim: Path, other: subprocess.Popen) -> None:
     assert living(claim)
     with pytest.raises(Claimed, match=f"process {other.pid} "):
         hold(claim, "work").__enter__()
-    other.send_signal(signal.SIGSTOP)  # it may go on
+    other.send_signal(signal.SIGSTOP)  # a stopped process is still alive
     assert living(claim)
     other.kill()  # from here on a zombie: its parent, this process, has not asked for its end
     wait_until(lambda: not living(claim))
@@ -84,7 +84,7 @@ def test_another_process(claim: Path, other: subprocess.Popen) -> None:
         assert json.loads(claim.read_text())["pid"] == os.getpid()
 
 
-def test_the_number_of_a_dead_process_given_again(claim: Path, other: subprocess.Popen) -> None:
+def test_a_dead_owners_pid_may_be_reused(claim: Path, other: subprocess.Popen) -> None:
     content = json.loads(claim.read_text())
     if content["started"] is None:
         pytest.skip("no /proc: start times are unknown")
@@ -111,8 +111,8 @@ def test_the_file_servers_clock_counts(claim: Path, monkeypatch) -> None:
         assert living(claim)
 
 
-def test_a_clock_set_back_makes_nobody_immortal(claim: Path, monkeypatch) -> None:
-    """The claim's time lies an hour ahead: dead once it has stood still for two minutes before our eyes."""
+def test_a_claim_from_the_future_expires(claim: Path, monkeypatch) -> None:
+    """The claim's time is an hour ahead. It expires when this process has seen no renewal for two minutes."""
     now = 1000.0
     monkeypatch.setattr(claims.time, "monotonic", lambda: now)
     elsewhere(claim, age=-3600)
@@ -129,7 +129,7 @@ def test_a_clock_set_back_makes_nobody_immortal(claim: Path, monkeypatch) -> Non
         assert json.loads(claim.read_text())["pid"] == os.getpid()
 
 
-def test_without_proc_the_number_and_the_heartbeat_count(claim: Path, monkeypatch) -> None:
+def test_without_proc_pid_and_renewals_count(claim: Path, monkeypatch) -> None:
     """As on macOS."""
     real = Path.read_text
     monkeypatch.setattr(owner, "boot", lambda: None)
@@ -146,7 +146,7 @@ def test_without_proc_the_number_and_the_heartbeat_count(claim: Path, monkeypatc
     assert not living(claim)
 
 
-def test_the_heart_beats_and_stops(claim: Path, monkeypatch) -> None:
+def test_claims_are_renewed_until_released(claim: Path, monkeypatch) -> None:
     monkeypatch.setattr(claims, "BEAT", 0.02)
     with hold(claim, "work"):
         os.utime(claim, (1, 1))
@@ -165,7 +165,7 @@ def test_an_owner_that_lost_its_claim_leaves_the_new_one(claim: Path, monkeypatc
 
 
 def spoilt(**parts: object) -> bytes:
-    """A claim of this machine with other parts."""
+    """A claim of this machine with some fields replaced."""
     return json.dumps({**owner.this_process().model_dump(), **parts}).encode()
 
 
@@ -176,7 +176,7 @@ SPOILT += [spoilt(host=5), spoilt(boot=[]), spoilt(host="x" * 20_000), spoilt(mo
 
 
 @pytest.mark.parametrize("content", SPOILT, ids=range(len(SPOILT)))
-def test_a_claim_that_names_no_process_goes_by_its_heartbeat(claim: Path, content: bytes) -> None:
+def test_a_claim_that_names_no_process_is_judged_by_its_renewals(claim: Path, content: bytes) -> None:
     claim.parent.mkdir()
     claim.write_bytes(content)
     with pytest.raises(Claimed, match="by another process"):
@@ -187,7 +187,7 @@ def test_a_claim_that_names_no_process_goes_by_its_heartbeat(claim: Path, conten
     assert not claim.exists()
 
 
-def test_a_claim_that_is_no_file_is_not_waited_for(claim: Path) -> None:
+def test_a_claim_that_is_not_a_regular_file_does_not_block(claim: Path) -> None:
     claim.parent.mkdir()
     os.mkfifo(claim)
     with pytest.raises(Claimed, match="by another process"):
@@ -216,7 +216,7 @@ def _race(claim: Path, start, won) -> None:
 
 
 @pytest.mark.parametrize("dead", [False, True])
-def test_of_many_at_once_one_wins(claim: Path, dead: bool) -> None:
+def test_one_of_many_simultaneous_processes_wins(claim: Path, dead: bool) -> None:
     """Twenty races of eight, for a free claim and for a dead owner's."""
     context = multiprocessing.get_context("fork")
     for _ in range(20):
@@ -232,8 +232,8 @@ def test_of_many_at_once_one_wins(claim: Path, dead: bool) -> None:
         assert list(claim.parent.iterdir()) == []
 
 
-def test_the_lock_that_counts_is_the_one_that_stands_there(claim: Path) -> None:
-    """Whoever waited for a lock file that is gone since waits again, for the one that came after it."""
+def test_a_removed_lock_file_is_not_used(claim: Path) -> None:
+    """A process that waited for a lock file that was removed meanwhile waits again, for the new one."""
     claim.parent.mkdir()
     lock = claim.parent / ".claims.lock"
     first, second = lock.open("w"), None

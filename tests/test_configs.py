@@ -1,6 +1,7 @@
 """Every option of every group composes, checks, instantiates and runs a step."""
 
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ from omegaconf import OmegaConf
 from labelnoise.experiment import identity
 from labelnoise.experiment.check import check
 from labelnoise.experiment.groups import CONFIGS
+from labelnoise.experiment.options import GROUPS as OPTION_GROUPS
+from labelnoise.experiment.options import OPTIONS, OUTCOME
 from labelnoise.experiment.run import compose, run
 from labelnoise.losses.base import try_out
 
@@ -23,6 +26,7 @@ NEEDS = {
     ("noise", "human"): ["noise.labels=worse"],
     ("network", "timm"): ["network.model=resnet10t"],
 }
+OF_FILES = ("folder",)  # data sets of the user's own files
 GROUPS = (
     "dataset",
     "noise",
@@ -53,7 +57,7 @@ def test_every_option_composes_resolves_and_checks(group: str, option: str) -> N
         [f"{group}={option}", *NEEDS.get((group, option), []), *(rate_of(option) if group == "noise" else [])]
     )
     check(cfg)
-    if option != "file":  # its content is part of the id
+    if option not in ("file", *OF_FILES):  # their content is part of the id
         assert len(identity.run_id(identity.effective(cfg))) == 12
 
 
@@ -107,7 +111,7 @@ def test_every_card_has_values_for_every_data_set(loss: str) -> None:
 
 def test_every_data_set_names_a_row() -> None:
     rows = {name: compose([f"dataset={name}"]).tuned_row for name in every("dataset")}
-    assert rows.pop("digits") == rows.pop("fashion_mnist") == "default"
+    assert {rows.pop(name) for name in ("digits", "fashion_mnist", *OF_FILES)} == {"default"}
     assert rows == {name: name for name in ("mnist", "cifar10", "cifar100")}
 
 
@@ -156,6 +160,37 @@ def test_noise_with_a_rate_has_no_default() -> None:
 def test_seed_derives_the_three_seeds() -> None:
     cfg = compose(["seed=5", "seed_init=9"])
     assert (cfg.seed_noise, cfg.seed_init, cfg.seed_data) == (5, 9, 5)
+
+
+def test_each_global_option_is_declared_once(train) -> None:
+    """In options.py alone: the root takes it from there, and so do --help and the identity."""
+    root = OmegaConf.load(CONFIGS / "train.yaml")
+    cfg, said = OmegaConf.to_container(compose([]), resolve=False), train("--help").out
+    for option in OPTIONS:
+        assert option.name not in root
+        assert cfg[option.name] == option.default
+        assert re.search(rf"^  {option.name} +{re.escape(option.help[:30])}", said, re.M)
+    assert set(identity.effective(compose([]))) == {e.name for e in (*OPTIONS, *OPTION_GROUPS) if e.decides == OUTCOME}
+
+
+def test_the_readme_names_every_global_option() -> None:
+    table = (REPOSITORY / "README.md").read_text().partition("| option | meaning | default |")[2].partition("\n\n")[0]
+    assert [option.name for option in OPTIONS if f"`{option.name}`" not in table] == []
+
+
+@pytest.mark.parametrize("path", ["runs(1)", "runs/lr=0.1", "Läufe", "a b", "it's", "a;b", "a{b}", "c#d", "100%", "$x"])
+def test_a_path_may_have_any_characters(path: str) -> None:
+    for option in ("results", "data_dir"):
+        cfg = compose([f"{option}={path}"])
+        check(cfg)
+        assert cfg[option] == path
+
+
+def test_a_path_may_begin_at_home(monkeypatch) -> None:
+    monkeypatch.setenv("HOME", "/somewhere")
+    assert compose(["data_dir=~/data"]).data_dir == "/somewhere/data"
+    assert compose(["results='~/x'"]).results == "~/x", "in quotes it is taken as it stands"
+    assert compose(["results=runs/${loss._target_}"]).results.endswith(".ce"), "and refers to other values"
 
 
 def test_every_yaml_says_what_it_is() -> None:

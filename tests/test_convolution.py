@@ -1,4 +1,4 @@
-"""Winograd's convolution against torch's: values, gradients, training, and where it must step aside."""
+"""Winograd's convolution against torch's: values, gradients, training, and where torch's must be used."""
 
 from typing import Any
 
@@ -67,7 +67,7 @@ def test_values_and_gradients_equal_the_exact_ones(shape: tuple[int, ...], threa
         assert error(got, wanted) < 6e-6  # measured 2e-6; torch's own float32 1e-6
 
 
-def test_gradients_that_nobody_wants_are_not_computed() -> None:
+def test_gradients_that_are_not_needed_are_not_computed() -> None:
     x, weight, _, grad = tensors(SHAPES[0])
     weight.requires_grad_()
     convolve3x3(x, weight, None).backward(grad)
@@ -140,7 +140,7 @@ def test_other_shapes_are_torchs(shape: tuple[int, ...]) -> None:
 def test_a_plane_holds_the_most_tiles_of_the_most_channels() -> None:
     kernels = convolution._ready()
     for channels in range(convolution.FEWEST, convolution.MOST + 1):
-        _, most = max(convolution._pieces(torch.empty(999, 1, 8, 8), channels, 1), key=lambda piece: piece[1])
+        _, most = max(convolution._chunks(torch.empty(999, 1, 8, 8), channels, 1), key=lambda chunk: chunk[1])
         assert most * channels <= kernels.PLANE
 
 
@@ -185,7 +185,7 @@ def test_the_module_is_torchs_convolution(stride: int, bias: bool) -> None:
 
 
 def smooth(classes: int, channels: int, size: int) -> nn.Module:
-    """Nothing in it turns a rounding into a jump, as ReLU and pooling do."""
+    """A network without ReLU and pooling, in which a rounding error cannot cause a jump."""
     layers = [nn.Conv2d(channels, 32, 3, padding=1), nn.Tanh(), Conv3x3(32, 40), nn.Tanh(), Conv3x3(40, 64), nn.Tanh()]
     return nn.Sequential(*layers, nn.AvgPool2d(8), nn.Flatten(), nn.Linear(64 * (size // 8) ** 2, classes))
 

@@ -1,4 +1,4 @@
-"""The fused CPU step against plain torch: values, gradients, running statistics, and where it must step aside."""
+"""The fused CPU kernels against plain torch: values, gradients, running statistics, and where torch must be used."""
 
 import os
 import shutil
@@ -223,7 +223,7 @@ def test_gradients_that_are_not_channels_last_or_not_needed() -> None:
         assert torch.equal(module(16, "pool")(x), out)
 
 
-def test_without_numba_it_is_plain_and_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_numba_it_is_plain_and_warns_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> None:
         raise ImportError("no numba here")
 
@@ -336,7 +336,7 @@ def test_processes_that_start_together_on_an_empty_cache(tmp_path: Path) -> None
         assert process.returncode == 0, said
         lines += said.splitlines()
     assert 1 <= len(lines) <= 3  # one that starts late finds what the first has compiled
-    assert all(line.startswith("compiling the fused CPU kernels, once for this user") for line in lines)
+    assert all(line.startswith("compiling the fused CPU kernels, once per user") for line in lines)
     assert list((tmp_path / "labelnoise" / "numba").rglob("*.nbi"))
     warm = start({"XDG_CACHE_HOME": str(tmp_path)})
     assert warm.communicate(timeout=60)[1] == ""
@@ -403,7 +403,7 @@ assert os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-def test_a_forked_child_is_plain_and_says_so() -> None:
+def test_a_forked_child_is_plain_and_warns() -> None:
     process = start({"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}, FORKED)
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 0, said

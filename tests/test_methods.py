@@ -58,6 +58,10 @@ def test_co_teaching_exchanges_the_small_loss_images() -> None:
             torch.testing.assert_close(new, old - 0.1 * old.grad)
     counts = torch.zeros(8).index_add_(0, index[torch.cat(small)], torch.ones(8))
     assert torch.equal(method.chosen, counts)
+    method.step(feed)
+    audit = method.audit()  # after a second step, in the epoch that the clock calls 0
+    assert 0 <= float(audit.clean.min()) < float(audit.clean.max()) == 1
+    assert torch.equal(audit.clean, method.chosen / method.chosen.max())
 
 
 def test_co_teaching_drops_more_until_the_forget_rate_is_reached() -> None:

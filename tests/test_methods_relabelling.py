@@ -166,7 +166,11 @@ def test_co_refinement_and_co_guessing() -> None:
     index, labelled = torch.tensor([4, 0, 7, 2, 9]), 3
     method.clean[1] = torch.linspace(0.1, 0.9, len(LABELS))
     views = [torch.randn(5, 1, 4, 4) for _ in range(2)]
+    training = []
+    for learner in method.learners():
+        learner.network.register_forward_pre_hook(lambda network, _: training.append(network.training))
     targets, own = method.targets(0, index, labelled, views)
+    assert training == [True, False], "only the network that learns is in training mode"
     mine, theirs = (np.mean([probs_of(learner(view)) for view in views], axis=0) for learner in method.learners())
     np.testing.assert_allclose(own.numpy(), mine, rtol=1e-5)
     weight = method.clean[1, index[:3]].double().numpy()[:, None]

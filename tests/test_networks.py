@@ -1,4 +1,4 @@
-"""Networks: parameter counts of the papers, the split into features and head, first weights, timm."""
+"""Networks: parameter counts of the papers, the split into features and head, initial weights, timm."""
 
 import math
 
@@ -84,7 +84,7 @@ def test_timm_resnet_gets_the_small_stem() -> None:
     assert isinstance(model.maxpool, nn.Identity)
 
 
-def test_timm_says_when_it_cannot() -> None:
+def test_unknown_and_unfitting_timm_networks_are_refused() -> None:
     with pytest.raises(ValueError, match=r"network\.model=resnat18: timm has no such network"):
         timm_model(10, 3, 32, "resnat18")
     with pytest.raises(ValueError, match=r"network\.model=inception_resnet_v2: cannot be built for 3x32x32 images"):

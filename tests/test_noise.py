@@ -63,7 +63,7 @@ def test_symmetric_is_uniform_over_the_others() -> None:
     np.testing.assert_allclose(T, np.where(np.eye(5) > 0, 0.2, 0.2), atol=0.02)
 
 
-def test_pairflip_and_asymmetric_go_where_they_say() -> None:
+def test_pairflip_and_asymmetric_targets() -> None:
     data = facts(10)
     np.testing.assert_allclose(
         matrix(data.train_labels, pairflip(data, 1, 0.4), 10), 0.6 * np.eye(10) + 0.4 * np.roll(np.eye(10), 1, axis=1)
@@ -131,13 +131,13 @@ def test_rate_out_of_range(noise, rate) -> None:
         noise(facts(), 1, rate)
 
 
-def test_instance_refuses_what_it_cannot_reach() -> None:
+def test_instance_refuses_rates_that_it_cannot_reach() -> None:
     for rate in (0.04, 0.91):
         with pytest.raises(ValueError, match=r"from 0\.05 to 0\.9"):
             instance(facts(), 1, rate)
 
 
-def test_asym_says_that_there_are_no_pairs() -> None:
+def test_asym_without_published_pairs_is_refused() -> None:
     with pytest.raises(ValueError, match="fashion_mnist has no published asymmetric pairs"):
         asymmetric(facts(name="fashion_mnist", mistaken_for=None), 1, 0.4)
 

@@ -42,6 +42,22 @@ def test_the_command_runs_from_any_folder(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("labelnoise tra", "train track"),
+        ("labelnoise train loss=agc", "loss=agce"),
+        ("labelnoise table dataset=cifar100", "dataset=cifar100"),
+        ("python train.py optimizer=adamw optimizer.weight", "optimizer.weight_decay="),
+    ],
+)
+def test_a_shell_completes(line: str, offered: str, labelnoise, monkeypatch) -> None:
+    monkeypatch.setenv("COMP_LINE", line)
+    ended = labelnoise(*(("train",) if line.startswith("python") else ()), "-sc", "query=bash")
+    assert (ended.code, ended.out.strip()) == (0, offered)
+    assert "complete -o nospace" in labelnoise("-sc", "install=bash").out
+
+
 def test_a_wrong_word_is_told(labelnoise) -> None:
     ended = labelnoise("tabel")
     assert ended.code == 1

@@ -44,7 +44,7 @@ def cluster() -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def ask(cluster: dict[str, str]) -> Callable[..., str]:
-    """One of SLURM's commands; what it says."""
+    """Run one of SLURM's commands; returns its output."""
 
     def command(*words: str) -> str:
         done = subprocess.run(words, env={**os.environ, **cluster}, capture_output=True, text=True, timeout=60)
@@ -56,7 +56,7 @@ def ask(cluster: dict[str, str]) -> Callable[..., str]:
 
 @pytest.fixture
 def drive(cluster: dict[str, str], ask: Callable[..., str]) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
-    """`python train.py -m <overrides>`, started; it and its jobs end with the test."""
+    """Start `python train.py -m <overrides>`; it and its jobs are ended with the test."""
     drivers = []
 
     def start(*overrides: str) -> "subprocess.Popen[str]":
@@ -83,13 +83,13 @@ def drive(cluster: dict[str, str], ask: Callable[..., str]) -> Iterator[Callable
 
 
 def table(results: Path, seeds: str, epochs: int) -> list[str]:
-    """Cells of the table of digits: two losses under 40% noise; not its own epochs, with which they are done."""
+    """Two cells of the digits table, with other epochs, because with its own they have records."""
     chosen = ["table=digits", "table.rows=[ce,agce]", "table.columns=[sym_0.4]", f"table.seeds={seeds}"]
     return [*chosen, f"epochs={epochs}", f"results={results}"]
 
 
 def lasting(results: Path) -> dict[str, records.Record]:
-    """All of each record but the environment."""
+    """Each record without its environment."""
     found = {}
     for path in results.glob("*.json"):
         record = records.load(path)
@@ -102,7 +102,7 @@ def state(ask: Callable[..., str], job: str) -> str:
 
 
 def running(ask: Callable[..., str], results: Path, place: int) -> str:
-    """Wait until the job at this place of the newest array trains and has a checkpoint; its number, such as 12_0."""
+    """Wait until the job at this place of the newest array has a checkpoint. Returns its id, such as 12_0."""
 
     def found() -> str | None:
         jobs = ask("squeue", "--noheader", "--array", "--states=RUNNING", "--format=%i").split()
@@ -114,7 +114,7 @@ def running(ask: Callable[..., str], results: Path, place: int) -> str:
 
 
 def resume_now(ask: Callable[..., str], job: str) -> None:
-    """SLURM lets a job that is queued again wait for two minutes; a test does not."""
+    """Start a requeued job at once, for which SLURM would wait two minutes."""
     until(lambda: state(ask, job) == "PENDING", f"{job} queued again", 60)
     ask("scontrol", "update", f"job={job}", "StartTime=now")
 
@@ -128,10 +128,10 @@ def test_requeued_and_preempted_jobs_end_with_the_same_numbers(ask, drive, tmp_p
     for job in preempted:
         until(lambda job=job: state(ask, job) == "PENDING", f"{job} preempted", 60)
 
-    requeued, told = (running(ask, there, place) for place in (2, 3))  # the others have to wait for two minutes
+    requeued, signalled = (running(ask, there, place) for place in (2, 3))  # the others have to wait for two minutes
     ask("scontrol", "requeue", requeued)
-    ask("scancel", "--signal=USR2", told)  # as a cluster with preempt_send_user_signal does
-    jobs = [*preempted, requeued, told]
+    ask("scancel", "--signal=USR2", signalled)  # as a cluster with preempt_send_user_signal does
+    jobs = [*preempted, requeued, signalled]
     for job in jobs:
         resume_now(ask, job)
 
@@ -139,7 +139,7 @@ def test_requeued_and_preempted_jobs_end_with_the_same_numbers(ask, drive, tmp_p
     assert driver.returncode == 0, out + err
     for job in jobs:
         log = (there / "slurm" / job / f"{job}_0_log.out").read_text()
-        assert "goes on after epoch" in log, f"{job} began anew"
+        assert "resumes after epoch" in log, f"{job} began anew"
     assert not list(there.glob("*.checkpoint")) + list(there.glob("*.claim"))
 
     local = drive(*table(here, "[1,2]", 75))
@@ -149,8 +149,8 @@ def test_requeued_and_preempted_jobs_end_with_the_same_numbers(ask, drive, tmp_p
     assert lasting(here) == lasting(there)
 
 
-def test_a_job_out_of_time_goes_on_in_another(ask, drive, tmp_path: Path) -> None:
-    """SLURM may send the signal up to a minute sooner than asked for, and a job takes seconds to begin."""
+def test_a_job_at_its_time_limit_resumes(ask, drive, tmp_path: Path) -> None:
+    """SLURM may send the signal up to a minute early, and a job takes seconds to start."""
     times = ["hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=20"]
     driver = drive(*table(tmp_path, "[1]", 200), *ON_SLURM, *times)
     end = time.monotonic() + 900
@@ -163,11 +163,11 @@ def test_a_job_out_of_time_goes_on_in_another(ask, drive, tmp_path: Path) -> Non
     assert driver.returncode == 0, out + err
     assert len(lasting(tmp_path)) == 2
     logs = {kind: "".join(p.read_text() for p in tmp_path.glob(f"slurm/*/*_log.{kind}")) for kind in ("out", "err")}
-    assert "goes on after epoch" in logs["out"]
+    assert "resumes after epoch" in logs["out"]
     assert "DUE TO JOB REQUEUE" in logs["err"]
 
 
-def test_a_killed_job_does_not_keep_the_driver_for_ever(ask, drive, tmp_path: Path) -> None:
+def test_the_driver_does_not_wait_for_a_killed_job(ask, drive, tmp_path: Path) -> None:
     driver = drive(*table(tmp_path, "[1]", 24), *ON_SLURM)
     job = running(ask, tmp_path, 1)
     os.kill(process(tmp_path, 1), signal.SIGKILL)
@@ -182,7 +182,7 @@ def test_a_killed_job_does_not_keep_the_driver_for_ever(ask, drive, tmp_path: Pa
     assert "digits: 2 cells, 1 done already" in out
     assert len(lasting(tmp_path)) == 2
     logs = "".join(path.read_text() for path in tmp_path.glob("slurm/*/*_log.out"))
-    assert "goes on after epoch" in logs, "it was not the killed job's checkpoint that went on"
+    assert "resumes after epoch" in logs, "it was not the killed job's checkpoint that was resumed"
 
 
 def process(results: Path, place: int) -> int:

@@ -43,7 +43,7 @@ def test_at_once_must_be_positive() -> None:
         run_many([], at_once=0)
 
 
-def test_no_compiler_is_said_and_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_one_warning_and_eager_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("no C++ compiler found")
 
@@ -122,7 +122,7 @@ def test_full_gpu_memory_says_how_many_runs_fit(
         ("CUDA error: an illegal memory access was encountered", False),
     ],
 )
-def test_what_the_libraries_say_of_full_memory_is_known(text: str, full: bool, monkeypatch) -> None:
+def test_out_of_memory_errors_of_the_libraries_are_recognised(text: str, full: bool, monkeypatch) -> None:
     monkeypatch.setattr(device, "memory_full", lambda device: "full")
     with (
         pytest.raises(MemoryError if full else RuntimeError, match="full" if full else "illegal"),
@@ -139,8 +139,8 @@ def test_the_compiler_is_tried_where_it_will_be_used(monkeypatch) -> None:
     assert seen == [torch.device("meta")]
 
 
-def test_graphs_is_an_option_of_where_and_reaches_the_steps(tmp_path: Path, monkeypatch) -> None:
-    """It never enters a run's id; anything but auto and false is refused."""
+def test_graphs_is_not_part_of_the_id_and_reaches_the_steps(tmp_path: Path, monkeypatch) -> None:
+    """Values other than auto and false are refused."""
     given = []
 
     class Noted(Steps):

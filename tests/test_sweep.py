@@ -1,4 +1,4 @@
-"""The local launcher: places, one job after another in each, and what becomes of jobs, workers and driver that fail."""
+"""The local launcher: jobs run one after another in each worker; failures of jobs, workers and the driver."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from conftest import REPOSITORY
 from labelnoise.launch import driver, pool
 from labelnoise.launch.cells import each_value_once
 from labelnoise.launch.driver import Ended, drive
-from labelnoise.launch.jobs import Job, Outcome, line, make_jobs, summary
+from labelnoise.launch.jobs import Job, Outcome, line, make_jobs, over_seeds, summary
 from labelnoise.launch.local import check_options
 from labelnoise.launch.pool import slots, visible_gpus
 
@@ -29,7 +29,7 @@ def log(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def sweep(monkeypatch: pytest.MonkeyPatch, log: Path) -> Callable[..., Ended]:
-    """Drive jobs that do what they are called after, in real worker processes that train nothing."""
+    """Drive jobs that do what their name says, in real worker processes that train nothing."""
     monkeypatch.setattr(pool, "COMMAND", [sys.executable, "-m", "sweep_stand_in"])
     monkeypatch.setattr(driver, "POLL", 0.3)
 
@@ -98,11 +98,13 @@ def test_a_worker_takes_one_job_after_another(sweep, log: Path, capsys) -> None:
         ("exit 0", "its process ended with exit code 0", 2),
         ("kill 9", "its process was ended by SIGKILL (out of memory?)", 2),
         ("kill 11", "its process was ended by SIGSEGV", 2),
-        ("kill 15", "its process was told to end; the run goes on next time", 2),
+        ("kill 15", "its process was asked to stop; the run resumes next time", 2),
     ],
 )
-def test_a_job_that_fails_loses_only_itself(sweep, log: Path, capsys, thing: str, reason: str, processes: int) -> None:
-    """A process that may be spoiled takes no further job."""
+def test_a_job_that_fails_does_not_affect_others(
+    sweep, log: Path, capsys, thing: str, reason: str, processes: int
+) -> None:
+    """A process whose state may be damaged gets no further job."""
     ended = sweep("sleep 0", thing, "sleep 0", places=(None,))
     assert statuses(ended) == ["done", "failed", "done"]
     assert ended.outcomes[1].reason == reason
@@ -110,7 +112,7 @@ def test_a_job_that_fails_loses_only_itself(sweep, log: Path, capsys, thing: str
     assert capsys.readouterr().err.splitlines()[-1:] == [f"error: job 1 (do={thing}): {reason}"]
 
 
-def test_prints_of_a_job_are_no_answers(sweep, capfd) -> None:
+def test_output_of_a_job_is_not_taken_for_an_answer(sweep, capfd) -> None:
     assert statuses(sweep("print", "sleep 0", places=(None,))) == ["done", "done"]
     captured = capfd.readouterr()
     assert captured.err.count('"status"') == 2, "a job's prints go to standard error"
@@ -130,7 +132,7 @@ def test_a_job_that_cannot_be_composed_fails_alone(log: Path, monkeypatch, capsy
     assert "error: job 0 (loss=agcee): loss=agcee: no such option" in capsys.readouterr().err
 
 
-def test_what_others_are_at_is_tried_again(sweep, log: Path, tmp_path: Path, capsys) -> None:
+def test_what_others_run_is_tried_again(sweep, log: Path, tmp_path: Path, capsys) -> None:
     finished = tmp_path / "finished"
     timer = threading.Timer(1.5, finished.touch)
     timer.start()
@@ -140,7 +142,7 @@ def test_what_others_are_at_is_tried_again(sweep, log: Path, tmp_path: Path, cap
     assert entries[:3] == [(0, "start"), (1, "start"), (1, "end")], "the other job had to wait"
     assert 2 < entries.count((0, "start")) < 9
     out = capsys.readouterr().out
-    assert out.count("waiting for 1 that other processes are at (run 7: is being run by process 1 on node7)") == 1
+    assert out.count("waiting for 1 that other processes are running (run 7: is being run by process 1 on node7)") == 1
 
 
 def test_each_place_is_a_gpu(sweep, log: Path) -> None:
@@ -156,7 +158,7 @@ def test_workers_that_do_not_start(sweep, monkeypatch) -> None:
 
 
 def test_results_that_cannot_be_written_any_more(sweep, log: Path, capsys) -> None:
-    """One error; what runs may end; nothing more is begun."""
+    """One error; running jobs may finish; no further job is started."""
     answers = iter([None, "results=r: cannot be written (No space left on device)"])
 
     def check() -> None:
@@ -207,7 +209,7 @@ def test_a_second_signal_ends_at_once(sweep, log: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
 def test_nothing_is_left_of_a_dead_driver(log: Path, tmp_path: Path, number: signal.Signals) -> None:
-    """Two workers, so that one would keep the other's pipe open if it had inherited it; and one job was stopped."""
+    """Two workers: if one had inherited the other's pipe, it would keep it open. The running job is stopped too."""
     jobs = json.dumps([text(i, "sleep 60", log) for i in range(3)])
     process = subprocess.Popen([sys.executable, str(REPOSITORY / "tests" / "sweep_stand_in.py"), jobs], cwd=tmp_path)
     try:
@@ -224,7 +226,7 @@ def test_nothing_is_left_of_a_dead_driver(log: Path, tmp_path: Path, number: sig
 
 
 def test_ctrl_c_reaches_the_driver_alone(log: Path, tmp_path: Path) -> None:
-    """A terminal signals a whole group; the workers are in others and hear of it from the driver, once."""
+    """A terminal signals a whole process group. The workers are in other groups, and the driver stops each once."""
     jobs = json.dumps([text(i, "sleep 60", log) for i in range(3)])
     command = [sys.executable, str(REPOSITORY / "tests" / "sweep_stand_in.py"), jobs]
     process = subprocess.Popen(command, cwd=tmp_path, start_new_session=True, stdout=subprocess.PIPE, text=True)
@@ -237,29 +239,29 @@ def test_ctrl_c_reaches_the_driver_alone(log: Path, tmp_path: Path) -> None:
     assert [entry["did"] for entry in logged(log)] == ["start", "start", "stopped 75", "stopped 75"]
 
 
-# ---------------------------------------------------------------------------------------------------------- pieces
+# ----------------------------------------------------------------------------------------------------- small parts
 
 
-def test_jobs_are_named_by_what_tells_them_apart() -> None:
+def test_jobs_are_named_by_what_distinguishes_them() -> None:
     jobs = make_jobs([["dataset=digits", "loss=ce", "seed=1"], ["dataset=digits", "loss=gce", "seed=1"]], 4)
     assert [(job.number, job.name) for job in jobs] == [(4, "loss=ce"), (5, "loss=gce")]
     assert make_jobs([["loss=ce"]], 0)[0].name == "loss=ce"
 
 
-def test_the_end_tells_reason_and_command() -> None:
+def test_the_summary_gives_reason_and_command() -> None:
     jobs = make_jobs([["loss=ce"], ["schedule.milestones=[1,2]"], ["loss=gce"]], 0)
-    told = summary([Outcome(jobs[0], "done"), Outcome(jobs[1], "failed", "so it is"), Outcome(jobs[2], "missing")])
-    assert told.splitlines() == [
+    text = summary([Outcome(jobs[0], "done"), Outcome(jobs[1], "failed", "so it is"), Outcome(jobs[2], "missing")])
+    assert text.splitlines() == [
         "done 1, failed 1, missing 1",
         "failed: schedule.milestones=[1,2]: so it is",
         "  python train.py 'schedule.milestones=[1,2]'",
     ]
 
 
-def test_a_line_a_job() -> None:
+def test_a_finished_job_in_one_line() -> None:
     job = Job(3, ("loss=ce",), "loss=ce")
-    told = line(Outcome(job, "done", "", 0.94722, 5.04), 7, 459, 600)
-    assert told == "[  7/459] loss=ce  test 94.72%  5.0 s  10 min left"
+    text = line(Outcome(job, "done", "", 0.94722, 5.04), 7, 459, 600)
+    assert text == "[  7/459] loss=ce  test 94.72%  5.0 s  10 min left"
 
 
 def test_places(monkeypatch) -> None:
@@ -294,7 +296,7 @@ def test_gpus_of_the_environment(value: str, gpus: list[str]) -> None:
     [(True, "2\n", ["0", "1"]), (True, "0\n", []), (True, "", []), (False, "2\n", [])],
 )
 def test_gpus_where_nvidia_smi_is_missing_or_fails(smi, driver, counted, gpus, tmp_path: Path, monkeypatch) -> None:
-    """ROCm, and containers that bring the driver alone: torch counts them, in a process of its own."""
+    """ROCm, and containers that have only the driver: torch counts the GPUs, in a separate process."""
     monkeypatch.setattr(pool.shutil, "which", lambda _: smi)
     monkeypatch.setattr(pool, "DRIVERS", (str(tmp_path / "absent"), str(tmp_path if driver else tmp_path / "none")))
     asked = []
@@ -325,3 +327,19 @@ def test_every_override_is_composed_before_any_job_runs() -> None:
     chosen = each_value_once(jobs)
     assert {o for job in chosen for o in job} == {o for job in jobs for o in job}
     assert len(chosen) == 6
+
+
+def test_the_means_over_the_seeds() -> None:
+    """A line a setting; runs that failed do not count, and where no setting has two runs there is nothing to say."""
+    combinations = [["dataset=digits", f"loss={loss}", f"seed={seed}"] for loss in ("ce", "agce") for seed in (1, 2, 3)]
+    jobs = make_jobs(combinations, 0)
+    accuracies = (0.70, 0.72, 0.77, 0.9, None, 0.91)
+    outcomes = [Outcome(j, "failed" if a is None else "done", "", a) for j, a in zip(jobs, accuracies, strict=True)]
+    assert over_seeds(outcomes).splitlines() == [
+        "last test accuracy over the seeds, mean ± standard deviation (runs):",
+        f"  loss=ce    73.00 ± {(13.0) ** 0.5:.2f} (3)",
+        f"  loss=agce  90.50 ± {0.5**0.5:.2f} (2)",
+    ]
+    assert over_seeds(outcomes[:3]).splitlines()[1:] == [f"  all runs  73.00 ± {(13.0) ** 0.5:.2f} (3)"]
+    assert over_seeds([outcomes[0], outcomes[3]]) == ""
+    assert over_seeds([]) == ""

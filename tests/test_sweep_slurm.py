@@ -1,4 +1,4 @@
-"""The driver's waiting for SLURM's jobs, with an squeue that says what the test wants; test_slurm.py has a real one."""
+"""How the driver waits for SLURM's jobs, with a scripted squeue; test_slurm.py uses a real SLURM."""
 
 import threading
 from collections.abc import Callable
@@ -14,7 +14,7 @@ DONE, FAILED = (SimpleNamespace(status=SimpleNamespace(name=name)) for name in (
 
 
 class Launcher:
-    """Stands for submitit's: its `launch` does what the test says."""
+    """Stands in for submitit's launcher: its `launch` is the test's function."""
 
     def __init__(self, folder: Path, does: Callable[[], Any]) -> None:
         self.params = {"name": "labelnoise", "submitit_folder": f"{folder}/%j"}
@@ -27,7 +27,7 @@ class Launcher:
 
 @pytest.fixture
 def squeue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Let squeue answer these texts one after another, then the last again and again; None: it fails."""
+    """Let squeue print these texts in turn, and then repeat the last; None: it fails."""
     monkeypatch.setattr(slurm, "POLL", 0.05)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
     (tmp_path / "bin").mkdir()
@@ -49,7 +49,7 @@ cat {tmp_path}/answer$n
 
 
 def leave(folder: Path, job: str, err: str = "", result: bool = True) -> None:
-    """What a job leaves behind."""
+    """Write a job's output files."""
     (folder / job).mkdir()
     (folder / job / f"{job}_0_log.out").write_text("submitit INFO Starting\n")
     (folder / job / f"{job}_0_log.err").write_text(err)
@@ -71,7 +71,7 @@ def test_a_sweep_that_ends_as_it_should(tmp_path: Path, squeue: Callable[..., No
     assert f"--name={launcher.params['name']}" in (tmp_path / "asked").read_text()
 
 
-def test_a_driver_leaves_when_no_job_is_left(
+def test_a_driver_exits_when_no_job_is_left(
     tmp_path: Path, squeue: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     over = "7_0|COMPLETED|None\n7_1|FAILED|NonZeroExitCode\n"
@@ -119,12 +119,12 @@ def test_ctrl_c_leaves_the_jobs_alone(
     with pytest.raises(SystemExit) as end:
         slurm.launch(Launcher(tmp_path, threading.Event().wait), [["seed=1"]], 0)
     assert end.value.code == 75
-    assert "the jobs go on (scancel --name=labelnoise-" in capsys.readouterr().err
+    assert "the jobs keep running (scancel --name=labelnoise-" in capsys.readouterr().err
 
 
 def test_without_the_plugin_or_slurm_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(ValueError, match=r"submitit_slurm: is not installed; pip install 'labelnoise\[slurm\]'"):
+    with pytest.raises(ValueError, match=r"submitit_slurm: not installed; pip install 'labelnoise\[slurm\]'"):
         slurm.check()
     monkeypatch.setattr("importlib.util.find_spec", lambda _: object())
     monkeypatch.setenv("PATH", "/nowhere")

@@ -38,3 +38,22 @@ def test_the_tracker_changes_nothing(tmp_path: Path) -> None:
     tracked = run(compose([*SHORT, "tracker=tensorboard", f"results={tmp_path / 'b'}"]), quiet=True)
     assert plain["history"] == tracked["history"]
     assert plain["run_id"] == tracked["run_id"]
+
+
+@pytest.mark.parametrize("tracker", ["wandb", "tensorboard"])
+def test_a_finished_run_is_sent_afterwards(tracker: str, tmp_path: Path, labelnoise) -> None:
+    """From its record alone: the tracker gets what it would have got while the run trained."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    record = run(compose([*SHORT, f"results={tmp_path}"]), quiet=True)
+    ended = labelnoise("track", f"tracker={tracker}", f"results={tmp_path}", f"run_id={record['run_id']}")
+    assert ended.code == 0, ended
+    assert f"1 of 1 records sent to {tracker}" in ended.out
+    if tracker == "wandb":
+        (offline,) = (tmp_path / "wandb").glob("offline-run-*")
+        assert any(offline.glob("*.wandb"))
+        return
+    events = EventAccumulator(str(tmp_path / "tensorboard" / record["run_id"])).Reload()
+    for name in ("test_acc", "train_loss"):
+        sent = [(e.step, round(e.value, 4)) for e in events.Scalars(name)]
+        assert sent == list(enumerate(record["history"][name], start=1))

@@ -88,8 +88,8 @@ def project_trains(images: Tensor, labels: Tensor, overrides: list[str], into: n
     with torch.no_grad():
         for target, source in zip(into.parameters(), method.network.parameters(), strict=True):
             target.copy_(source)
-    nobody = SimpleNamespace(keep=lambda state: None, step=lambda: None, epoch=lambda row: None)
-    fit(method, TrainState(), yardstick, nobody)
+    listener = SimpleNamespace(keep=lambda state: None, step=lambda: None, epoch=lambda row: None)
+    fit(method, TrainState(), yardstick, listener)
     return losses, numbers(method.network)
 
 

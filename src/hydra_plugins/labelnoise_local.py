@@ -1,7 +1,7 @@
-"""Hydra's `hydra/launcher=local`: several runs at once on this machine, in worker processes that live for many."""
+"""Hydra's `hydra/launcher=local`: several runs at once on this machine, in long-lived worker processes."""
 
-# No `from __future__ import annotations`: Hydra runs this file outside sys.modules, where @dataclass would look.
-# Every start of train.py imports this file, --help included, so what is heavy is imported when used.
+# No `from __future__ import annotations`: @dataclass would look the names up in sys.modules, where Hydra has not put
+# this file. Every start of train.py imports it, --help included, so heavy modules are imported where they are used.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 @dataclass
 class LocalLauncherConf:
-    """Attributes: n_jobs, auto or how many jobs at once at most; jobs_per_gpu, how many on each GPU."""
+    """Attributes: n_jobs, the most jobs at once, or auto; jobs_per_gpu, how many on each GPU."""
 
     _target_: str = "hydra_plugins.labelnoise_local.LocalLauncher"
     n_jobs: Any = "auto"
@@ -23,10 +23,15 @@ class LocalLauncherConf:
 
 
 class LocalLauncher(Launcher):
-    """Runs each job's composed configuration, not a function: `task_function` is not called."""
+    """Runs each job's composed configuration; Hydra's `task_function` is not called.
 
-    tells_the_end = True  # done, failed and missing
-    means = True  # and the means over the seeds; a table shows them itself
+    Attributes:
+        prints_summary: it prints itself which jobs are done, failed and missing.
+        means: whether to print the means over the seeds too; a table shows them anyway.
+    """
+
+    prints_summary = True
+    means = True
 
     def __init__(self, n_jobs: Any, jobs_per_gpu: Any) -> None:
         from labelnoise.launch.local import check_options
@@ -35,11 +40,11 @@ class LocalLauncher(Launcher):
         self.n_jobs, self.jobs_per_gpu = n_jobs, jobs_per_gpu
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Remember what jobs are composed with."""
+        """Keep what jobs are composed from."""
         self.loader, self.config = hydra_context.config_loader, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run the jobs; one that failed comes back as such and does not raise here."""
+        """Run the jobs. A job that failed is returned with that status; nothing is raised for it."""
         from labelnoise.launch.jobs import JobFailed
         from labelnoise.launch.local import launch
 
@@ -62,14 +67,14 @@ class LocalLauncher(Launcher):
         return returns
 
     def _compose(self, overrides: Sequence[str]) -> DictConfig:
-        """The job's own configuration, as any launcher's job gets it, with one thread where none is asked for."""
+        """The job's configuration, as any launcher composes it; threads=1 unless the job sets it."""
         cfg = self.loader.load_sweep_config(self.config, list(overrides))
         with read_write(cfg), open_dict(cfg):
             del cfg["hydra"]
             if cfg.get("threads") == "auto" and not any(o.lstrip("+").startswith("threads=") for o in overrides):
                 cfg.threads = 1
             if str(cfg.get("device")).startswith("cuda:"):
-                cfg.device = "cuda"  # a worker sees its own GPU alone
+                cfg.device = "cuda"  # a worker sees only its own GPU
         return cfg
 
 

@@ -1,7 +1,7 @@
-"""Hydra's `hydra/sweeper=labelnoise`: values between commas as Hydra's own sweeper takes them, or a table's cells."""
+"""Hydra's `hydra/sweeper=labelnoise`: every combination of values, as Hydra's own sweeper, or the cells of a table."""
 
-# No `from __future__ import annotations`: Hydra runs this file outside sys.modules, where @dataclass would look.
-# Every start of train.py imports this file, --help included, so what is heavy is imported when used.
+# No `from __future__ import annotations`: @dataclass would look the names up in sys.modules, where Hydra has not put
+# this file. Every start of train.py imports it, --help included, so heavy modules are imported where they are used.
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 @dataclass
 class SweeperConf:
-    """Attributes: max_batch_size, jobs that the launcher gets at a time, null for all; params, further sweeps."""
+    """Attributes: max_batch_size, jobs given to the launcher at a time, null for all; params, further sweeps."""
 
     _target_: str = "hydra_plugins.labelnoise_sweeper.LabelnoiseSweeper"
     max_batch_size: int | None = None
@@ -27,13 +27,13 @@ class SweeperConf:
 
 
 class LabelnoiseSweeper(BasicSweeper):
-    """Makes the jobs, hands them to whichever launcher was chosen, and sees that the end is told."""
+    """Makes the jobs, gives them to the chosen launcher, and has a summary printed at the end."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Make the launcher.
+        """Create the launcher.
 
         Raises:
-            ValueError: it is submitit's, which is not installed, or there is no SLURM here.
+            ValueError: submitit's launcher is chosen and not installed, or SLURM is not found.
         """
         from labelnoise.launch import slurm
 
@@ -43,11 +43,11 @@ class LabelnoiseSweeper(BasicSweeper):
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run all.
+        """Run all jobs.
 
         Raises:
             ValueError: the table or an override is wrong; nothing was run.
-            SystemExit: something failed or is missing, with exit code 1; or the launcher was stopped.
+            SystemExit: with exit code 1, a job failed or is missing; or the launcher was stopped.
         """
         from labelnoise.launch import cells, slurm
 
@@ -59,7 +59,7 @@ class LabelnoiseSweeper(BasicSweeper):
         results = str(self.config.results)
         own = [o for o in self.config.hydra.overrides.hydra if o.startswith("hydra.searchpath=")]  # --config-dir
         identifiers: list[str | None] = []
-        of_table = cells.asked_for(arguments)
+        of_table = cells.chooses_table(arguments)
         vars(self.launcher)["means"] = not of_table
         if of_table:
             several = [str(override.input_line) for override in parsed if override.is_sweep_override()]
@@ -69,7 +69,7 @@ class LabelnoiseSweeper(BasicSweeper):
         else:
             jobs = [[*job, *own] for job in self.split_arguments(parsed, None)[0]]
             self.validate_batch_is_legal(cells.each_value_once(jobs))
-        tells_the_end = getattr(self.launcher, "tells_the_end", False)
+        summary_printed = getattr(self.launcher, "prints_summary", False)
         size = self.max_batch_size or len(jobs) or 1
         returns: list[Sequence[JobReturn]] = []
         reasons: dict[int, str] = {}
@@ -81,16 +81,16 @@ class LabelnoiseSweeper(BasicSweeper):
                 else:
                     returns.append(self.launcher.launch(batch, initial_job_idx=start))
         finally:
-            # Also where the launcher raised, as submitit does for a job that died.
-            all_there = tells_the_end or cells.tell_by_records(
+            # Also if the launcher raised, as submitit does for a job that died.
+            all_done = summary_printed or cells.report_from_records(
                 identifiers or [self._identifier(job) for job in jobs], jobs, results, reasons, not of_table
             )
-        if not all_there or any(one.status == JobStatus.FAILED for batch in returns for one in batch):
+        if not all_done or any(one.status == JobStatus.FAILED for batch in returns for one in batch):
             sys.exit(1)
         return returns
 
     def _identifier(self, overrides: list[str]) -> str | None:
-        """The id of a job's record; None where it has none, because an option is wrong."""
+        """The id of a job's record; None if an option is wrong."""
         from labelnoise.launch.cells import identifier
 
         assert self.config is not None
@@ -98,7 +98,7 @@ class LabelnoiseSweeper(BasicSweeper):
         try:
             cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
             with read_write(cfg), open_dict(cfg):
-                del cfg["hydra"]  # has values that are missing until the job runs
+                del cfg["hydra"]  # some of its values are missing until the job runs
             return identifier(cfg)
         except (OmegaConfBaseException, HydraException, ValueError):
             return None

@@ -39,8 +39,7 @@ class Training:
 
         cfg = compose(overrides)
         dataset, labels = data(cfg)
-        rest = len(labels) - cfg.num_trusted - count
-        cfg.num_val = max(rest, 0)
+        cfg.num_val = max(cfg.num_val, len(labels) - cfg.num_trusted - count)
         place = prepare(cfg.device, cfg.precision, cfg.threads, cfg.deterministic)
         loss = make_loss(cfg, lambda line: None)
         made = assemble(cfg, dataset, labels, loss, place, regulariser=make_regulariser(cfg))

@@ -32,6 +32,7 @@ WORDS = {
     "summary": Word("tables.summary:summary", "mean and spread of any folder of records, grouped by what differs"),
     "figures": Word("figures.command:figures", "draw a figure of a paper from records"),
     "report": Word("report.page:report", "write one HTML page over a folder of records"),
+    "audit": Word("audit.command:audit", "find the wrong labels of a data set, your own among them"),
     "merge": Word("tables.merge:merge", "bring records made elsewhere into a folder of records"),
     "predict": Word("experiment.predict:predict", "classify the test images with a saved network"),
     "noise": Word("cli.noise:noise", "show what a noise does to the labels, and write them to a file"),

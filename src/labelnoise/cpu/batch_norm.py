@@ -1,8 +1,8 @@
 """Batch normalisation and ReLU, with a residual sum or 2x2 max-pooling: fused on the CPU, plain torch elsewhere.
 
-The step is bound by memory, so the fused form makes the fewest passes: forward one for the sums and one that
-normalises, clips, pools and writes; backward one for the sums and one for the gradient, both computing sign and winner
-of a window again from the convolution's output, the only large tensor that is kept.
+The operation is memory-bound, so the fused form makes as few passes as possible. Forward: one pass for the sums, one
+that normalises, clips, pools and writes. Backward: one pass for the sums, one for the gradient. Only the convolution's
+output is kept, the one large tensor; the backward passes recompute the ReLU's sign and each window's maximum from it.
 """
 
 from types import ModuleType
@@ -17,7 +17,7 @@ from labelnoise.cpu.rows import as_rows, is_plain
 
 
 class Form(NamedTuple):
-    """What is computed beside the affine map. Attributes: pool, with 2x2 max-pooling; eps, added to the variance."""
+    """The variant to compute. Attributes: pool, whether with 2x2 max-pooling; eps, added to the variance."""
 
     pool: bool
     eps: float
@@ -34,14 +34,14 @@ def batch_norm_relu(
     residual: Tensor | None = None,
     pool: bool = False,
 ) -> Tensor:
-    """max_pool2d(relu(batch_norm(x) + residual), 2) in training mode, each part if asked for.
+    """max_pool2d(relu(batch_norm(x) + residual), 2) in training mode; residual and pooling are optional.
 
     Shapes: x, residual (N, C, H, W); the rest (C,) -> (N, C, H, W), or (N, C, H // 2, W // 2) with `pool`.
     Args:
         running_mean, running_var: updated in place, by `momentum`; the variance is the unbiased one, as in torch.
     Raises:
-        ValueError: there is one value a channel, which has no variance.
-    Source: Ioffe, Szegedy 2015, arXiv:1502.03167, algorithm 1; the gradient in this form by differentiating it.
+        ValueError: there is only one value per channel, which has no variance.
+    Source: Ioffe, Szegedy 2015, arXiv:1502.03167, algorithm 1; the gradient is derived from it.
     """
     form = Form(pool, eps)
     if _fusible(x, weight, running_mean, residual, pool) and compiler.usable():
@@ -58,9 +58,11 @@ def batch_norm_relu_evaluated(
     eps: float,
     pool: bool = False,
 ) -> Tensor:
-    """max_pool2d(relu(batch_norm(x)), 2) by the running statistics: torch's numbers bit for bit, in one pass.
+    """max_pool2d(relu(batch_norm(x)), 2) with the running statistics, in one pass. Equals torch's result bit for bit.
 
-    Shapes: as in `batch_norm_relu`. The kernels serve where training has loaded them already and no gradient is wanted.
+    The kernels are used only if training has already loaded them and no gradient is needed.
+
+    Shapes: as in `batch_norm_relu`.
     """
     usable = not torch.is_grad_enabled() and _fusible(x, weight, running_mean, None, pool)
     if not (usable and compiler.in_use()):
@@ -96,7 +98,7 @@ def _plain(
 
 
 def _fusible(x: Tensor, weight: Tensor, running_mean: Tensor, residual: Tensor | None, pool: bool) -> bool:
-    """Whether the kernels compute this: plain CPU tensors, bfloat16 or float32, channels_last, and not one pixel."""
+    """Whether the kernels support this: plain CPU tensors, bfloat16 or float32, channels_last, more than one pixel."""
     N, C, H, W = x.shape
     like_x = residual is None or (
         not pool and residual.shape == x.shape and residual.dtype == x.dtype and is_plain(residual)
@@ -113,7 +115,7 @@ def _fusible(x: Tensor, weight: Tensor, running_mean: Tensor, residual: Tensor |
 
 
 def _ready() -> ModuleType:
-    """The kernels, which `compiler.usable` has imported, with as many threads as torch has."""
+    """The kernels, which `compiler.usable` has imported, set to torch's number of threads."""
     from labelnoise.cpu import passes
 
     compiler.use_torch_threads()
@@ -201,7 +203,7 @@ def _fused_backward(
 def _differentiable(
     ctx: Any, grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor, residual: Tensor | None
 ) -> list[Tensor | None]:
-    """The same gradients by plain torch, as a graph of their own."""
+    """The same gradients by plain torch, with a graph, so that they can be differentiated again."""
     inputs = (x, weight, bias, residual)
     wanted = [
         tensor for tensor, needed in zip(inputs, ctx.needs_input_grad, strict=False) if needed and tensor is not None

@@ -1,4 +1,4 @@
-"""Numba, loaded when a kernel is first needed: where its cache lies, how many threads it uses, what it says."""
+"""Loads Numba when a kernel is first needed: the folder of its cache, its number of threads, its messages."""
 
 import functools
 import os
@@ -15,7 +15,7 @@ import torch
 
 @functools.cache
 def usable() -> bool:
-    """Whether the compiled kernels work here, now ready to run; one warning where Numba is missing or does not work."""
+    """Load the compiled kernels and return whether they work here. Warns once if Numba is missing or broken."""
     try:
         _load()
     except Exception as error:  # a missing package, a broken LLVM, no threading layer: the plain path computes the same
@@ -26,12 +26,12 @@ def usable() -> bool:
 
 
 def in_use() -> bool:
-    """Whether this process has loaded the compiled kernels; they and plain torch differ by roundings."""
+    """Whether this process has loaded the compiled kernels. Their results and plain torch's differ by rounding."""
     return usable.cache_info().currsize > 0 and usable()
 
 
 def use_torch_threads() -> None:
-    """Let the kernels that the calling thread starts next use as many threads as torch does."""
+    """Give the kernels that the calling thread starts next as many threads as torch has."""
     import numba
 
     config: Any = numba.config
@@ -47,53 +47,53 @@ def _load() -> None:
 
     config: Any = numba.config
 
-    # libgomp, which torch has loaded already, so that convolutions and kernels share one pool of threads
+    # OpenMP first: it finds the libgomp that torch has loaded, so convolutions and kernels share one thread pool
     config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
     asked = config.CACHE_DIR
     config.CACHE_DIR = asked or str(_cache_folder())
     try:
-        from labelnoise.cpu import passes, winograd  # noqa: F401 (the folder is read while they are imported)
+        from labelnoise.cpu import passes, winograd  # noqa: F401 (importing them reads CACHE_DIR)
     finally:
         config.CACHE_DIR = asked
     event.register("numba:compile", _announcement(event.Listener))
     threads = torch.get_num_threads()
     if "NUMBA_NUM_THREADS" not in os.environ:
-        config.NUMBA_NUM_THREADS = threads  # by default as many as cores are started, a one-thread run's too
-    numba.set_num_threads(min(threads, config.NUMBA_NUM_THREADS))  # starts them
-    torch.set_num_threads(threads)  # and has told the OpenMP that both share its own number
+        config.NUMBA_NUM_THREADS = threads  # otherwise Numba starts a thread a core, in a one-thread run too
+    numba.set_num_threads(min(threads, config.NUMBA_NUM_THREADS))  # starts the threads,
+    torch.set_num_threads(threads)  # and sets the shared OpenMP to their number: set it back
     _try_out(passes)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_forked)
 
 
 def _forked() -> None:
-    """Take the plain path in a forked child: Numba would end it, because OpenMP's threads do not survive a fork."""
+    """Use plain torch in a forked child: Numba would end the process, as OpenMP's threads do not survive a fork."""
     global _load
     usable.cache_clear()
     _load = _refuse
 
 
 def _refuse() -> None:
-    raise RuntimeError("this process was forked from one that used them; start it by spawn instead")
+    raise RuntimeError("this process was forked from one that had used them; start it by spawn instead")
 
 
 def _try_out(module: ModuleType) -> None:
-    """Run the smallest kernel, which every path needs, so that what cannot work is found before it matters."""
+    """Run the smallest kernel, so that a broken Numba is found before training starts."""
     parts = torch.zeros(module.PARTS, 2, 1, dtype=torch.float64).numpy()
     table, grads = torch.zeros(7, 1).numpy(), torch.zeros(2, 1).numpy()
     module.coefficients(parts, 1, table, grads[0], grads[1])
 
 
 def _announcement(listener: type) -> object:
-    """A listener that says once that something is being compiled, and is silent when all comes from the cache."""
+    """A listener that prints once that kernels are being compiled; nothing if all come from the cache."""
 
     class Announcement(listener):
-        said = False
+        printed = False
 
         def on_start(self, event: object) -> None:
-            if not self.said:
-                print("compiling the fused CPU kernels, once for this user (some seconds) ...", file=sys.stderr)
-            self.said = True
+            if not self.printed:
+                print("compiling the fused CPU kernels, once per user (some seconds) ...", file=sys.stderr)
+            self.printed = True
 
         def on_end(self, event: object) -> None: ...
 
@@ -101,7 +101,7 @@ def _announcement(listener: type) -> object:
 
 
 def _cache_folder() -> Path:
-    """The user's cache folder, or where it cannot be written to, one of the user's own among the temporary files."""
+    """The user's cache folder or, if it is not writable, a private folder among the temporary files."""
     try:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "labelnoise" / "numba"
         folder.mkdir(parents=True, exist_ok=True)
@@ -112,7 +112,7 @@ def _cache_folder() -> Path:
 
 
 def _temporary_folder() -> Path:
-    """The same one in every process, unless someone else made it: code is read from there."""
+    """The same folder in every process. Not if another user owns it: compiled code is loaded from it."""
     user = os.getuid() if hasattr(os, "getuid") else 0
     folder = Path(tempfile.gettempdir()) / f"labelnoise-numba-{user}"
     try:

@@ -1,8 +1,8 @@
-"""3x3 convolutions: in float32 on a CPU by Winograd's method where that is faster, torch's elsewhere.
+"""3x3 convolutions: in float32 on a CPU by Winograd's method where that is faster, otherwise torch's.
 
-A processor's vector units limit a convolution in float32. Winograd's F(4x4, 3x3) needs 36 multiplications where the
-sum as written needs 144, and its errors stay at some roundings of float32; cuDNN computes float32 in this way too.
-bfloat16 does not: with eight bits the transformed numbers would lose several times what bfloat16 itself does.
+In float32 a convolution is limited by the processor's vector units. Winograd's F(4x4, 3x3) needs 36 multiplications
+where the direct sum needs 144, and its error is a few roundings of float32; cuDNN uses it for float32 too. It is not
+used for bfloat16, whose 8 bits of precision would make the transforms' error several times bfloat16's own.
 """
 
 import functools
@@ -18,17 +18,17 @@ from torch.nn import functional as F
 from labelnoise.cpu import compiler
 from labelnoise.cpu.rows import as_rows, is_plain
 
-FEWEST, MOST = 32, 640  # channels: with fewer the transforms cost more than is saved; more do not fit in a plane
-SMALLEST = 8  # pixels of a side: on smaller maps the transformed weights are larger than what they multiply
-NUMBERS = 8192  # of a plane: so many are made and then multiplied while they are in the cache ...
-TILES = 64  # ... but at least so many tiles, or reading the weights takes longer than multiplying
+FEWEST, MOST = 32, 640  # channels: with fewer the transforms cost more than they save; more do not fit in a plane
+SMALLEST = 8  # pixels a side: on smaller maps the transformed weights are larger than the data they multiply
+NUMBERS = 8192  # of a plane in one chunk: transformed and then multiplied while they are in the cache ...
+TILES = 64  # ... but at least this many tiles, or reading the weights takes longer than multiplying
 
 
 def convolve3x3(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """conv2d(x, weight, bias, stride=1, padding=1).
 
     Shapes: x (N, C, H, W), weight (K, C, 3, 3), bias (K,) or None -> (N, K, H, W).
-    Source: Lavin, Gray 2016, arXiv:1509.09308; the weights' gradient is the adjoint of the forward pass.
+    Source: Lavin, Gray 2016, arXiv:1509.09308; the gradient of the weights is the adjoint of the forward pass.
     """
     if _faster(x, weight) and compiler.usable():
         return _Winograd.apply(x, weight, bias)
@@ -36,7 +36,7 @@ def convolve3x3(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _faster(x: Tensor, weight: Tensor) -> bool:
-    """Whether Winograd's method can be used and is the faster one, told by shape, precision and processor alone."""
+    """Whether Winograd's method applies and is faster, judged by shape, precision and processor alone."""
     K, C = weight.shape[:2]
     H, W = x.shape[2:]
     return (
@@ -46,7 +46,7 @@ def _faster(x: Tensor, weight: Tensor) -> bool:
         and FEWEST <= min(C, K) <= max(C, K) <= MOST
         and min(H, W) >= SMALLEST
         and H % 4 == W % 4 == 0
-        and len(x) * (H // 4) * (W // 4) % 2 == 0  # halves
+        and len(x) * (H // 4) * (W // 4) % 2 == 0  # the tiles divide into halves
         and len(x) > 0
         and _is_x86()
     )
@@ -54,7 +54,7 @@ def _faster(x: Tensor, weight: Tensor) -> bool:
 
 @functools.cache
 def _is_x86() -> bool:
-    """Elsewhere nothing was measured."""
+    """Winograd's method was measured on x86 only."""
     return platform.machine().lower() in ("x86_64", "amd64")
 
 
@@ -71,7 +71,7 @@ class _Winograd(torch.autograd.Function):
             return _differentiable(ctx, grad, x, weight, bias)
         grad = grad.contiguous(memory_format=torch.channels_last)
         wants_x, wants_weight, wants_bias = ctx.needs_input_grad
-        turned = _nine(weight).flip(0).transpose(1, 2)  # the same convolution, seen from the output
+        turned = _nine(weight).flip(0).transpose(1, 2)  # the kernel of the convolution that maps grad to x's gradient
         return (
             _convolved(grad, turned, None) if wants_x else None,
             _weight_gradient(x, grad) if wants_weight else None,
@@ -85,7 +85,7 @@ def _parts() -> int:
 
 @functools.cache
 def _taps(parts: int) -> Tensor:
-    """(parts * 36, 9): G (x) G for each part, which transforms the nine weights of a kernel.
+    """(parts * 36, 9): the Kronecker product G x G for each part. It transforms the nine weights of a kernel.
 
     The row of a point p in G is (1, p, p^2) over the product of p - q over the other points q.
     """
@@ -110,7 +110,7 @@ def _convolved(x: Tensor, nine: Tensor, bias: Tensor | None) -> Tensor:
     added = (torch.zeros(K) if bias is None else bias.detach()).numpy()
     inputs = torch.empty(parts * 36 * winograd.PLANE)
     x_rows, planes, out_rows = as_rows(x), inputs.numpy(), as_rows(out)
-    for first, count in _pieces(x, max(C, K), parts):
+    for first, count in _chunks(x, max(C, K), parts):
         winograd.input_tiles(x_rows, H, W, parts, first, count, planes)
         outputs = torch.bmm(_planes(inputs, parts, count, C), weights)
         winograd.output_tiles(outputs.view(parts, 36, count, K).numpy(), H, W, first, added, out_rows)
@@ -125,7 +125,7 @@ def _weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
     total = torch.zeros(parts * 36, K, C)
     inputs, grads = torch.empty(2, parts * 36 * winograd.PLANE)
     x_rows, planes, grad_rows, grad_planes = as_rows(x), inputs.numpy(), as_rows(grad), grads.numpy()
-    for first, count in _pieces(x, max(C, K), parts):
+    for first, count in _chunks(x, max(C, K), parts):
         winograd.input_tiles(x_rows, H, W, parts, first, count, planes)
         winograd.gradient_tiles(grad_rows, H, W, parts, first, count, grad_planes)
         torch.baddbmm(
@@ -135,20 +135,20 @@ def _weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
     return nine.view(3, 3, K, C).permute(2, 3, 0, 1).contiguous(memory_format=torch.channels_last)
 
 
-def _pieces(x: Tensor, channels: int, parts: int) -> list[tuple[int, int]]:
-    """First tile and number of tiles, in each part, of every piece that is computed at once."""
+def _chunks(x: Tensor, channels: int, parts: int) -> list[tuple[int, int]]:
+    """(first tile, number of tiles) within each part, for every chunk that is computed at once."""
     N, _, H, W = x.shape
     total, most = N * (H // 4) * (W // 4) // parts, max(NUMBERS // channels, TILES)
     return [(first, min(most, total - first)) for first in range(0, total, most)]
 
 
 def _planes(numbers: Tensor, parts: int, count: int, channels: int) -> Tensor:
-    """The kernels' planes, which are flat, as (parts * 36, count, channels)."""
+    """The kernels' flat planes as a tensor (parts * 36, count, channels)."""
     return numbers.as_strided((parts * 36, count, channels), (_winograd().PLANE, channels, 1))
 
 
 def _ready() -> ModuleType:
-    """The kernels, with as many threads as torch has."""
+    """The kernels, set to torch's number of threads."""
     compiler.use_torch_threads()
     return _winograd()
 
@@ -163,7 +163,7 @@ def _winograd() -> ModuleType:
 def _differentiable(
     ctx: Any, grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None
 ) -> tuple[Tensor | None, ...]:
-    """The same gradients by torch's convolution, as a graph of their own."""
+    """The same gradients by torch's convolution, with a graph, so that they can be differentiated again."""
     inputs = (x, weight, bias)
     wanted = [v for v, needed in zip(inputs, ctx.needs_input_grad, strict=True) if needed and v is not None]
     out = F.conv2d(x, weight, bias, padding=1)

@@ -1,13 +1,14 @@
 """The passes over memory of batch normalisation + ReLU (+ residual sum, or + 2x2 max-pooling), compiled by Numba.
 
-Imported by `compiler.usable` alone, because importing it imports Numba. Pixels are arrays (rows, C): a channels_last
-tensor read as N * H * W rows; bfloat16 travels as its bits (uint16) and is computed in float32. `table` (7, C),
-float32, holds what each channel needs, its rows named below. Every sum is taken in `PARTS` parts whatever the number of
-threads, in float32 over `BLOCK` rows and in float64 from there on, so that no result depends on the threads.
+Imported only by `compiler.usable`, because importing it imports Numba. Pixels are arrays (rows, C): a channels_last
+tensor read as N * H * W rows. bfloat16 is passed as its bits (uint16) and computed in float32. `table` (7, C), float32,
+holds each channel's coefficients; its rows are named below. Every sum is split into `PARTS` parts, whatever the number
+of threads, and accumulated in float32 over `BLOCK` rows and in float64 from there on: no result depends on the threads.
 
-Fast-math is limited to what keeps NaN and inf, because a diverged run must be noticed; for the same reason ReLU is
-`0 if y <= 0 else y`, which lets NaN through. All is in one file, because Numba's cache sees a change only in a kernel's
-own file. A window's largest pixel is found in a function of its own: its results stay selects, which become vectors.
+Fast-math is limited to flags that preserve NaN and inf, because a diverged run must be noticed. For the same reason
+ReLU is `0 if y <= 0 else y`, which lets NaN through. All kernels are in one file, because Numba's cache notices a
+change only in a kernel's own file. A separate function finds a window's largest pixel, because its results then compile
+to vectorised selects.
 """
 
 from typing import Any
@@ -51,9 +52,9 @@ def _store_in(array: Any, row: int, c: int, value: Any) -> Any:
 
 @njit(cache=True, fastmath=_OPTIONS["fastmath"])
 def _largest(x: Any, a: int, width: int, c: int, table: Any) -> Any:
-    """Of the 2x2 window at row `a`: the largest normalised value, its x - mean, which of the four has it first.
+    """For the 2x2 window at row `a`: the largest normalised value, its x - mean, and the first of the four to have it.
 
-    NaN, once there, stays, as in torch.
+    A NaN wins and stays, as in torch.
     """
     mean, scale, shift = table[MEAN, c], table[SCALE, c], table[SHIFT, c]
     best = _load(x[a, c]) - mean
@@ -75,7 +76,7 @@ def _largest(x: Any, a: int, width: int, c: int, table: Any) -> Any:
 
 @njit(**_OPTIONS)
 def input_sums(x: Any, parts: Any) -> None:
-    """Sum and sum of squares of x minus its first row (a large mean costs no digits), into parts (PARTS, 2, C)."""
+    """Sum and sum of squares of x minus its first row (so a large mean costs no precision), to parts (PARTS, 2, C)."""
     rows, channels = x.shape
     for part in prange(PARTS):
         last = (part + 1) * rows // PARTS
@@ -106,7 +107,7 @@ def statistics(
     var: Any,
     table: Any,
 ) -> None:
-    """From the sums to `table` (MEAN, SCALE, SHIFT, INVSTD) and the running mean and unbiased variance."""
+    """From the sums, fill `table` (MEAN, SCALE, SHIFT, INVSTD) and update running mean and unbiased variance."""
     for c in range(len(first)):
         total, squares = 0.0, 0.0
         for part in range(PARTS):
@@ -160,7 +161,7 @@ def forward_pool(x: Any, table: Any, height: int, width: int, out: Any) -> None:
 
 @njit(**_OPTIONS)
 def grad_sums(x: Any, grad: Any, table: Any, parts: Any) -> None:
-    """Sums of g and of g (x - mean), g the gradient behind the ReLU, into parts (PARTS, 2, C)."""
+    """Sums of g and of g (x - mean) to parts (PARTS, 2, C), where g is the gradient at the ReLU's input."""
     rows, channels = x.shape
     for part in prange(PARTS):
         last = (part + 1) * rows // PARTS
@@ -182,7 +183,7 @@ def grad_sums(x: Any, grad: Any, table: Any, parts: Any) -> None:
 
 @njit(**_OPTIONS)
 def grad_sums_residual(x: Any, grad: Any, out: Any, table: Any, behind: Any, parts: Any) -> None:
-    """As `grad_sums`, the sign read from the output; writes g, which is also the residual's gradient, to `behind`."""
+    """As `grad_sums`, with the sign read from the output. Writes g, also the residual's gradient, to `behind`."""
     rows, channels = x.shape
     for part in prange(PARTS):
         last = (part + 1) * rows // PARTS
@@ -203,7 +204,7 @@ def grad_sums_residual(x: Any, grad: Any, out: Any, table: Any, behind: Any, par
 
 @njit(**_OPTIONS)
 def grad_sums_pool(x: Any, grad: Any, table: Any, height: int, width: int, parts: Any) -> None:
-    """As `grad_sums`, g being nothing but at the first largest pixel of each window."""
+    """As `grad_sums`, where g is zero except at the first largest pixel of each window."""
     channels = x.shape[1]
     up, across = height // 2, width // 2
     windows = len(grad)
@@ -228,7 +229,7 @@ def grad_sums_pool(x: Any, grad: Any, table: Any, height: int, width: int, parts
 
 @njit(cache=True)
 def coefficients(parts: Any, rows: int, table: Any, weight_grad: Any, bias_grad: Any) -> None:
-    """From the sums to the gradients of weight and bias and `table` (BY_GRAD, BY_INPUT, CONSTANT)."""
+    """From the sums, compute the gradients of weight and bias and fill `table` (BY_GRAD, BY_INPUT, CONSTANT)."""
     for c in range(len(bias_grad)):
         total, product = 0.0, 0.0
         for part in range(PARTS):
@@ -261,7 +262,7 @@ def backward(x: Any, grad: Any, table: Any, dx: Any) -> None:
 
 @njit(**_OPTIONS)
 def backward_residual(x: Any, behind: Any, table: Any, dx: Any) -> None:
-    """As `backward`, from the g that `grad_sums_residual` wrote."""
+    """As `backward`, with the g that `grad_sums_residual` wrote."""
     rows, channels = x.shape
     for row in prange(rows):
         for c in range(channels):
@@ -270,7 +271,7 @@ def backward_residual(x: Any, behind: Any, table: Any, dx: Any) -> None:
 
 @njit(**_OPTIONS)
 def backward_pool(x: Any, grad: Any, table: Any, height: int, width: int, dx: Any) -> None:
-    """As `backward`, g going to the first largest pixel of each window."""
+    """As `backward`, where g goes to the first largest pixel of each window."""
     channels = x.shape[1]
     up, across = height // 2, width // 2
     for line in prange(len(x) // (height * width) * up):
@@ -291,7 +292,7 @@ def backward_pool(x: Any, grad: Any, table: Any, height: int, width: int, dx: An
 
 @njit(cache=True)
 def _outside_windows(x: Any, table: Any, height: int, width: int, dx: Any) -> None:
-    """What an odd height or width leaves out of every window has no g."""
+    """dx of the last row or column of an odd height or width, which is in no window: there g is zero."""
     for row in range(len(x)):
         if row // width % height >= height // 2 * 2 or row % width >= width // 2 * 2:
             for c in range(x.shape[1]):

@@ -1,4 +1,4 @@
-"""A tensor as the compiled kernels read it: rows of pixels."""
+"""The view of a tensor that the compiled kernels read: rows of pixels."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def is_plain(x: Tensor) -> bool:
-    """Whether the kernels can read it: on the CPU, channels_last, not traced, not differentiated by torch.func."""
+    """Whether the kernels can read it: on the CPU, channels_last, not being compiled, not under torch.func."""
     return (
         x.device.type == "cpu"
         and type(x) is Tensor
@@ -18,6 +18,6 @@ def is_plain(x: Tensor) -> bool:
 
 
 def as_rows(x: Tensor) -> Any:
-    """A channels_last tensor's memory as an array (N * H * W, C), bfloat16 as its bits."""
+    """A channels_last tensor's memory as an array (N * H * W, C); bfloat16 as its bits (uint16)."""
     pixels = x.detach().permute(0, 2, 3, 1).reshape(-1, x.shape[1])
     return pixels.view(torch.uint16).numpy() if x.dtype == torch.bfloat16 else pixels.numpy()

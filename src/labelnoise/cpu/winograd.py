@@ -1,21 +1,21 @@
 """The three transforms of a 3x3 convolution by Winograd's F(4x4, 3x3), compiled by Numba.
 
-A tile is 4x4 pixels of the output; it reads 6x6 pixels of the input. Transformed, it is 36 numbers a channel, and the
-convolution is 36 matrix products over the channels: 36 multiplications for 16 pixels instead of 144. Transformed tiles
-lie in 36 planes, (tiles, channels) each; the planes that are written to begin `PLANE` numbers apart, whatever the
-number of channels, because the compiler makes vectors only of stores that it can tell apart.
+A tile is 4x4 pixels of the output; it reads 6x6 pixels of the input. Transformed, it has 36 numbers per channel, and
+the convolution becomes 36 matrix products over the channels: 36 multiplications for 16 pixels instead of 144.
+Transformed tiles are stored in 36 planes, (tiles, channels) each. Planes that are written begin `PLANE` numbers apart,
+whatever the number of channels, because the compiler vectorises only stores that it can prove not to overlap.
 
-The tiles are in one or two parts, the halves of the batch, each with planes of its own, and a piece of work takes as
-many tiles from each: of two threads each transforms, multiplies and reads what it wrote itself. Two cores may have no
-cache in common, and then what one wrote is slow to read for the other.
+The tiles are divided into one or two parts, the halves of the batch, each with its own planes; a chunk takes the same
+number of tiles from each. So each of two threads transforms, multiplies and reads only what it wrote itself. Two cores
+may share no cache, and then one is slow to read what the other wrote.
 
 Source: Lavin, Gray 2016, arXiv:1509.09308, section 4, for method and names (A, B, G). Their matrices interpolate at 0,
-+-1, +-2 and infinity; 0, +-5/8, +-3/2 and infinity give less than half of their rounding errors (a search over
-multiples of 1/8; that the points matter: Barabasz et al. 2020, arXiv:1803.10986).
++-1, +-2 and infinity; 0, +-5/8, +-3/2 and infinity give less than half the rounding error (found by a search
+over multiples of 1/8; that the points matter: Barabasz et al. 2020, arXiv:1803.10986).
 
-Imported by `compiler.usable` alone, because importing it imports Numba. Pixels are float32 arrays (rows, C): a
-channels_last tensor read as N * H * W rows. No result depends on the threads: every tile is computed alone. Indices
-into flat arrays are unsigned: signed ones may count from the end, and Numba's test for that prevents vectors.
+Imported only by `compiler.usable`, because importing it imports Numba. Pixels are float32 arrays (rows, C): a
+channels_last tensor read as N * H * W rows. Every tile is computed independently, so no result depends on the number of
+threads. Indices into flat arrays are unsigned: a signed index may be negative, and Numba's check prevents vectorising.
 """
 
 from typing import Any
@@ -24,13 +24,13 @@ import numpy as np
 from numba import njit, prange
 
 POINTS = 5 / 8, 3 / 2  # and their negatives, 0 and infinity
-PLANE = 40960 + 16  # numbers from one plane to the next, spread over the cache: by 32 KiB and a line, modulo 128 KiB
-_BLOCK, _LANES = 64, 80  # channels of a tile that are transformed together, in the first-level cache, and at most
+PLANE = 40960 + 16  # numbers from one plane to the next; spreads planes over the cache: 32 KiB + a line, modulo 128 KiB
+_BLOCK, _LANES = 64, 80  # channels of a tile transformed together: usually, to fit the L1 cache; and at most
 
 _LANE1, _LANE2, _LANE3, _LANE4, _LANE5 = (np.uint64(k * _LANES) for k in range(1, 6))
 _LINE1, _LINE2, _LINE3, _LINE4, _LINE5 = (np.uint64(6 * k * _LANES) for k in range(1, 6))
 _PLANE1, _PLANE2, _PLANE3, _PLANE4, _PLANE5 = (np.uint64(k * PLANE) for k in range(1, 6))
-_FAST = {"contract", "arcp", "nsz"}  # what keeps NaN and inf: a diverged run must be noticed
+_FAST = {"contract", "arcp", "nsz"}  # flags that preserve NaN and inf: a diverged run must be noticed
 _0, _A, _B = np.float32(0), np.float32(POINTS[0]), np.float32(POINTS[1])
 _A2, _B2, _A3, _B3 = _A**2, _B**2, _A**3, _B**3  # float32 holds each of them, and
 _SUM, _PRODUCT = _A2 + _B2, _A2 * _B2
@@ -59,7 +59,7 @@ def _gradient(a: Any, b: Any, c: Any, d: Any) -> Any:
 
 @njit(cache=True)
 def _corner(t: int, parts: int, first: int, count: int, pixels: int, height: int, width: int) -> Any:
-    """The t-th tile of a piece: its part, its place in the part, image, line and column of its first pixel."""
+    """The t-th tile of a chunk: its part, its place in the part, and image, line and column of its first pixel."""
     part, place = t // count, t % count
     tile = pixels // 16 // parts * part + first + place
     up, across = height // 4, width // 4
@@ -68,7 +68,7 @@ def _corner(t: int, parts: int, first: int, count: int, pixels: int, height: int
 
 @njit(cache=True)
 def _lanes(channels: int, begin: int) -> Any:
-    """How many channels to transform together from `begin` on: no short remainder."""
+    """How many channels to transform together from `begin` on, so that no short remainder is left."""
     return channels - begin if channels - begin <= _LANES else _BLOCK
 
 

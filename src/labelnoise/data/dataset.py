@@ -24,6 +24,8 @@ class Dataset(NamedTuple):
         mistaken_for: (C,), the class that each class is mistaken for (itself: for none), or None if none is published.
         superclass: (C,), the superclass of each class, or None.
         true_labels: (N,), int64, of the training images; None where nobody knows them.
+        val_images, val_labels: a held-out part of its own, as the test part; None where there is none.
+        paths: N, the training images' files, relative to data_dir; None where they have none of their own.
     """
 
     name: str
@@ -37,6 +39,9 @@ class Dataset(NamedTuple):
     mistaken_for: Tensor | None = None
     superclass: Tensor | None = None
     true_labels: Tensor | None = None
+    val_images: Tensor | None = None
+    val_labels: Tensor | None = None
+    paths: tuple[str, ...] | None = None
 
     @property
     def num_classes(self) -> int:

@@ -1,4 +1,4 @@
-"""From a configuration to objects: the only place where components are put together and Hydra makes them."""
+"""Builds a run's objects from its configuration. Components are instantiated by Hydra and combined only here."""
 
 import inspect
 from functools import lru_cache, partial
@@ -24,7 +24,7 @@ def inject(cfg: DictConfig) -> "tuple[Dataset, Tensor]":
     """The data set of a configuration and its noisy training labels (N,).
 
     Raises:
-        ValueError, OSError: as the data set's and the noise's own function say.
+        ValueError, OSError: raised by the functions that load the data set and make the noise.
     """
     dataset = _load(OmegaConf.to_yaml(cfg.dataset.load, resolve=True))
     if dataset.name != cfg.dataset.name:
@@ -34,12 +34,18 @@ def inject(cfg: DictConfig) -> "tuple[Dataset, Tensor]":
 
 @lru_cache(maxsize=1)
 def _load(component: str) -> "Dataset":
-    """The data set that a component (as YAML) loads; the next job on the same one need not read it again."""
+    """The data set that a component (as YAML) loads. Cached, so that the next job on it does not read it again."""
     return hydra.utils.instantiate(OmegaConf.create(component))()
 
 
-def make_loss(cfg: DictConfig, say: Any) -> Any:
-    """The loss, tried out once so that a hyper-parameter out of range is refused before any data is read."""
+def make_loss(cfg: DictConfig, report: Any) -> Any:
+    """The loss. It is called once, so that a hyper-parameter out of range is refused before any data is read.
+
+    Args:
+        report: called with a line to print, if the loss's default values are used.
+    Raises:
+        ValueError: a hyper-parameter is out of range.
+    """
     from labelnoise.losses.base import try_out
 
     raw = OmegaConf.to_container(cfg.loss, resolve=False)
@@ -54,12 +60,12 @@ def make_loss(cfg: DictConfig, say: Any) -> Any:
     used = [key for key, value in raw.items() if isinstance(value, str) and "${tuned_row}" in value]
     if cfg.tuned_row == "default" and used:
         values = ", ".join(f"{key!s}={cfg.loss[key]:g}" for key in used)
-        say(f"loss: no values are published for {cfg.dataset.name}; its card's default row is used ({values})")
+        report(f"loss: no values are published for {cfg.dataset.name}; its card's default row is used ({values})")
     return loss
 
 
 def make_regulariser(cfg: DictConfig) -> Any:
-    """The regulariser, tried out once, or None."""
+    """The regulariser, called once as the loss is, or None. Raises: as `make_loss`."""
     from labelnoise.losses.base import try_out_regulariser
 
     if cfg.regulariser is None:
@@ -73,10 +79,10 @@ def make_regulariser(cfg: DictConfig) -> Any:
 
 
 def check_optimizer(cfg: DictConfig) -> None:
-    """Make the optimizer once for nothing, so that a value out of range is refused before any data is read.
+    """Make the optimizer once for a dummy parameter, so that a value out of range is refused before any data is read.
 
     Raises:
-        ValueError: as the optimizer says, whose own message does not tell that it is its.
+        ValueError: the optimizer's message, after the name of the option.
     """
     import torch
 
@@ -87,13 +93,13 @@ def check_optimizer(cfg: DictConfig) -> None:
 
 
 def make_tracker(cfg: DictConfig, run_id: str, config: dict[str, Any]) -> "Tracker":
-    """The tracker of a run: of this configuration, or of a record's."""
+    """The tracker of a run. `config` is the effective configuration, or that of a record."""
     made: Tracker = hydra.utils.instantiate(cfg.tracker)(run_id, config, cfg.results)
     return made
 
 
 class Assembled(NamedTuple):
-    """What is trained, and what it is measured by."""
+    """Attributes: the method to train, and what it is evaluated with."""
 
     method: "Method"
     yardstick: "Yardstick"
@@ -108,14 +114,15 @@ def assemble(
     compiled: bool = False,
     regulariser: Any = None,
 ) -> Assembled:
-    """The method on its training set, and the labels and images that it is measured by.
+    """Build the method on its training set, and the labels and images that it is evaluated with.
 
     Args:
         labels: (N,), noisy, from `inject`.
         loss: from `make_loss`.
+        compiled: whether to run networks through torch.compile.
         regulariser: from `make_regulariser`. One of the weights alone goes to every learner, others to the method.
     Raises:
-        ValueError: the method does not give the loss or the regulariser what it needs, or lacks what it needs itself.
+        ValueError: the method does not provide what the loss or the regulariser needs, or lacks what it needs itself.
     """
     import torch
 
@@ -128,7 +135,7 @@ def assemble(
 
     device = place.device
     generator = torch.Generator(device).manual_seed(cfg.seed_data)
-    torch.manual_seed(cfg.seed_data)  # what draws during training without a generator: dropout, negative learning
+    torch.manual_seed(cfg.seed_data)  # for random numbers drawn without a generator: dropout, negative learning
     truth = dataset.true_labels
     if truth is None and cfg.num_trusted:
         raise ValueError(f"num_trusted={cfg.num_trusted}: dataset={dataset.name} has no true labels to trust")
@@ -158,17 +165,22 @@ def assemble(
         regulariser=None if of_outputs is None else _bound("regulariser", of_outputs, make_method.func, facts),
         transition=None if truth is None else transition_matrix(truth, labels, dataset.num_classes).to(device),
     )
+    val = None
+    if cfg.num_val:
+        val = labelled(dataset.train_images[val_part], labels[val_part])
+    elif dataset.val_images is not None and dataset.val_labels is not None:
+        val = labelled(dataset.val_images, dataset.val_labels)
     yardstick = Yardstick(
         None if truth is None else truth[train_part].to(device),
         labelled(dataset.test_images, dataset.test_labels),
-        labelled(dataset.train_images[val_part], labels[val_part]) if cfg.num_val else None,
+        val,
         cfg.eval_every,
     )
     return Assembled(make_method(setup).to(device), yardstick)
 
 
 def transition_matrix(truth: "Tensor", labels: "Tensor", num_classes: int) -> "Tensor":
-    """The share of each true class (rows) that is given each label. Shapes: (N,), (N,) -> (C, C), rows sum to 1."""
+    """The fraction of each true class (rows) that has each label. Shapes: (N,), (N,) -> (C, C), rows sum to 1."""
     import torch
 
     counts = torch.bincount(truth * num_classes + labels, minlength=num_classes**2).view(num_classes, num_classes)
@@ -176,10 +188,13 @@ def transition_matrix(truth: "Tensor", labels: "Tensor", num_classes: int) -> "T
 
 
 def _bound(what: str, loss: Any, method: "type[Method]", facts: dict[str, Any]) -> Any:
-    """The loss or regulariser (`what`) with what it needs of the run's facts.
+    """The loss or regulariser with the facts about the run that it needs bound to it.
 
+    Args:
+        what: "loss" or "regulariser", for the message.
+        loss: either.
     Raises:
-        ValueError: it needs something of a step that the method does not give.
+        ValueError: it needs something that the method does not provide.
     """
     from labelnoise.losses.base import needs_of
 
@@ -191,10 +206,10 @@ def _bound(what: str, loss: Any, method: "type[Method]", facts: dict[str, Any]) 
 
 
 def _direct(made: Any) -> Any:
-    """A partial of one of this project's functions, and those among its arguments, as Python's own partial.
+    """Replace Hydra's partial of a function of this project, and such partials in its arguments, by functools.partial.
 
-    Hydra examines its partials again at every call, which takes longer than most losses. Ours were examined when they
-    were made; whatever is not this project's stays as Hydra made it.
+    Hydra's partial checks its arguments again at every call, which takes longer than most losses. The arguments of our
+    functions were checked when the partial was made. Partials of other functions are left as Hydra made them.
     """
     ours = (
         isinstance(made, partial) and inspect.isfunction(made.func) and made.func.__module__.startswith("labelnoise.")
@@ -229,7 +244,7 @@ def _train_set(
 
 
 def _learner_factory(cfg: DictConfig, dataset: "Dataset", place: "Place", compiled: bool, penalty: Any = None) -> Any:
-    """The `MakeLearner` of a configuration."""
+    """The `MakeLearner` of a configuration; `penalty` is a regulariser of the weights, or None."""
     import torch
 
     from labelnoise.training.learner import Learner
@@ -248,7 +263,7 @@ def _learner_factory(cfg: DictConfig, dataset: "Dataset", place: "Place", compil
     ) -> Learner:
         nonlocal made
         state = torch.get_rng_state()
-        torch.default_generator.manual_seed(cfg.seed_init + 1_000_003 * made)  # the CPU's alone: weights are made there
+        torch.default_generator.manual_seed(cfg.seed_init + 1_000_003 * made)  # the CPU's: weights are made there
         try:
             built: Any = (network or our_network)(dataset.num_classes + extra_outputs, channels, size)
         finally:

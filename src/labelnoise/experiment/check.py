@@ -178,7 +178,7 @@ def _function(where: str, node: dict[Any, Any]) -> Any:
     """What a node's `_target_` names."""
     try:
         return pkgutil.resolve_name(node["_target_"])
-    except Exception as error:  # importing a module of the user's may raise anything
+    except (Exception, SystemExit) as error:  # importing a module of the user's may raise anything
         reason = f"{type(error).__name__}: {error}" if isinstance(error, SyntaxError) else type(error).__name__
         raise ValueError(f"{where}._target_={_shown(node['_target_'])}: no such function ({reason})") from None
 

@@ -32,6 +32,7 @@ from labelnoise.experiment.options import GROUPS, PATHS
 
 SECONDS = 10.0  # processor time for composing or resolving one configuration, which takes some hundredths
 NAME = re.compile(r"[+~]{0,2}[\w/.@:$-]+")  # how an override begins
+PLAIN_PATH = re.compile(r"(/|\./|\.\./)?[a-z_][\w./-]*|\.\.?|/", re.ASCII | re.IGNORECASE)  # needs no quotes
 # What Hydra and OmegaConf raise for what a user can write into an override or a file.
 MISTAKES = (
     *(HydraException, OmegaConfBaseException, YAMLError, RecursionError),
@@ -126,6 +127,8 @@ def _quoted(override: str) -> str:
     What is in quotes or brackets already, and several values between commas, stay as they are.
     """
     name, equals, value = override.partition("=")
+    if PLAIN_PATH.fullmatch(value) and value.lower() not in ("true", "false", "nan", "inf"):
+        return override
     if not equals or name.lstrip("+") not in PATHS or value == "null" or re.match(r"['\"\[{]", value) or "," in value:
         return override
     with contextlib.suppress(RuntimeError):  # no such user

@@ -1,4 +1,4 @@
-"""Where a run was made: commit, versions, processor. No host's or user's name, no folder."""
+"""The environment of a run: commit, versions, processor. No host name, user name or folder."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def this_environment() -> dict[str, Any]:
-    """This machine and this copy of the code: commit, versions, processor. No host's or user's name, no folder."""
+    """The environment of this process: commit, versions, processor. No host name, user name or folder."""
     names = ("labelnoise", "torch", "torchvision", "numpy", "hydra-core", "timm")
     return {
         **_commit(),
@@ -23,7 +23,7 @@ def this_environment() -> dict[str, Any]:
 
 
 def _commit() -> dict[str, Any]:
-    """The commit of this checkout and whether it has changes; else LABELNOISE_COMMIT and null."""
+    """The commit of this checkout and whether it has changes; outside a checkout LABELNOISE_COMMIT and null."""
     if (REPOSITORY / "src" / "labelnoise").is_dir():
 
         def git(*words: str) -> str:

@@ -1,10 +1,12 @@
-"""What of a configuration decides a run's outcome, and the id that follows from it."""
+"""The part of a configuration that determines a run's outcome, and the id computed from it."""
 
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
+import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from labelnoise.experiment.options import EFFECTIVE, NEUTRAL
@@ -15,13 +17,15 @@ PACKAGE = __name__.partition(".")[0]
 
 
 def effective(cfg: DictConfig) -> dict[str, Any]:
-    """The configuration that decides the outcome, resolved: no folders, and a file by its content's hash.
+    """The part of the configuration that determines the outcome, resolved. Folders are left out; files become hashes.
 
-    A function of this package is written by its name alone, so that no record depends on where the function lives.
+    A function of this package is given by its name alone, so that no record depends on which module it is in. Below
+    `dataset`, a function with an attribute `content`, `(**options) -> text`, has that text beside its own.
 
     Raises:
         omegaconf.errors.OmegaConfBaseException: a value is missing.
-        ValueError: a file that a `path`, or a text with the ending of one of ARRAYS, names cannot be read.
+        ValueError: a number is not finite; a file named by a `path`, or by a text with the ending of one of ARRAYS,
+            cannot be read; or a data set's content is not usable.
     """
     whole: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     return {key: _plain(whole[key], key) for key in EFFECTIVE}
@@ -33,6 +37,9 @@ def _plain(value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         return value
     kept = {}
+    if where.startswith("dataset.") and (content := _content_of(value)):
+        options = {key: inner for key, inner in value.items() if key not in ("_target_", "_partial_")}
+        kept["content"] = content(**options)
     for key, inner in value.items():
         if key == "data_dir":
             continue
@@ -42,6 +49,14 @@ def _plain(value: Any, where: str) -> Any:
             inner = short_name(inner)
         kept[key] = _plain(inner, f"{where}.{key}")
     return kept
+
+
+def _content_of(component: dict[str, Any]) -> Callable[..., str] | None:
+    """What says of a component's files that which counts: their content, wherever they stand. None: nothing to say."""
+    try:
+        return getattr(hydra.utils.get_object(component["_target_"]), "content", None)
+    except Exception:  # no such function, or no component: `check` says so
+        return None
 
 
 def _content_hash(path: str, where: str) -> str:
@@ -54,7 +69,7 @@ def _content_hash(path: str, where: str) -> str:
 
 
 def short_name(target: str) -> str:
-    """The name of a function or class of this package; a user's own keeps its whole path."""
+    """The name of a function or class of this package without its module; a user's own keeps the full path."""
     return target.rpartition(".")[2] if target.startswith(f"{PACKAGE}.") else target
 
 
@@ -64,9 +79,9 @@ def run_id(config: dict[str, Any]) -> str:
 
 
 def identity(config: dict[str, Any]) -> str:
-    """What of an effective configuration names its run: sorted JSON, without neutral values.
+    """The text whose hash is the run's id: an effective configuration as sorted JSON, without neutral values.
 
-    A number counts by its value: 1 and 1.0 are the same.
+    Numbers are compared by value: 1 and 1.0 are the same.
     """
     kept = {key: _number(value) for key, value in config.items() if key not in NEUTRAL or value != NEUTRAL[key]}
     return json.dumps(kept, sort_keys=True)
@@ -78,7 +93,7 @@ def hashed(text: str) -> str:
 
 
 def _number(value: Any) -> Any:
-    """1.0 as 1, so that loss.alpha=1 and loss.alpha=1.0 are one configuration."""
+    """Write 1.0 as 1, so that loss.alpha=1 and loss.alpha=1.0 are the same configuration."""
     if isinstance(value, dict):
         return {key: _number(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -86,7 +101,7 @@ def _number(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-# Functions whose name changed since records with their whole path were made.
+# Functions that were renamed after records with their full path had been written.
 _RENAMED = {
     "labelnoise.noise.zhou2021.symmetric": "symmetric_zhou2021",
     "labelnoise.noise.zhou2021.asymmetric": "asymmetric_zhou2021",
@@ -94,7 +109,7 @@ _RENAMED = {
 
 
 def upgraded(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration of a record made when `_target_` was a whole path, as it is written now."""
+    """Convert the configuration of an older record, in which `_target_` is a full path, to the present form."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Who hears of a training's progress: the display, the tracker and the checkpoints."""
+"""Connects a training to its display, its tracker and its checkpoints."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 
 class Hub:
-    """Passes all on; the tracker is finished whatever happens.
+    """Forwards progress to the display, the tracker and the checkpoints. On exit the tracker is always finished.
 
     Args:
-        progress: the display, entered.
+        progress: the display, already entered.
         tracker: from the configuration.
-        keep: saves or stops where it is time.
+        keep: saves a checkpoint or stops the run when it is time to.
         done: epochs finished before.
     Attributes:
-        metrics: what the tracker is finished with.
+        metrics: given to the tracker at the end.
     """
 
     def __init__(self, progress: Quiet, tracker: Tracker, keep: "Callable[[TrainState], None]", done: int) -> None:
@@ -33,15 +33,15 @@ class Hub:
         self._tracker.finish(self.metrics)
 
     def step(self) -> None:
-        """A step is done."""
+        """Called after a step."""
         self._progress.step()
 
     def epoch(self, row: Row) -> None:
-        """An epoch is done: show it and track it."""
+        """Called after an epoch: display and track it."""
         self._epoch += 1
         self._progress.epoch(row)
         self._tracker.log(self._epoch, row)
 
     def keep(self, state: "TrainState") -> None:
-        """`state` and the method agree: save, or stop."""
+        """Called when `state` and the method are consistent: save or stop if it is time to."""
         self._keep(state)

@@ -1,4 +1,4 @@
-"""What a run reports: what the noise came out as, and accuracies as fractions."""
+"""What a run reports: the realised noise, and accuracies as fractions."""
 
 import hashlib
 from typing import Any
@@ -10,7 +10,7 @@ History = dict[str, list[float | None]]
 
 
 def noise_facts(true_labels: Tensor | None, noisy_labels: Tensor, num_classes: int, seed: int) -> dict[str, Any]:
-    """What the noise came out as; null where it needs true labels and there are none.
+    """Facts about the realised noise; null for those that need true labels if there are none.
 
     Shapes: true_labels (N,), noisy_labels (N,).
     Returns:
@@ -33,7 +33,7 @@ def label_hash(labels: Tensor) -> str:
 
 
 def noise_in_short(name: str, facts: dict[str, Any], count: int) -> str:
-    """The noise's facts of `count` labels in one line."""
+    """One line about the noise in `count` labels, from `noise_facts`."""
     end = f"label hash {facts['label_hash']}, seed {facts['seed']}"
     if (rows := facts["transition"]) is None:
         return f"{name}: {count:,} labels as given, how many are wrong is unknown, {end}"
@@ -45,10 +45,10 @@ def noise_in_short(name: str, facts: dict[str, Any], count: int) -> str:
 
 
 def summarise(history: History) -> dict[str, Any]:
-    """The metrics of a history, fractions. `oracle` lists those that were chosen by looking at the test set.
+    """The metrics of a history, as fractions. `oracle` lists those that were chosen by looking at the test set.
 
-    test_acc_last: after the last epoch. test_acc_best: the best epoch's. test_acc_last10: mean of the last ten
-    evaluations. test_acc_val: of the epoch with the best accuracy on the held-out noisy part, null without one.
+    test_acc_last: after the last epoch. test_acc_best: of the best epoch. test_acc_last10: mean of the last ten
+    evaluations. test_acc_val: of the epoch with the best accuracy on the held-out noisy labels; null without those.
     """
     test = history["test_acc"]
     evaluated = [value for value in test if value is not None]

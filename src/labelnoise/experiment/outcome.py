@@ -1,4 +1,4 @@
-"""What a training leaves behind: its record, and its network where it is to be kept."""
+"""The results of a training: its record and, with save_model=true, its network."""
 
 import json
 import time
@@ -25,7 +25,7 @@ def make_record(
     state: "TrainState",
     environment: dict[str, Any],
 ) -> records.Record:
-    """The record of a training that has come to its end."""
+    """The record of a finished training."""
     return {
         "run_id": identifier,
         "config": config,
@@ -37,8 +37,13 @@ def make_record(
 
 
 def times(started: float, training: float, earlier: list[dict[str, Any]]) -> dict[str, Any]:
-    """Seconds since both, those of earlier processes on this run included; now; and those processes, if any."""
-    before, now = sum(piece["seconds"] for piece in earlier), time.monotonic()
+    """The durations and the date for a record's environment, and facts about earlier processes on this run, if any.
+
+    Args:
+        started, training: `time.monotonic()` at the start of the process, and of its training.
+        earlier: facts about each earlier process; their durations are added.
+    """
+    before, now = sum(process["seconds"] for process in earlier), time.monotonic()
     return {
         "seconds": round(now - started + before, 1),
         "seconds_training": round(now - training + before, 1),
@@ -48,11 +53,11 @@ def times(started: float, training: float, earlier: list[dict[str, Any]]) -> dic
 
 
 def write(cfg: DictConfig, record: records.Record, method: "Method", dataset: "Dataset") -> records.Record:
-    """Write the network if it is to be kept, then the record, and never a network without its record."""
+    """Write the network, if it is to be saved, then the record. If that fails, the network is removed again."""
     model = model_path(cfg, record["run_id"])
     if cfg.save_model:
         _save(method, record, dataset, model)
-    else:  # a network of an earlier run is not this record's
+    else:  # a network that an earlier training saved does not belong to this record
         model.unlink(missing_ok=True)
     try:
         records.write(record, cfg.results)
@@ -63,12 +68,12 @@ def write(cfg: DictConfig, record: records.Record, method: "Method", dataset: "D
 
 
 def model_path(cfg: DictConfig, identifier: str) -> Path:
-    """Where a run's network is saved."""
+    """The path of a run's saved network."""
     return Path(cfg.results) / f"{identifier}.safetensors"
 
 
 def _save(method: "Method", record: records.Record, dataset: "Dataset", path: Path) -> None:
-    """The network that predicts, as safetensors, with what it takes to build it again."""
+    """Save the network that predicts as safetensors, with the metadata needed to rebuild it."""
     from safetensors.torch import save
 
     weights = {name: value.contiguous().cpu() for name, value in method.network.state_dict().items()}

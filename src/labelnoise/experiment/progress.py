@@ -1,4 +1,4 @@
-"""What a run shows while it trains: a progress bar on a terminal, a plain line an epoch elsewhere, or nothing."""
+"""The display of a training run: a progress bar on a terminal, otherwise a line per epoch, or nothing."""
 
 import sys
 import time
@@ -8,7 +8,7 @@ Row = dict[str, float | None]
 
 
 class Quiet:
-    """Shows nothing. Also the interface: a context manager that is told of every step and every epoch."""
+    """Shows nothing. Also the interface: a context manager that is called after every step and every epoch."""
 
     def __enter__(self) -> "Quiet":
         return self
@@ -21,7 +21,7 @@ class Quiet:
 
 
 class Lines(Quiet):
-    """One line an epoch, for logs; at most one every two seconds, and the last."""
+    """A line per epoch, for logs; at most one every two seconds, and always the last."""
 
     def __init__(self, epochs: int, done: int) -> None:
         self._epochs, self._done, self._before, self._started, self._shown = epochs, done, done, time.monotonic(), 0.0
@@ -37,7 +37,7 @@ class Lines(Quiet):
 
 
 class Bar(Quiet):
-    """A rich progress bar over all steps, with the last epoch's loss and accuracy and the time left."""
+    """A progress bar over all steps, with the last epoch's loss and accuracy and the remaining time."""
 
     def __init__(self, epochs: int, steps: int, done: int) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -70,14 +70,14 @@ class Bar(Quiet):
 
 
 def show(epochs: int, steps: int, quiet: bool, done: int = 0) -> Quiet:
-    """The display that suits the output, of a run that has `done` epochs behind it."""
+    """The display for this output, for a run with `done` finished epochs."""
     if quiet:
         return Quiet()
     return Bar(epochs, steps, done) if sys.stdout.isatty() else Lines(epochs, done)
 
 
 def summary(row: Row) -> str:
-    """An epoch in a few words."""
+    """An epoch's loss, test accuracy and share of memorised wrong labels in one line."""
     shown: list[tuple[str, str, Callable[[float], str]]] = [
         ("train_loss", "loss", lambda v: f"{v:.4f}"),
         ("test_acc", "test", lambda v: f"{v:.1%}"),

@@ -40,7 +40,7 @@ __all__ = ["Trained", "assemble", "compose", "inject", "run", "train"]
 
 
 class Trained(NamedTuple):
-    """Attributes: the record; the trained method; the data set, with its labels as they are without noise."""
+    """Attributes: the record; the trained method; the data set, with the labels that it had before noise."""
 
     record: records.Record
     method: "Method"
@@ -48,32 +48,32 @@ class Trained(NamedTuple):
 
 
 def run(cfg: DictConfig, quiet: bool = False) -> records.Record:
-    """Train one configuration and write its record, or return the record that it has already.
+    """Train one configuration and write its record, or return the record if there is one.
 
-    What was stopped resumes from its checkpoint.
+    A run that was stopped resumes from its checkpoint.
 
     Args:
         cfg: from `compose`.
         quiet: print nothing.
     Raises:
-        Claimed: another living process trains it into the same results folder.
-        Stopped: the process was asked to end, and a checkpoint was written.
+        Claimed: another living process is training it into the same results folder.
+        Stopped: the process was asked to stop, and a checkpoint was written.
         ValueError: an option is wrong.
         OSError: data or results cannot be read or written.
-        MemoryError: a GPU's memory does not suffice; the text says how many such runs fit.
-        FloatingPointError: the loss is not a finite number any more.
+        MemoryError: a GPU's memory is too small; the message says how many such runs fit.
+        FloatingPointError: the loss is NaN or infinite.
     """
     cfg = _settled(cfg, quiet)
     config = identity.effective(cfg)
-    if known := _known(cfg, identity.run_id(config), quiet):
-        return known
+    if record := _existing_record(cfg, identity.run_id(config), quiet):
+        return record
     with _claimed(cfg, identity.run_id(config)) as identifier:
-        # another process may have finished it between the look and the claim
-        return _known(cfg, identifier, quiet) or _train(cfg, config, identifier, quiet).record
+        # Another process may have finished it between the check and the claim.
+        return _existing_record(cfg, identifier, quiet) or _train(cfg, config, identifier, quiet).record
 
 
 def train(cfg: DictConfig, quiet: bool = False) -> Trained:
-    """As `run`, for whoever needs the trained method too: trains although there is a record. Raises: as `run`."""
+    """As `run`, but returns the trained method too, so it trains even if there is a record. Raises: as `run`."""
     cfg = _settled(cfg, quiet)
     config = identity.effective(cfg)
     with _claimed(cfg, identity.run_id(config)) as identifier:
@@ -81,7 +81,7 @@ def train(cfg: DictConfig, quiet: bool = False) -> Trained:
 
 
 def _settled(cfg: DictConfig, quiet: bool) -> DictConfig:
-    """The checked configuration, with numbers for what is left to theory."""
+    """The configuration, checked, with hyper-parameters that are `auto` replaced by their values."""
     check(cfg)
     cfg, line = settled(cfg)
     if line and not quiet:
@@ -89,27 +89,27 @@ def _settled(cfg: DictConfig, quiet: bool) -> DictConfig:
     return cfg
 
 
-def _known(cfg: DictConfig, identifier: str, quiet: bool) -> records.Record | None:
-    """The record that makes a run unnecessary."""
-    known = None if cfg.force else records.find(identifier, cfg.results, quiet)
-    if known is None or (cfg.save_model and not model_path(cfg, identifier).is_file()):
+def _existing_record(cfg: DictConfig, identifier: str, quiet: bool) -> records.Record | None:
+    """The record that makes the run unnecessary; None if there is none or the run is forced."""
+    record = None if cfg.force else records.find(identifier, cfg.results, quiet)
+    if record is None or (cfg.save_model and not model_path(cfg, identifier).is_file()):
         return None
     if not quiet:
         from labelnoise.experiment.metrics import in_short
 
-        print(f"run {identifier} is done already (force=true runs it again)\n{in_short(known['metrics'])}")
-    return known
+        print(f"run {identifier} is done already (force=true runs it again)\n{in_short(record['metrics'])}")
+    return record
 
 
 @contextlib.contextmanager
 def _claimed(cfg: DictConfig, identifier: str) -> Iterator[str]:
-    """The id, while this process alone works on the run in its results folder; a folder that stays empty goes again."""
+    """Claim the run in its results folder and give its id. Folders that were made for it and stay empty are removed."""
     results = Path(cfg.results)
     made = [folder for folder in (results, *results.parents) if not folder.exists()]
     try:
         atomic.check_writable(cfg.results, *(f"{identifier}.{end}" for end in records.FILES))
         with hold(results / f"{identifier}.claim", f"run {identifier}"):
-            for left in results.glob(f"{identifier}.*.part"):  # of a process that was killed while it wrote
+            for left in results.glob(f"{identifier}.*.part"):  # by a process that was killed while it wrote
                 left.unlink(missing_ok=True)
             yield identifier
     finally:
@@ -123,17 +123,17 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
     from labelnoise.training.device import compiler_works, full_memory_told, prepare, settle
 
     started = time.monotonic()
-    environment = this_environment()  # now: the checkout may move on while it trains
+    environment = this_environment()  # now, because the checkout may change during training
     had_record = records.find(identifier, cfg.results) is not None
-    say = (lambda *_: None) if quiet else print
+    report = (lambda *_: None) if quiet else print
     place = prepare(cfg.device, cfg.precision, cfg.threads, cfg.deterministic)
-    loss = make_loss(cfg, say)
+    loss = make_loss(cfg, report)
     regulariser = make_regulariser(cfg)
     check_optimizer(cfg)
     compiled = cfg.compile and compiler_works(place.device)
     dataset, labels = inject(cfg)
     facts = noise_facts(dataset.true_labels, labels, dataset.num_classes, cfg.seed_noise)
-    say(noise_in_short(dataset.name, facts, len(labels)))
+    report(noise_in_short(dataset.name, facts, len(labels)))
     path = Path(cfg.results) / f"{identifier}.checkpoint"
     commit = environment["commit"]
     with full_memory_told(place.device):
@@ -145,9 +145,9 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
         )
     before = earlier[-1]["threads"] if earlier else None
     shape = dataset.train_images.shape[1:]
-    place = settle(place, cfg.threads, assembled.method.network, shape, cfg.batch_size, before, say)
+    place = settle(place, cfg.threads, assembled.method.network, shape, cfg.batch_size, before, report)
     if state.feeds or state.epoch:
-        say(f"resumes after epoch {state.epoch}, step {state.done}")
+        report(f"resumes after epoch {state.epoch}, step {state.done}")
     training = time.monotonic()
     with Signals() as signals:
         keep = checkpoints.Checkpointer(
@@ -166,22 +166,26 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
         other = None if cfg.force or had_record else records.find(identifier, cfg.results)
         record = other or write(cfg, record, assembled.method, dataset)
         path.unlink(missing_ok=True)
-    if signals.noted:  # after the last step: the record is written, and whoever runs more must still hear of it
+    if signals.noted:  # after the last step: the record is written, but further runs must not start
         signals.leave()
     written = Path(cfg.results) / f"{identifier}.json"
     if other:
-        print(f"{written} was finished by another process meanwhile; it is kept, this one dropped", file=sys.stderr)
+        print(f"{written} was written by another process meanwhile; it is kept, this one dropped", file=sys.stderr)
     else:
         if cfg.save_model:
-            say(f"{model_path(cfg, identifier)} written")
-        say(f"{in_short(record['metrics'])}\n{written} written after {duration(time.monotonic() - started)}")
+            report(f"{model_path(cfg, identifier)} written")
+        report(f"{in_short(record['metrics'])}\n{written} written after {duration(time.monotonic() - started)}")
     return Trained(record, assembled.method, dataset)
 
 
 def _resumed(
     assembled: Callable[[], Assembled], path: Path, checkpoint: dict[str, Any] | None, commit: str | None
 ) -> "tuple[Assembled, TrainState, list[dict[str, Any]]]":
-    """What `assembled` makes, in the state of a checkpoint if there is one; that state; the earlier pieces."""
+    """Build with `assembled` and load the checkpoint, if there is one.
+
+    Returns:
+        what was built; the training state; facts about the processes that worked on the run before.
+    """
     from labelnoise.training.state import TrainState
 
     made = assembled()
@@ -202,7 +206,7 @@ def _fit(
     state: "TrainState",
     keep: checkpoints.Checkpointer,
 ) -> dict[str, Any]:
-    """Train to the end with everyone listening; the metrics."""
+    """Train to the end, with display, tracker and checkpoints attached. Returns the metrics."""
     from labelnoise.experiment.metrics import summarise
     from labelnoise.training.loop import fit
 
@@ -210,6 +214,6 @@ def _fit(
     with show(cfg.epochs, steps, quiet, state.epoch) as progress:
         tracker = make_tracker(cfg, identifier, config)
         with Hub(progress, tracker, keep, state.epoch) as hub:
-            fit(assembled.method, state, assembled.yardstick, hub, graphs=cfg.graphs == "auto")
+            fit(assembled.method, state, assembled.yardstick, hub, cfg.graphs == "auto")
             hub.metrics = summarise(state.history)
             return hub.metrics

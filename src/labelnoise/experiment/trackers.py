@@ -1,6 +1,6 @@
-"""Trackers: where else the history goes. The record holds all of it anyway; a tracker is for watching.
+"""Trackers: other places to log the history to. The record contains all of it; a tracker is for watching a run.
 
-A tracker is made by a function `(run_id, config, results) -> Tracker`; what it needs is imported only then.
+A function `(run_id, config, results) -> Tracker` makes a tracker and imports its library only then.
 """
 
 import sys
@@ -13,7 +13,7 @@ Mode = Literal["offline", "online", "disabled"]
 
 
 class Tracker(NamedTuple):
-    """Attributes: log, called after each epoch (from 1) with its row of the history; finish, with the metrics."""
+    """Attributes: log, called after each epoch (from 1) with its history row; finish, called with the metrics."""
 
     log: Callable[[int, Row], None]
     finish: Callable[[dict[str, Any]], None]
@@ -28,9 +28,9 @@ def wandb(run_id: str, config: dict[str, Any], results: str, project: str, mode:
     """Weights & Biases, in `<results>/wandb`.
 
     Args:
-        project: name of the project there.
-        mode: offline (no account, no network), online or disabled. Online falls back to offline, saying so, where the
-            service does not answer within 20 seconds or there is no key.
+        project: name of the W&B project.
+        mode: offline (no account, no network), online or disabled. Online falls back to offline with a message if the
+            service does not answer within 20 seconds or there is no API key.
     """
     import wandb as client
 

@@ -16,11 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labelnoise.experiment import records, saved_network
+from labelnoise.experiment import saved_network
 from labelnoise.experiment.assemble import inject
 from labelnoise.experiment.check import check
 from labelnoise.experiment.compose import compose
 from labelnoise.figures import curves, embedding, hyper_parameters, matrices, runs, style
+from labelnoise.report.collect import read_records
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,9 +67,8 @@ def _draw(name: str, options: list[str]) -> "tuple[Figure, str]":
         loss, dataset = _last(options, "loss", "agce"), _last(options, "dataset", "digits")
         folder = _last(options, "results", str(compose([]).results))
         _only(options, ("loss", "dataset", "results"), name)
-        found = {path.stem: path for path in (*records.COMMITTED.glob("*.json"), *Path(folder).glob("*.json"))}
-        whole = [record for stem in sorted(found) if (record := records.find(stem, folder))]
-        return hyper_parameters.over_a_and_q(whole, loss, dataset), f"a_q_{loss}_{dataset}"
+        found = read_records(folder).values()
+        return hyper_parameters.over_a_and_q(found, loss, dataset), f"a_q_{loss}_{dataset}"
     choice, overrides = list[str](), list[str]()
     for option in options:
         key, _, value = option.partition("=")

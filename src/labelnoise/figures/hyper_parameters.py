@@ -27,7 +27,7 @@ def groups(found: Iterable[Record]) -> dict[str, Group]:
     alike: dict[str, Group] = {}
     for record in found:
         config = record["config"]
-        loss = dict(config["loss"])
+        loss = dict(config["loss"]) if isinstance(config.get("loss"), dict) else {}
         a, q, accuracy = loss.pop("a", None), loss.pop("q", None), record["metrics"].get("test_acc_last")
         if not all(isinstance(value, int | float) for value in (a, q, accuracy)):
             continue
@@ -46,7 +46,9 @@ def over_a_and_q(found: Iterable[Record], loss: str, dataset: str) -> "Figure":
         ValueError: no four runs of that loss and data set are alike but for a, q and the seeds.
     """
     wanted = [
-        r for r in found if r["config"]["dataset"]["name"] == dataset and component_name(r["config"]["loss"]) == loss
+        r
+        for r in found
+        if r["config"]["dataset"]["name"] == dataset and component_name(r["config"].get("loss")) == loss
     ]
     by_rest = groups(wanted)
     if not by_rest:

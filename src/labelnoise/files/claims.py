@@ -1,9 +1,9 @@
-"""Claims: one living owner for a piece of work in a folder that several processes and machines share.
+"""Claims: at most one living owner for a task in a folder that several processes and machines share.
 
-A claim is a small JSON file that names its owner: host, boot, namespace (of process numbers), pid, started. On its own
-machine an owner is dead as soon as its process is, and a dead owner's claim is taken over at once. From another machine
-only the file's modification time is seen, which a living owner renews: one left alone for two minutes, by the file
-server's clock, is dead. This machine's clock does not count: it may be wrong or be set back.
+A claim is a small JSON file that names its owner: host, boot, PID namespace, pid, start time. On the owner's machine,
+the owner is dead as soon as its process is, and its claim can be taken over at once. Another machine sees only the
+file's modification time, which a living owner renews: after two minutes without a renewal, by the file server's clock,
+the owner counts as dead. The local clock is not used, because it may be wrong or be set back.
 """
 
 import contextlib
@@ -24,14 +24,14 @@ if TYPE_CHECKING:  # its schema takes a while to import
     from labelnoise.files.owner import Owner
 
 LARGEST = 2**16  # bytes of a claim
-BEAT = 20.0  # seconds between two renewals
-STALE = 120.0  # seconds without one after which an owner elsewhere counts as dead
+BEAT = 20.0  # seconds between renewals
+STALE = 120.0  # seconds without a renewal after which an owner on another machine counts as dead
 
-_seen: dict[str, tuple[int, float]] = {}  # claim -> its time when last looked at, and since when it has stood there
+_seen: dict[str, tuple[int, float]] = {}  # claim -> its modification time, and when this process first saw that time
 
 
 class Claimed(Exception):  # noqa: N818 (it is a state, not an error)
-    """A living owner holds the claim; the text says who and where, in one line."""
+    """A living owner holds the claim; the message names the owner and its host, in one line."""
 
 
 @contextlib.contextmanager
@@ -39,15 +39,15 @@ def hold(path: Path, what: str) -> Iterator[None]:
     """Hold the claim `path` while the block runs, and remove it afterwards if it is still ours.
 
     Args:
-        path: the claim's file; its folder is made.
-        what: the work it stands for, for the message.
+        path: the claim's file; its folder is created.
+        what: the claimed task, for the message.
     Raises:
-        Claimed: a living owner has it, this process among them.
+        Claimed: a living owner holds it, possibly this process itself.
         OSError: the folder cannot be written.
     """
     from labelnoise.files.owner import this_process
 
-    path = path.absolute()  # the block may change the folder
+    path = path.absolute()  # the block may change the working directory
     path.parent.mkdir(parents=True, exist_ok=True)
     content = this_process().model_dump_json().encode()
     _take(path, what, content)
@@ -70,12 +70,12 @@ def living(path: Path) -> bool:
     try:
         with tempfile.TemporaryFile(dir=path.parent) as fresh:
             now = os.fstat(fresh.fileno()).st_mtime_ns
-    except OSError:  # a folder that only others write
+    except OSError:  # the folder is not writable for us
         now = time.time_ns()
     return _living(path.absolute(), now) is not None
 
 
-# ---------------------------------------------------------------------------------------------------------- taking
+# ---------------------------------------------------------------------------------------------------- taking a claim
 
 
 def _take(path: Path, what: str, content: bytes) -> None:
@@ -85,7 +85,7 @@ def _take(path: Path, what: str, content: bytes) -> None:
             who = f"process {owner.pid} on {plain(owner.host)}" if owner else "another process"
             raise Claimed(f"{what}: is being run by {who} ({path})")
         path.unlink(missing_ok=True)
-        # Exclusive: where a file system has no locks, two may still come here at once when there was no claim.
+        # O_EXCL: on a file system without locks, two processes may get here at once.
         try:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         except FileExistsError:
@@ -100,13 +100,13 @@ def _take(path: Path, what: str, content: bytes) -> None:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[int]:
-    """Alone among all who take or leave claims in the folder; gives the file server's time in nanoseconds.
+    """Lock the folder against other processes that take or release claims. Gives the file server's time, in ns.
 
-    The lock file goes away with its last user; so whoever gets the lock looks whether the file still stands there.
+    The lock file is removed after use. So a process that gets the lock checks that the file is still the one it opened.
     """
     path = folder / ".claims.lock"
     while True:
-        # for every user who may write to the folder, whatever became of who made it
+        # Mode 0o666: any user who may write to the folder must be able to lock it.
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             try:
@@ -134,23 +134,23 @@ def _same_file(handle: int, path: Path) -> bool:
 
 
 def _beat(path: Path, content: bytes, stop: threading.Event) -> None:
-    """Renew the claim until told to stop, or until it is another's."""
+    """Renew the claim until `stop` is set or another process owns it."""
     while not stop.wait(BEAT):
         try:
             if read_bounded(path, LARGEST) != content:
                 return
-            os.utime(path)  # no time given: the file server writes its own
+            os.utime(path)  # without a time, the file server uses its own clock
         except (FileNotFoundError, ValueError):
             return
         except OSError:
-            continue  # a file server that is away for a while
+            continue  # the file server may be unreachable for a while
 
 
-# --------------------------------------------------------------------------------------------------------- judging
+# ----------------------------------------------------------------------------------------------- is the owner alive?
 
 
 def _living(path: Path, now: int) -> "tuple[Owner | None] | None":
-    """Who holds the claim, (None,) where the file does not say; None where nobody does or its owner is dead."""
+    """The living owner, as (owner,), or (None,) if the file does not name one. None: no claim, or its owner is dead."""
     from labelnoise.files import owner as owners
 
     try:
@@ -165,14 +165,14 @@ def _living(path: Path, now: int) -> "tuple[Owner | None] | None":
         if not owner.lives():
             return None
         if owner.started is not None:
-            return (owner,)  # without a start time a later process may have the number, so the heartbeat counts too
-    return None if _left_alone(str(path), written, now) else (owner,)
+            return (owner,)  # without a start time, the pid may be another process's by now, so check the renewals too
+    return None if _not_renewed(str(path), written, now) else (owner,)
 
 
-def _left_alone(path: str, written: int, now: int) -> bool:
-    """Whether the claim was not renewed for two minutes: by the file server's clock, or before our eyes.
+def _not_renewed(path: str, written: int, now: int) -> bool:
+    """Whether the claim has not been renewed for two minutes, by the file server's clock or while this process watched.
 
-    The second is for a server's clock that was set back: the time of such a claim lies in the future.
+    The second test is needed after the server's clock was set back, when the claim's time is in the future.
     """
     if now - written > STALE * 1e9:
         return True
@@ -184,7 +184,7 @@ def _left_alone(path: str, written: int, now: int) -> bool:
 
 
 def _read(path: Path) -> bytes | None:
-    """What the claim's file holds; nothing where it is too large or no file. None: it is not there."""
+    """The content of the claim's file; empty if it is too large or not a regular file; None if it does not exist."""
     try:
         return read_bounded(path, LARGEST)
     except FileNotFoundError:

@@ -1,1 +1,1 @@
-"""Many runs on this machine: worker processes that take one job after another, and the driver that hands them out."""
+"""Many runs at once: the driver, its long-lived worker processes, and SLURM."""

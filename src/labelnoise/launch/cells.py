@@ -1,4 +1,4 @@
-"""Which jobs a multirun has: a table's cells that have no record, or every combination of the values given."""
+"""The jobs of a multirun: a table's cells without a record, or every combination of the given values."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,21 +12,21 @@ from labelnoise.launch.jobs import Outcome, make_jobs, over_seeds, summary
 from labelnoise.tables import table as tables
 
 
-def asked_for(arguments: Sequence[str]) -> bool:
-    """Whether a table is asked for, rightly or wrongly written."""
+def chooses_table(arguments: Sequence[str]) -> bool:
+    """Whether the arguments choose a table, even a misspelt one."""
     return any(argument.lstrip("+~").startswith(("table=", "table.")) for argument in arguments) and not any(
         argument == "table=none" for argument in arguments
     )
 
 
 def missing(arguments: Sequence[str], several: Sequence[str], results: str, again: bool) -> list[tables.Cell]:
-    """The cells of a table that have no record; how many have one is told.
+    """The cells of a table that have no record. Prints how many have one.
 
     Args:
-        several: those of the arguments that give several values between commas.
-        again: records do not count (force=true, or save_model=true, where a network may be missing).
+        several: the arguments that give several values between commas.
+        again: return every cell, with a record or without (force=true; save_model=true, as its network may be missing).
     Raises:
-        ValueError: the table or an override is wrong, or there are several values.
+        ValueError: the table or an override is wrong, or an argument gives several values.
     """
     if several and several[0].startswith("table."):
         raise ValueError(several_values(several[0]))
@@ -37,13 +37,13 @@ def missing(arguments: Sequence[str], several: Sequence[str], results: str, agai
     cells = tables.cells(table, extra)
     left = cells if again else [cell for cell in cells if records.find(cell.run_id, results) is None]
     if extra and left:
-        check(compose(list(left[0].overrides)))  # what is wrong for every cell is told once, before any is run
+        check(compose(list(left[0].overrides)))  # report what is wrong for every cell once, before any runs
     print(f"{table.name}: {len(cells)} cells, {len(cells) - len(left)} done already", flush=True)
     return left
 
 
 def each_value_once(jobs: Sequence[Sequence[str]]) -> list[Sequence[str]]:
-    """So few of the jobs that every override is in one of them: enough to find a misspelt one before any is run."""
+    """A few jobs that together contain every override: checking them finds a misspelt one before any job runs."""
     seen: set[str] = set()
     chosen = []
     for job in jobs:
@@ -58,18 +58,21 @@ def identifier(cfg: Any) -> str:
     return identity.run_id(identity.effective(settled(cfg)[0]))
 
 
-def tell_by_records(
+def report_from_records(
     identifiers: Sequence[str | None],
     jobs: Sequence[Sequence[str]],
     results: str,
     reasons: Mapping[int, str],
     means: bool,
 ) -> bool:
-    """The end of jobs that another kind of launcher ran: done, failed or missing, by the records. Whether all are done.
+    """Print the summary of jobs that another launcher ran. Done, failed or missing is read from the records.
 
     Args:
-        reasons: why, by the number of a job that is known to have failed.
-        means: end with the means over the seeds.
+        identifiers: of each job's record; None where an option is wrong.
+        reasons: number of a job that is known to have failed -> why.
+        means: print the means over the seeds too.
+    Returns:
+        whether all jobs are done.
     """
     outcomes = []
     for job, identifier in zip(make_jobs(jobs, 0), identifiers, strict=True):

@@ -1,4 +1,4 @@
-"""What is handed out and what comes back, and how both are told."""
+"""A job, its outcome, and the lines that are printed about them."""
 
 import shlex
 import statistics
@@ -13,7 +13,13 @@ SEEDS = ("seed=", "seed_noise=", "seed_init=", "seed_data=")
 
 
 class Job(NamedTuple):
-    """Attributes: number; overrides, which `train.py` takes to run it alone; name, what tells it from the others."""
+    """One run of a multirun.
+
+    Attributes:
+        number: its place in the multirun.
+        overrides: what `train.py` takes to run it alone.
+        name: the overrides that distinguish it from the other jobs.
+    """
 
     number: int
     overrides: tuple[str, ...]
@@ -21,11 +27,18 @@ class Job(NamedTuple):
 
 
 class JobFailed(Exception):  # noqa: N818 (it is a state, not an error of its own)
-    """What Hydra is told of a job that failed; the reason is its text."""
+    """The result that Hydra gets for a job that failed; its text is the reason."""
 
 
 class Outcome(NamedTuple):
-    """Attributes: status, done, failed or missing (never tried, or stopped); why it failed; last test accuracy."""
+    """What became of a job.
+
+    Attributes:
+        status: done, failed, or missing (never tried, or stopped).
+        reason: why it failed.
+        accuracy: on the test set, after the last epoch.
+        seconds: that it took.
+    """
 
     job: Job
     status: str
@@ -35,7 +48,7 @@ class Outcome(NamedTuple):
 
 
 def make_jobs(overrides: Sequence[Sequence[str]], first: int) -> list[Job]:
-    """Jobs numbered from `first`, each named by those of its overrides that not all of them have."""
+    """Jobs numbered from `first`, each named by the overrides that not all jobs share."""
     shared = set(overrides[0]).intersection(*overrides) if len(overrides) > 1 else set()
     return [
         Job(first + i, tuple(one), " ".join(o for o in one if o not in shared) or " ".join(one))
@@ -51,7 +64,7 @@ def line(outcome: Outcome, finished: int, total: int, left: float) -> str:
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
-    """The end: how many are done, failed and missing, and for each that failed the reason and the command."""
+    """How many jobs are done, failed and missing; for each that failed, the reason and the command to repeat it."""
     count = Counter(outcome.status for outcome in outcomes)
     lines = [f"done {count['done']}, failed {count['failed']}, missing {count['missing']}"]
     for outcome in outcomes:
@@ -61,9 +74,9 @@ def summary(outcomes: Sequence[Outcome]) -> str:
 
 
 def over_seeds(outcomes: Sequence[Outcome]) -> str:
-    """One line a setting that ran with several seeds: last test accuracy, mean ± standard deviation (runs); else empty.
+    """One line for each setting that ran with several seeds: last test accuracy, mean ± standard deviation (runs).
 
-    A setting is a job's overrides without its seeds.
+    A setting is a job's overrides without its seeds. Empty where none ran with several.
     """
     found: dict[tuple[str, ...], list[float]] = {}
     for outcome in outcomes:
@@ -79,11 +92,11 @@ def over_seeds(outcomes: Sequence[Outcome]) -> str:
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean ± sample standard deviation (count), which has no deviation for one value."""
+    """Mean ± sample standard deviation (count); without the deviation for a single value."""
     deviation = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.2f}{deviation} ({len(values)})"
 
 
 def command(job: Job) -> str:
-    """What to type to run the job alone."""
+    """The command line that runs the job alone."""
     return f"{groups.command('train')} {shlex.join(job.overrides)}"

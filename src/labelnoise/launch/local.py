@@ -1,4 +1,4 @@
-"""The local launcher without Hydra: options checked, jobs driven, the end told."""
+"""The local launcher without Hydra: checks the options, runs the jobs, prints the summary."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -36,12 +36,12 @@ def launch(
     results: str,
     means: bool,
 ) -> list[Outcome]:
-    """Run jobs in worker processes on this machine; their outcomes, in order.
+    """Run jobs in worker processes on this machine and print a summary. Returns their outcomes, in order.
 
     Args:
-        means: end with the means over the seeds.
+        means: print the means over the seeds too.
     Raises:
-        ValueError, OSError: nothing can be run, or not any more; what is done so far is told before.
+        ValueError, OSError: nothing can be run, or no longer. The summary is printed before.
         SystemExit: stopped by SIGTERM or SIGINT, with exit code 75.
     """
     if not overrides:
@@ -53,7 +53,7 @@ def launch(
     if means and (lines := over_seeds(ended.outcomes)):
         print(lines, flush=True)
     if ended.stopped:
-        print("stopped; the same command goes on", file=sys.stderr, flush=True)
+        print("stopped; the same command resumes", file=sys.stderr, flush=True)
         sys.exit(STOPPED)
     if ended.error is not None:
         raise ended.error

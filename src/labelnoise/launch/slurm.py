@@ -1,8 +1,8 @@
-"""SLURM through submitit: a driver that waits for its jobs as long as there are any, and no longer.
+"""SLURM through submitit: submits jobs and waits until none of them is queued or running.
 
-The launcher's own waiting has two faults. Without accounting (sacct) it learns that a job has ended from the result
-that the job leaves, and one that was killed leaves none: it waits for ever. With accounting it gives up at the first
-job that failed while others are still queued. So it waits in a thread here, and squeue says when no job is left.
+submitit's own waiting has two faults. Without accounting (sacct) it takes a job for ended when the job's result file
+appears; a job that was killed writes none, so it waits forever. With accounting it gives up at the first job that
+failed, while others are still queued. Here submitit waits in a thread, and squeue decides when no job is left.
 """
 
 import contextlib
@@ -21,23 +21,23 @@ from typing import Any
 from labelnoise.training.signals import STOPPED
 
 TARGET = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
-POLL = 30.0  # seconds between two questions to squeue; less is a burden to a large cluster
-OVER = {
+POLL = 30.0  # seconds between two calls of squeue; more frequent calls burden a large cluster
+ENDED = {
     *("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "PREEMPTED"),
     *("NODE_FAIL", "BOOT_FAIL", "DEADLINE", "OUT_OF_MEMORY"),
 }
 
-Jobs = dict[str, tuple[str, str]]  # a job's number in SLURM, such as 12_3 -> its state and why it waits
+Jobs = dict[str, tuple[str, str]]  # a job's SLURM id, such as 12_3 -> its state and why it is waiting
 
 
 def check() -> None:
-    """Refuse where jobs cannot be handed to SLURM.
+    """Check that jobs can be submitted to SLURM.
 
     Raises:
-        ValueError: the plugin is not installed, or SLURM's commands are not there.
+        ValueError: the plugin is not installed, or SLURM's commands are not found.
     """
     if importlib.util.find_spec("submitit") is None or not _plugin():
-        raise ValueError("hydra/launcher=submitit_slurm: is not installed; pip install 'labelnoise[slurm]'")
+        raise ValueError("hydra/launcher=submitit_slurm: not installed; pip install 'labelnoise[slurm]'")
     for command in ("sbatch", "srun", "squeue"):
         if shutil.which(command) is None:
             raise ValueError(f"hydra/launcher=submitit_slurm: no {command} on PATH; is this a cluster's login node?")
@@ -51,19 +51,19 @@ def _plugin() -> bool:
 
 
 def launch(launcher: Any, overrides: Sequence[Sequence[str]], first: int) -> dict[int, str]:
-    """Hand jobs to SLURM, with one thread where none is asked for, and wait until none of them is queued or running.
+    """Submit jobs to SLURM and wait until none of them is queued or running. threads=1 unless a job sets it.
 
     Args:
-        launcher: submitit's, set up.
+        launcher: submitit's, after its `setup`.
         overrides: of each job.
         first: number of the first job.
     Returns:
-        number of each job that failed -> why.
+        job number -> reason, for each job that failed.
     Raises:
-        SystemExit: 75, at Ctrl-C; the jobs go on.
+        SystemExit: with exit code 75, at Ctrl-C. The jobs keep running.
         ValueError: the jobs could not be submitted.
     """
-    name = f"{launcher.params['name']}-{secrets.token_hex(4)}"  # its own, so that squeue tells one driver's jobs
+    name = f"{launcher.params['name']}-{secrets.token_hex(4)}"  # unique, so that squeue can list this driver's jobs
     launcher.params["name"] = name
     overrides = [
         [*job] if any(o.lstrip("+").startswith("threads=") for o in job) else [*job, "threads=1"] for job in overrides
@@ -73,7 +73,7 @@ def launch(launcher: Any, overrides: Sequence[Sequence[str]], first: int) -> dic
     try:
         number = _wait(waiting, name)
     except KeyboardInterrupt:
-        print(f"interrupted; the jobs go on (scancel --name={name} ends them)", file=sys.stderr, flush=True)
+        print(f"interrupted; the jobs keep running (scancel --name={name} cancels them)", file=sys.stderr, flush=True)
         sys.exit(STOPPED)
     if waiting.failure is not None and number is None:
         raise ValueError(f"hydra/launcher=submitit_slurm: {waiting.failure}") from waiting.failure
@@ -81,19 +81,19 @@ def launch(launcher: Any, overrides: Sequence[Sequence[str]], first: int) -> dic
     for place, job in enumerate(overrides):
         identifier = f"{number}_{place}" if len(overrides) > 1 else str(number)
         folder = Path(str(launcher.params["submitit_folder"]).replace("%j", identifier))
-        words = _last_words(folder, identifier)
+        last = _decisive_line(folder, identifier)
         if waiting.results:
             failed = waiting.results[place].status.name == "FAILED"
-        else:  # a result is a pickle, which is not read here
-            failed = words.startswith("error: ") or not (folder / f"{identifier}_0_result.pkl").is_file()
+        else:  # the result file is a pickle, which is not read here
+            failed = last.startswith("error: ") or not (folder / f"{identifier}_0_result.pkl").is_file()
         if failed:
-            told = words.removeprefix(f"error: job {first + place} ({' '.join(job)}): ")
-            reasons[first + place] = f"{told}; its output is in {folder}"
+            reason = last.removeprefix(f"error: job {first + place} ({' '.join(job)}): ")
+            reasons[first + place] = f"{reason}; its output is in {folder}"
     return reasons
 
 
 class _Waiting(threading.Thread):
-    """The launcher's own submitting and waiting; a daemon, because nothing ends it when a job leaves no result."""
+    """submitit's submitting and waiting. A daemon thread: if a job writes no result, nothing ends it."""
 
     def __init__(self, launcher: Any, overrides: Sequence[Sequence[str]], first: int) -> None:
         super().__init__(daemon=True, name="submitit")
@@ -105,7 +105,7 @@ class _Waiting(threading.Thread):
         with contextlib.suppress(ImportError, AttributeError):
             from submitit import SlurmJob
 
-            vars(SlurmJob.watcher)["_make_command"] = lambda: None  # sacct is not asked: squeue is, below
+            vars(SlurmJob.watcher)["_make_command"] = lambda: None  # do not call sacct; squeue is called below
         try:
             self.results = self._launcher.launch(self._overrides, self._first)
         except Exception as error:
@@ -113,23 +113,23 @@ class _Waiting(threading.Thread):
 
 
 def _wait(waiting: _Waiting, name: str) -> str | None:
-    """Wait; returns the number that SLURM gave to the jobs, or None where squeue never listed one."""
+    """Wait for the jobs. Returns the job id that SLURM gave the array, or None if squeue never listed it."""
     number, before, empty, pause = None, "", 0, 1.0
-    while empty < 2:  # a job that is queued again might be missing for a moment, and its result comes after its end
+    while empty < 2:  # twice: a job that is requeued may be missing for a moment, and its result appears after its end
         _pause(waiting, pause)
         if not waiting.is_alive() and waiting.failure is None:
             break
         jobs = _listed(name)
-        if jobs is None or not (jobs or number):  # SLURM does not answer, or has not got the jobs yet
+        if jobs is None or not (jobs or number):  # SLURM does not answer, or does not list the jobs yet
             if number is None and waiting.failure is not None:
                 break
             pause = min(2 * pause, POLL)
             continue
         if number is None:
             number, pause = next(iter(jobs)).partition("_")[0], POLL
-            print(f"SLURM: job {number}, called {name}", flush=True)
-        left = {job: state for job, state in jobs.items() if state[0] not in OVER}
-        now = _in_short(left)
+            print(f"SLURM: job {number}, named {name}", flush=True)
+        left = {job: state for job, state in jobs.items() if state[0] not in ENDED}
+        now = _count_states(left)
         if now != before:
             print(f"SLURM: {now}", flush=True)
         before, empty = now, 0 if left else empty + 1
@@ -144,7 +144,7 @@ def _pause(waiting: threading.Thread, seconds: float) -> None:
 
 
 def _listed(name: str) -> Jobs | None:
-    """The jobs of that name which SLURM still knows, also some that are over; None where it does not answer."""
+    """The jobs of that name that squeue lists, recently ended ones included; None if SLURM does not answer."""
     command = ["squeue", "--noheader", "--array", "--states=all", f"--name={name}", "--format=%i|%T|%r"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
@@ -154,8 +154,8 @@ def _listed(name: str) -> Jobs | None:
     return {job: (state, reason) for job, state, reason in rows}
 
 
-def _in_short(left: Jobs) -> str:
-    """How many jobs are in which state. Held ones are named: they wait for a person."""
+def _count_states(left: Jobs) -> str:
+    """How many jobs are in each state. Held jobs are named, because somebody has to release them."""
     if not left:
         return "no job left"
     states = Counter(state.lower() for state, _ in left.values())
@@ -164,15 +164,15 @@ def _in_short(left: Jobs) -> str:
     return text + (f"; held until `scontrol release {' '.join(held)}`" if held else "")
 
 
-def _last_words(folder: Path, job: str) -> str:
-    """The line of a job's output that says best why it ended: our own error, else SLURM's, else the last one."""
+def _decisive_line(folder: Path, job: str) -> str:
+    """The line of a job's output that best explains its end: our own error, else SLURM's, else the last line."""
     lines: list[str] = []
     for kind in ("out", "err"):
         path = folder / f"{job}_0_log.{kind}"
         if path.is_file():
             lines += [line.strip() for line in path.read_text(errors="replace").splitlines() if line.strip()]
-    for sign in ("error: ", "slurmstepd", "srun: error: "):
+    for start in ("error: ", "slurmstepd", "srun: error: "):
         for line in reversed(lines):
-            if line.startswith(sign) and "REQUEUE" not in line and "PREEMPTION" not in line:
+            if line.startswith(start) and "REQUEUE" not in line and "PREEMPTION" not in line:
                 return line
     return lines[-1] if lines else "no output"

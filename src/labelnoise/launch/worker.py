@@ -1,8 +1,8 @@
-"""A worker process: takes jobs as JSON lines on standard input, answers in JSON lines on its first standard output.
+"""A worker process: reads jobs as JSON lines from standard input, writes answers as JSON lines to standard output.
 
-Importing torch costs seconds and a small run is shorter, so a worker lives for many. What a job prints goes to standard
-error and never among the answers. When its input ends, because the driver is done or dead, the worker ends too: a run
-that is going on is stopped as by SIGTERM. An answer's status is ready, done, failed, claimed or stopped.
+Importing torch takes seconds and a small run takes less, so one worker does many runs. What a job prints goes to
+standard error, never among the answers. When the input ends, because the driver is done or dead, the worker ends too;
+a run in progress is stopped as by SIGTERM. The status of an answer is ready, done, failed, claimed or stopped.
 """
 
 import json
@@ -21,17 +21,17 @@ from labelnoise.experiment.run import run
 from labelnoise.files.claims import Claimed
 from labelnoise.training.signals import STOPPED
 
-GRACE = 30.0  # seconds that a run gets to save and leave once the driver is gone
+GRACE = 30.0  # seconds for a run to save and exit once the driver is gone
 
-# What says that the job was wrong and not the process that ran it.
+# Exceptions that are the job's fault and leave the process usable.
 HARMLESS = (ValueError, OSError, FloatingPointError, Claimed)
 
 
 def main() -> None:
-    """Work until the input ends."""
+    """Run jobs until the input ends."""
     answers, jobs = _take_over_pipes()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _leave)
+        signal.signal(number, _exit)
     inbox: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
     busy, over = threading.Event(), threading.Event()
     threading.Thread(target=_read, args=(jobs, inbox, busy, over), daemon=True).start()
@@ -60,7 +60,7 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
     except Exception as error:
         if os.environ.get("LABELNOISE_TRACEBACK"):
             traceback.print_exc()
-        # Out of memory, or a GPU that refuses all from now on: the next job gets a new process.
+        # spent: after an exhausted memory or a GPU error that persists, the next job needs a new process
         return {
             "status": "failed",
             "reason": one_line(error, job["overrides"]),
@@ -75,7 +75,7 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _take_over_pipes() -> tuple[int, int]:
-    """The two pipes to the driver under numbers of their own, which no child of a job inherits."""
+    """Move the two pipes to the driver to new file descriptors, which no child of a job inherits."""
     answers, jobs = os.dup(1), os.dup(0)
     os.dup2(2, 1)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -87,20 +87,20 @@ def _take_over_pipes() -> tuple[int, int]:
 def _answer(answers: int, answer: dict[str, Any]) -> None:
     try:
         os.write(answers, (json.dumps(answer) + "\n").encode())
-    except BrokenPipeError:  # the driver is dead; what was finished is on the disk
+    except BrokenPipeError:  # the driver is dead; finished records are on the disk
         sys.exit(STOPPED)
 
 
 def _read(
     jobs: int, inbox: "queue.SimpleQueue[dict[str, Any] | None]", busy: threading.Event, over: threading.Event
 ) -> None:
-    """Pass jobs on; when there can be no more, stop the one that is going on."""
+    """Put jobs into the inbox; at the end of the input, stop the run in progress."""
     with os.fdopen(jobs, "rb") as lines:
         for line in lines:
             if not line.endswith(b"\n"):
                 break  # cut short by the driver's death
             inbox.put(json.loads(line))
-    over.set()  # before the look at busy, as main() sets busy before it looks at over: one of the two sees the other
+    over.set()  # before busy is read, as main() sets busy before it reads over: one of the two sees the other's flag
     inbox.put(None)
     if busy.is_set():
         os.kill(os.getpid(), signal.SIGTERM)
@@ -108,7 +108,7 @@ def _read(
     os._exit(STOPPED)
 
 
-def _leave(*_: object) -> NoReturn:
+def _exit(*_: object) -> NoReturn:
     sys.exit(STOPPED)
 
 

@@ -95,5 +95,5 @@ class CoTeaching(Method):
         return self.learners_of[0](images)
 
     def audit(self) -> Audit:
-        """How often the two networks chose each image, as a share of all epochs so far."""
-        return Audit(self.chosen / (2 * max(self.clock.epoch, 1)))
+        """How often the two networks chose each image, as a share of the one chosen most often."""
+        return Audit(self.chosen / self.chosen.max().clamp_min(1))

@@ -1,6 +1,6 @@
-"""What networks share: the split into features and head, the module between convolutions, the papers' first weights.
+"""What networks share: the split into features and head, the layers between convolutions, the papers' initialisation.
 
-A network is made by a function `(num_classes, channels, size) -> Network` for images of `channels` x `size` x `size`.
+A function `(num_classes, channels, size) -> Network` makes a network for images of `channels` x `size` x `size`.
 """
 
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from labelnoise.cpu import batch_norm_relu, batch_norm_relu_evaluated, convolve3
 class Network(nn.Module):
     """A body that gives features and a linear head that gives logits.
 
-    `features(images (B, channels, H, W)) -> (B, D)`, `head(features) -> (B, C)`, and the network itself is both.
+    `features(images (B, channels, H, W)) -> (B, D)`, `head(features) -> (B, C)`; the network applies both.
     """
 
     def __init__(self, body: nn.Module, head: nn.Linear) -> None:
@@ -27,10 +27,10 @@ class Network(nn.Module):
 
 
 class BatchNormReLU(nn.BatchNorm2d):
-    """Batch normalisation and ReLU, then 2x2 max-pooling if `pool`: what stands between two convolutions.
+    """Batch normalisation and ReLU, then 2x2 max-pooling if `pool`: the layers between two convolutions.
 
-    Given a residual, it is added before the ReLU. Training and, without a residual, evaluation run in fused kernels on
-    the CPU, all else in plain torch.
+    A residual, if given, is added before the ReLU. On the CPU, training runs in fused kernels, and so does evaluation
+    without a residual; everything else runs in plain torch.
 
     Shapes: (B, channels, H, W), residual the same -> the same, or (B, channels, H // 2, W // 2).
     Args:
@@ -60,14 +60,14 @@ class BatchNormReLU(nn.BatchNorm2d):
         return F.max_pool2d(x, 2) if self.pool else x
 
     def _count_batch(self) -> float:
-        """This batch's share in the running statistics: `momentum`, or that of a plain average if it is None."""
+        """This batch's weight in the running statistics: `momentum`, or 1 / batches so far if that is None."""
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
         return 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
 
 
 class Conv3x3(nn.Conv2d):
-    """A 3x3 convolution with a border of zeros; on the CPU by Winograd's method where that is faster.
+    """A 3x3 convolution with zero padding; on the CPU by Winograd's method where that is faster.
 
     Shapes: (B, channels, H, W) -> (B, width, H // stride, W // stride), rounded up.
     """
@@ -80,7 +80,7 @@ class Conv3x3(nn.Conv2d):
 
 
 def kaiming_xavier_(network: nn.Module) -> None:
-    """Kaiming-uniform convolutions (fan-in, ReLU) and Xavier-uniform linear weights; biases as PyTorch draws them.
+    """Kaiming-uniform convolutions (fan-in, ReLU) and Xavier-uniform linear weights; PyTorch's default for biases.
 
     Source: the code released with Ma et al. 2020 (arXiv:2006.13554) and Zhou et al. 2021 (arXiv:2106.03110).
     """

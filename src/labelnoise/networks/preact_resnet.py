@@ -25,7 +25,7 @@ class PreActBlock(nn.Module):
 
 
 def preact_resnet18(num_classes: int, channels: int, size: int) -> Network:
-    """Four stages of two blocks, widths 64 to 512, global average pooling; PyTorch's own first weights."""
+    """Four stages of two blocks, widths 64 to 512, global average pooling; PyTorch's default initialisation."""
     layers: list[nn.Module] = [Conv3x3(channels, 64, bias=False)]
     width = 64
     for stage, out in enumerate((64, 128, 256, 512)):

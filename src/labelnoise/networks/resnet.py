@@ -6,9 +6,10 @@ from labelnoise.networks.base import BatchNormReLU, Conv3x3, Network, kaiming_xa
 
 
 class BasicBlock(nn.Module):
-    """torchvision's block, modules named and made in the same order, the sum and each ReLU in the module before.
+    """torchvision's block, with each ReLU, and the sum before the last, moved into the batch normalisation.
 
-    Takes what torchvision's ResNet gives a block; what these networks have no use for stays at its default.
+    Its modules have the same names and are made in the same order, so the same seed gives the same weights. The
+    arguments are those that torchvision's ResNet passes; those that these networks do not use must keep their defaults.
     """
 
     expansion = 1
@@ -50,10 +51,10 @@ def _resnet(layers: list[int], num_classes: int, channels: int) -> Network:
 
 
 def resnet34(num_classes: int, channels: int, size: int) -> Network:
-    """ResNet-34: CIFAR-100's network, 21,328,292 parameters there. First weights as released with zhou2021."""
+    """ResNet-34: CIFAR-100's network, 21,328,292 parameters there. Initialised as in zhou2021's released code."""
     return _resnet([3, 4, 6, 3], num_classes, channels)
 
 
 def resnet18(num_classes: int, channels: int, size: int) -> Network:
-    """ResNet-18. First weights as released with zhou2021."""
+    """ResNet-18. Initialised as in zhou2021's released code."""
     return _resnet([2, 2, 2, 2], num_classes, channels)

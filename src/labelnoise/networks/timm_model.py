@@ -29,14 +29,14 @@ class TimmNetwork(nn.Module):
 def timm_model(num_classes: int, channels: int, size: int, model: str) -> TimmNetwork:
     """The timm network of that name for images of `channels` x `size` x `size`.
 
-    Tried in turn: patches of an eighth of the image, smaller patches, the image size alone, the network as it is; the
-    stem of a ResNet becomes 3x3 with stride 1 and loses its pooling. The first that runs and keeps a feature map above
-    1x1 is taken, or else the first that runs.
+    These variants are tried in turn: patches of an eighth of the image, smaller patches, only the image size set, the
+    network unchanged. A ResNet's stem becomes 3x3 with stride 1, without pooling. The first variant that runs with a
+    last feature map larger than 1x1 is taken, otherwise the first that runs.
 
     Args:
         model: a name in `timm.list_models()`.
     Raises:
-        ValueError: timm has no such network, or none of the fits runs on such images.
+        ValueError: timm has no such network, or no variant runs on such images.
     """
     import timm
 
@@ -64,7 +64,7 @@ def timm_model(num_classes: int, channels: int, size: int, model: str) -> TimmNe
             if _map_size(network, channels, size) > 1:
                 return network
             fallback = fallback or network
-        except Exception as error:  # timm's networks refuse a size in many ways
+        except Exception as error:  # timm's networks raise many different errors for a size they do not support
             reason = (str(error).splitlines() or [type(error).__name__])[0]
     if fallback is not None:
         return fallback
@@ -80,7 +80,7 @@ def _small_stem(model: Any, channels: int) -> None:
 
 @torch.no_grad()
 def _runs(network: TimmNetwork, num_classes: int, channels: int, size: int) -> bool:
-    """Whether the network, and the network in its two parts, gives logits of the right shape."""
+    """Whether the network runs, gives (B, C) logits, and equals its head applied to its features."""
     images = torch.zeros(2, channels, size, size)
     network.eval()
     features = network.features(images)
@@ -92,7 +92,7 @@ def _runs(network: TimmNetwork, num_classes: int, channels: int, size: int) -> b
 
 @torch.no_grad()
 def _map_size(network: TimmNetwork, channels: int, size: int) -> int:
-    """Pixels or tokens that are left before the head."""
+    """Number of pixels or tokens before the head."""
     network.eval()
     features = network.model.forward_features(torch.zeros(1, channels, size, size))
     network.train()

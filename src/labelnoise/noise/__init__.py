@@ -1,1 +1,1 @@
-"""Label noise, one model a file: true labels in, noisy labels out."""
+"""Label noise, one model per file: true labels in, noisy labels out."""

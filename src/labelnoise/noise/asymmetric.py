@@ -1,4 +1,4 @@
-"""Asymmetric (class-dependent) noise: a class is mistaken for the one that looks like it."""
+"""Asymmetric (class-dependent) noise: a class is mistaken for a similar one."""
 
 import numpy as np
 from torch import Tensor
@@ -9,13 +9,13 @@ from labelnoise.noise.base import Facts, Rate, flip_exactly, known_truth
 
 @checked
 def asymmetric(facts: Facts, seed: int, rate: Rate) -> Tensor:
-    """round(rate * n) of each class's n images get the class that theirs is mistaken for, drawn on the true labels.
+    """round(rate * n) of each class's n images get the label of the class it is mistaken for, drawn on the true labels.
 
     Shapes: -> (N,), int64.
     Args:
         rate: fraction of wrong labels within each class that is mistaken for another, 0 to 1.
     Raises:
-        ValueError: rate out of range, or a data set for which no such pairs are known.
+        ValueError: rate out of range, or no such pairs are known for the data set.
     Source: Patrini et al. 2017, arXiv:1609.03683, section 5, which names the pairs of MNIST and CIFAR-10 and, on
         CIFAR-100, the next class within each superclass.
     Differs: widely used code flips CIFAR-10's classes one after the other on labels already flipped, and CIFAR-100's

@@ -1,4 +1,4 @@
-"""What noise functions share: the facts they read, the type of a rate, and flipping an exact share of each class.
+"""What noise functions share: the facts they read, the type of a rate, and the flipping of an exact share per class.
 
 A noise function maps `(facts, seed)` to noisy labels (N,), int64 on the CPU. It draws from numpy's RandomState, whose
 streams are frozen: the same seed gives the same labels on every platform and version.
@@ -21,10 +21,10 @@ class Facts(Protocol):
     Attributes:
         name: the data set's name.
         train_images: (N, channels, height, width), uint8.
-        train_labels: (N,), int64, the labels that the training images are given with.
-        true_labels: (N,), int64, the true ones, or None where they are not known.
+        train_labels: (N,), int64, the given labels of the training images.
+        true_labels: (N,), int64, their true labels, or None if they are not known.
         num_classes: C.
-        mistaken_for: (C,), the class that each class is mistaken for, itself if for none; None where unknown.
+        mistaken_for: (C,), the class that each class is mistaken for, or the class itself if none; None if unknown.
     """
 
     @property
@@ -42,7 +42,7 @@ class Facts(Protocol):
 
 
 def known_truth(facts: Facts) -> Tensor:
-    """The true labels (N,), which a noise model flips.
+    """The true labels (N,), from which a noise model draws.
 
     Raises:
         ValueError: they are not known.
@@ -61,12 +61,12 @@ def flip_exactly(
     random: np.random.RandomState,
     target: Callable[[int, int], np.ndarray | int],
 ) -> Tensor:
-    """Give round(rate * n) of each class's n images another label.
+    """Replace the labels of round(rate * n) of each class's n images. Returns the noisy labels (N,).
 
     Args:
         true_labels: (N,).
         rate: fraction of each class.
-        target: `(class, count)` -> the labels that `count` images of that class get; the class itself: none flips.
+        target: `(class, count)` -> the new labels of `count` images of that class; the class itself flips none.
     """
     labels = true_labels.numpy().copy()
     for c in range(num_classes):

@@ -1,4 +1,4 @@
-"""Part-dependent instance noise: what an image shows decides whether and how it is mislabelled."""
+"""Part-dependent instance noise: the image decides whether and how it is mislabelled."""
 
 from typing import Annotated
 
@@ -18,11 +18,11 @@ SPREAD = 0.1  # standard deviation of the images' own rates
 
 @checked
 def instance(facts: Facts, seed: int, rate: Annotated[float, Ge(0.05), Le(0.9)]) -> Tensor:
-    """Each image i of class y draws its label once: wrong with probability q_i, then class k with softmax(x_i W_y)_k.
+    """The label of image i of class y is wrong with probability q_i, and is then class k with softmax(x_i W_y)_k.
 
     q_i follows a normal distribution of standard deviation 0.1 truncated to [0, 1], its location shifted so that the
     mean is `rate`. x_i are the pixels in [0, 1], W_y (pixels x classes) is standard normal, one for each class, and the
-    softmax runs over the classes other than y.
+    softmax is over the classes other than y.
 
     Shapes: -> (N,), int64.
     Args:
@@ -30,7 +30,7 @@ def instance(facts: Facts, seed: int, rate: Annotated[float, Ge(0.05), Le(0.9)])
     Raises:
         ValueError: rate out of range.
     Source: Xia et al. 2020, arXiv:2006.07836, algorithm 2.
-    Differs: the paper leaves the mean of the truncated distribution where it falls; here it is `rate`.
+    Differs: in the paper truncation shifts the mean of q away from the rate; here the mean is exactly `rate`.
     """
     random = np.random.RandomState(seed)
     true_labels, classes = known_truth(facts).numpy(), facts.num_classes
@@ -44,8 +44,8 @@ def instance(facts: Facts, seed: int, rate: Annotated[float, Ge(0.05), Le(0.9)])
         members = np.flatnonzero(wrong & (true_labels == y))
         scores = pixels[members].astype(np.float64) / 255 @ W
         scores[:, y] = -np.inf
-        # The draw is the first class at which the cumulative probability passes a uniform number; never class y, whose
-        # share is zero, and the last other class where rounding leaves the sum below the number.
+        # Inverse-CDF draw: the first class at which the cumulative probability exceeds a uniform number. Class y has
+        # probability 0 and is never drawn. If rounding leaves the sum below the number, the last other class is taken.
         cumulative = softmax(scores, axis=1).cumsum(axis=1)
         draw = (cumulative <= which[members, None]).sum(axis=1)
         labels[members] = np.minimum(draw, classes - 1 - (y == classes - 1))

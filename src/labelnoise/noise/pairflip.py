@@ -9,7 +9,7 @@ from labelnoise.noise.base import Facts, Rate, flip_exactly, known_truth
 
 @checked
 def pairflip(facts: Facts, seed: int, rate: Rate) -> Tensor:
-    """round(rate * n) of each class's n images get the next class, the last class the first.
+    """round(rate * n) of each class's n images get the next class's label; the last class gets the first's.
 
     Shapes: -> (N,), int64.
     Args:

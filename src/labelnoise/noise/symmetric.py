@@ -1,4 +1,4 @@
-"""Symmetric (uniform) noise: a wrong label is any other class, all equally likely."""
+"""Symmetric (uniform) noise: a wrong label is uniform over the other classes."""
 
 import numpy as np
 from torch import Tensor
@@ -9,7 +9,7 @@ from labelnoise.noise.base import Facts, Rate, flip_exactly, known_truth
 
 @checked
 def symmetric(facts: Facts, seed: int, rate: Rate) -> Tensor:
-    """round(rate * n) of each class's n images get a uniformly drawn other class, never their own.
+    """round(rate * n) of each class's n images get a label drawn uniformly from the other classes.
 
     Shapes: -> (N,), int64.
     Args:

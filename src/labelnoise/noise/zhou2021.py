@@ -1,11 +1,12 @@
-"""The labels of the code released with Zhou et al. 2021 (arXiv:2106.03110), bit for bit, its faults included.
+"""The labels of the code released with Zhou et al. 2021 (arXiv:2106.03110), bit for bit, including its bugs.
 
-With seed 123, the released value, the labels have the hashes that the tests hold. That paper's numbers are for these
+With the released seed, 123, the labels have the hashes that the tests contain. The paper's numbers are for these
 labels, not for correct asymmetric noise.
 
-The code of SR and epsilon-softmax draws the same labels (epsilon-softmax: CIFAR-100's asymmetric noise always with seed
-0), and so does APL's for CIFAR. For MNIST APL's differs: its symmetric noise flips an exact count in each class and
-follows the seed, and its asymmetric noise follows the seed too, so that only its seed 0 gives the labels made here.
+The released codes of SR and epsilon-softmax draw the same labels, except that epsilon-softmax uses seed 0 for the
+asymmetric noise of CIFAR-100 whatever the run's seed. APL's code draws the same for CIFAR, but not for MNIST: its
+symmetric noise flips an exact count in each class and depends on the seed; its asymmetric noise depends on the seed
+too, and only seed 0 gives the labels made here.
 """
 
 import numpy as np
@@ -16,20 +17,20 @@ from labelnoise.arguments.ranges import checked
 from labelnoise.noise.base import Facts, Rate, known_truth
 
 MNIST_PAIRS = {7: 1, 2: 7, 5: 6, 6: 5, 3: 8}
-CIFAR10_PAIRS = ((9, 1), (2, 0), (3, 5), (5, 3), (4, 7))  # in the order in which they are flipped
+CIFAR10_PAIRS = ((9, 1), (2, 0), (3, 5), (5, 3), (4, 7))  # (from, to), in the order in which they are flipped
 
 
 @checked
 def symmetric_zhou2021(facts: Facts, seed: int, rate: Rate) -> Tensor:
     """Symmetric noise as released: the true class excluded, an exact count in each class on CIFAR.
 
-    On MNIST every image draws from one multinomial with RandomState(0), whatever the seed.
+    On MNIST each label is drawn independently from a multinomial with RandomState(0), whatever the seed.
 
     Shapes: -> (N,), int64.
     Args:
         rate: fraction of wrong labels, 0 to 1.
     Raises:
-        ValueError: rate out of range, or a data set that the released code does not have.
+        ValueError: rate out of range, or the released code does not have the data set.
     """
     _refuse_others(facts, "sym_zhou2021")
     K = facts.num_classes
@@ -51,15 +52,15 @@ def symmetric_zhou2021(facts: Facts, seed: int, rate: Rate) -> Tensor:
 def asymmetric_zhou2021(facts: Facts, seed: int, rate: Rate) -> Tensor:
     """Asymmetric noise as released.
 
-    CIFAR-10: the pairs are flipped one after the other on labels that are already flipped, so that cats become dogs and
-    a share of them cats again (rate 0.4: 18.4% wrong labels, not 20%). CIFAR-100: the next class inside blocks of five
-    alphabetical class numbers, which are not the superclasses. MNIST: one multinomial an image with RandomState(0).
+    CIFAR-10: pairs are flipped one after the other on labels that may already be flipped, so some cats become dogs and
+    then cats again (rate 0.4: 18.4% wrong labels, not 20%). CIFAR-100: the next class within blocks of five consecutive
+    class numbers, which are alphabetical and not the superclasses. MNIST: a multinomial per image with RandomState(0).
 
     Shapes: -> (N,), int64.
     Args:
         rate: nominal fraction of wrong labels in a class that is flipped, 0 to 1.
     Raises:
-        ValueError: rate out of range, or a data set that the released code does not have.
+        ValueError: rate out of range, or the released code does not have the data set.
     """
     _refuse_others(facts, "asym_zhou2021")
     true_labels = known_truth(facts).numpy()
@@ -78,7 +79,7 @@ def _refuse_others(facts: Facts, noise: str) -> None:
 
 
 def _multinomial(true_labels: np.ndarray, T: np.ndarray, seed: int) -> Tensor:
-    """One draw an image from its class's row of T."""
+    """One draw per image from its class's row of T (C, C)."""
     random = np.random.RandomState(seed)
     return torch.tensor([int(random.multinomial(1, T[y]).argmax()) for y in true_labels])
 

@@ -3,15 +3,14 @@
 The one file of the report that reads tables and records; the others get plain values.
 """
 
-import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from labelnoise.experiment import records
 from labelnoise.experiment.compose import compose
 from labelnoise.experiment.groups import choices
 from labelnoise.experiment.records import Record
-from labelnoise.report.commands import command_of
+from labelnoise.report.commands import command_of, targets, targets_of
 from labelnoise.tables import comparison, table
 from labelnoise.tables.comparison import Result
 from labelnoise.tables.table import Overrides, Table
@@ -39,13 +38,13 @@ def collect(results: str | Path) -> Collection:
     A file that is no record is reported on standard error and left out.
     """
     found = read_records(results)
-    datasets = {record["config"]["dataset"]["name"] for record in found.values()}
+    there = {_traits(record) for record in found.values()}
     sheets: list[Sheet] = []
     commands: dict[str, Overrides] = {}
     for name in sorted((n for n in choices("table") if n != "none"), key=lambda name: (name != "digits", name)):
         chosen = table.read([f"table={name}"])
-        # Composing a table's cells takes seconds: not done where no record can be one of them.
-        cells = table.cells(chosen) if _dataset(chosen) in {None, *datasets} else []
+        part = _within_reach(chosen, there)
+        cells = table.cells(part) if part.rows and part.columns else []
         commands |= {cell.run_id: cell.overrides for cell in cells if cell.run_id in found}
         sheets.append(Sheet(chosen, comparison.results(chosen, cells, found)))
     for identifier, record in found.items():
@@ -74,39 +73,62 @@ def read_records(results: str | Path) -> dict[str, Record]:
             continue
         try:
             record = records.load(path)
-            if reason := fault(record):
-                raise ValueError(f"{path} {reason}")
+            if lacking := fault(record):
+                raise ValueError(f"{path} {lacking}")
             found[path.stem] = record
         except (ValueError, OSError) as error:
-            print(f"{error}; left out", file=sys.stderr)
+            records.report(path, str(error))
     return found
 
 
 def fault(record: Record) -> str | None:
-    """Why a record cannot be shown; None where it can."""
+    """Why a whole record cannot be shown; None where it can."""
     dataset = record["config"].get("dataset")
     if not isinstance(dataset, dict) or not isinstance(dataset.get("name"), str):
         return "names no data set"
-    for name, values in record["history"].items():
-        if not isinstance(values, list) or not all(value is None or _number(value) for value in values):
-            return f"has no numbers in its history of {name}"
     for part, name in (("noise", "transition"), ("metrics", "confusion")):
-        matrix = record[part].get(name)
-        if matrix is not None and not _square(matrix):
+        matrix = record[part].get(name) or []
+        if any(len(row) != len(matrix) for row in matrix):
             return f"has no square matrix as its {name}"
     return None
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300  # not NaN either
+Traits = tuple[str, frozenset[str], float | None]  # of a run: its data set, its loss's functions, its noise's rate
 
 
-def _square(matrix: Any) -> bool:
-    return isinstance(matrix, list) and all(
-        isinstance(row, list) and len(row) == len(matrix) and all(map(_number, row)) for row in matrix
+def _traits(record: Record) -> Traits:
+    config = record["config"]
+    noise, loss = config.get("noise"), config.get("loss")
+    rate = noise.get("rate") if isinstance(noise, dict) else None
+    functions = targets_of(loss) if isinstance(loss, dict) else frozenset[str]()
+    return config["dataset"]["name"], functions, float(rate) if isinstance(rate, int | float) else None
+
+
+def _within_reach(chosen: Table, there: set[Traits]) -> Table:
+    """The rows and columns of a table in which a record may have a place, by what their overrides say.
+
+    Composing a cell to learn its id takes a twentieth of a second, and most tables have no records.
+    """
+    places = [
+        (row, column)
+        for row in chosen.rows
+        for column in chosen.columns
+        if _agree(table.overrides_of(chosen, row, column, chosen.seeds[0]), there)
+    ]
+    return chosen._replace(
+        rows={row: own for row, own in chosen.rows.items() if any(row == place[0] for place in places)},
+        columns={column: own for column, own in chosen.columns.items() if any(column == place[1] for place in places)},
     )
 
 
-def _dataset(chosen: Table) -> str | None:
-    named = [o.removeprefix("dataset=") for o in chosen.common if o.startswith("dataset=")]
-    return named[-1] if named else None
+def _agree(overrides: Overrides, there: set[Traits]) -> bool:
+    """Whether a run with any of these traits may be what the overrides compose; what is not said may be anything."""
+    said = dict(override.partition("=")[::2] for override in overrides)
+    loss = said.get("loss")
+    functions = targets("loss", loss) if loss in choices("loss") else None
+    return any(
+        said.get("dataset", dataset) == dataset
+        and (functions is None or not functions.isdisjoint(own))
+        and ("rate" not in said or (rate is not None and f"{rate:g}" == said["rate"]))
+        for dataset, own, rate in there
+    )

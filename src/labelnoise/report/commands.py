@@ -87,16 +87,22 @@ def _named(group: str, component: Any) -> str:
         name = "none"
     if name in known:
         return name
-    used = frozenset(target for key, target in flat(component).items() if key.rpartition(".")[2] == "_target_")
-    same = [option for option in known if _targets(group, option) == used]
-    named = same or [option for option in known if name in _targets(group, option)]
+    same = [option for option in known if targets(group, option) == targets_of(component)]
+    named = same or [option for option in known if name in targets(group, option)]
     if not named:
         raise KeyError(name)
     return named[0]
 
 
+def targets_of(component: dict[str, Any]) -> frozenset[str]:
+    """The names of a component's functions, those within it included."""
+    found = [target for key, target in flat(component).items() if key.rpartition(".")[2] == "_target_"]
+    return frozenset(str(target).rpartition(".")[2] for target in found)
+
+
 @cache
-def _targets(group: str, option: str) -> frozenset[str]:
+def targets(group: str, option: str) -> frozenset[str]:
+    """The names of the functions that an option's file names."""
     text = (CONFIGS / group / f"{option}.yaml").read_text()
     return frozenset(target.rpartition(".")[2] for target in re.findall(r"_target_:\s*([\w.]+)", text))
 

@@ -4,6 +4,7 @@ The words are those of `labelnoise.theory`, which docs/theory.md explains.
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from labelnoise.experiment.assemble import make_loss
@@ -39,21 +40,22 @@ def losses(dataset: str = "cifar10") -> dict[str, Any]:
     }
 
 
+@cache
 def _one(name: str, dataset: str) -> dict[str, Any]:
     import torch
 
-    from labelnoise.theory import additive, check, gradients
+    from labelnoise.theory import additive, gradients
+    from labelnoise.theory.checking import tolerance
 
     cfg = compose([f"dataset={dataset}", f"loss={name}"])
     numbers = {str(k): v for k, v in cfg.loss.items() if isinstance(v, int | float) and not str(k).startswith("_")}
     said = {"parameters": ", ".join(f"{key} {value:g}" for key, value in numbers.items())}
     loss = make_loss(cfg, lambda _: None)
     try:
-        report = check(loss, CLASSES)
+        verdicts = tolerance(loss, CLASSES)
     except ValueError as error:
         return {**said, "reason": str(error).partition(": ")[2] or str(error)}
     p = torch.tensor(PROBABILITIES, dtype=torch.float64)
-    verdicts = [verdict for verdict in report.tolerant if verdict.num_classes == CLASSES]
     return {
         **said,
         "value": [round(v, 5) for v in additive.value(loss, p.logit(), CLASSES).tolist()],

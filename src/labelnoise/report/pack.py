@@ -45,7 +45,7 @@ def content(collection: Collection) -> dict[str, Any]:
             "own": {k: environment[k] for k in OF_A_RUN if k in environment},
             "names": names(record),
             "metrics": {k: v for k, v in record["metrics"].items() if v is None or isinstance(v, int | float)},
-            "history": {k: [_whole(v) for v in values] for k, values in record["history"].items()},
+            "history": {k: [_whole(v) for v in values] for k, values in record["history"].items() if values},
             "confusion": record["metrics"].get("confusion"),
         }
         if identifier in collection.commands:

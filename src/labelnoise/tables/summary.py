@@ -1,8 +1,8 @@
 """Summarise any records: a line for every setting, mean ± standard deviation over its seeds, the best first.
 
-python scripts/summary.py                      the records in results= (runs)
-python scripts/summary.py runs more.tar.gz metric=test_acc_last10 format=csv
-python scripts/summary.py runs/0123456789ab.json format=history
+labelnoise summary                      the records in results= (runs)
+labelnoise summary runs more.tar.gz metric=test_acc_last10 format=csv
+labelnoise summary runs/0123456789ab.json format=history
 
 A PATH is a record, a folder with records in it, or a tar archive of them. Settings are told apart by what differs
 between the records; seeds are averaged over. metric=test_acc_last (the default), test_acc_best, test_acc_last10 or

@@ -62,6 +62,16 @@ def check(loss: LossFunction, num_classes: int, transition: Tensor | None = None
     )
 
 
+def tolerance(loss: LossFunction, num_classes: int) -> list[Verdict]:
+    """The verdicts on a loss for every noise of the grid alone, a small part of what `check` works out.
+
+    Raises:
+        ValueError: as `check`.
+    """
+    refuse(loss, num_classes)
+    return _grid(loss, gather(loss, num_classes))
+
+
 def _grid(loss: LossFunction, found: Evidence) -> list[Verdict]:
     rows = [nominal_row(noise, rate, found.num_classes) for noise, rate in GRID]
     found = sharpened(loss, found, rows)

@@ -1,1 +1,1 @@
-"""The loop that trains: a learner's step, a method's interface, evaluation, devices, checkpoints."""
+"""The training loop, the interface of a method, learners, evaluation, devices and checkpoints."""

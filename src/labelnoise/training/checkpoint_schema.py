@@ -1,4 +1,4 @@
-"""The schema of a checkpoint's outer structure; what is inside `method` and `state` is theirs to check."""
+"""The schema of a checkpoint's outer structure. `method` and `state` are checked where they are loaded."""
 
 from typing import Annotated, Any
 
@@ -7,25 +7,25 @@ from pydantic import Field, FiniteFloat, ValidationError
 from labelnoise.files.schema import Closed, Open, RunId, Text, reason
 
 
-class Piece(Open):
-    """What one process did of the run: facts of its environment, and how long it took."""
+class Stretch(Open):
+    """The part of a run that one process trained: facts about its environment, and its duration."""
 
     commit: Text | None
     seconds: Annotated[FiniteFloat, Field(ge=0)]
 
 
 class Checkpoint(Closed):
-    """A checkpoint, see checkpoints.py."""
+    """A checkpoint; checkpoints.py describes it. `pieces` holds a stretch for each process that worked on the run."""
 
     run_id: RunId
-    pieces: Annotated[list[Piece], Field(min_length=1)]
+    pieces: Annotated[list[Stretch], Field(min_length=1)]
     method: dict[str, Any]
     generators: dict[str, Any]
     state: dict[str, Any]
 
 
 def fault(content: Any) -> str | None:
-    """What is wrong with the content of a checkpoint's file; None where nothing is."""
+    """What is wrong with the content of a checkpoint file, or None."""
     try:
         Checkpoint.model_validate(content)
     except ValidationError as error:

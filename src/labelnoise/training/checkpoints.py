@@ -1,9 +1,9 @@
-"""Checkpoints: a run that is stopped resumes exactly where it was, in the middle of an epoch too.
+"""Checkpoints: a run that is stopped resumes exactly where it was, even in the middle of an epoch.
 
-`<results>/<run_id>.checkpoint` holds the method (networks, optimizers, buffers), the generators and the state of the
-training. It is written after an epoch unless the last one is seconds old, every two minutes, and when the run is asked
-to stop; it goes when the record is written. It is read with `weights_only=True`: tensors, numbers, text, lists and
-dicts, no code.
+`<results>/<run_id>.checkpoint` holds the method (networks, optimizers, buffers), the random generators and the training
+state. It is written after an epoch unless the last one is only seconds old, every two minutes, and when the run is
+asked to stop. It is removed when the record is written. It is read with `weights_only=True`: tensors, numbers, text,
+lists and dicts, no code.
 """
 
 import io
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from labelnoise.training.state import TrainState
 
 EVERY = 120.0  # seconds between two checkpoints inside an epoch
-AT_LEAST = 10.0  # seconds between two checkpoints at all: an epoch may take less
+AT_LEAST = 10.0  # seconds between two checkpoints after epochs, which may be shorter
 
 
 class Checkpointer:
-    """What a training calls after every step: saves when it is time, stops when it must.
+    """Called by the training after every step: saves when it is due, and stops the run when a signal asked for it.
 
     Args:
         path: of the checkpoint.
         identifier: the run's id.
         method: what is trained.
-        earlier: facts of each process that has worked on the run before.
-        facts: those of this one.
-        signals: entered.
-        epoch: finished ones that have a checkpoint.
+        earlier: facts about each process that worked on the run before this one.
+        facts: gives those of this process.
+        signals: already entered.
+        epoch: finished epochs that the last checkpoint contains.
     """
 
     def __init__(
@@ -62,48 +62,49 @@ class Checkpointer:
         if asked:
             try:
                 self._signals.leave()
-            except BaseException:  # not where another program's handler lets it go on
+            except BaseException:  # not reached if another program's handler lets the run continue
                 of = f", step {state.done} of {len(state.feeds)}" if state.feeds else ""
                 then = "resumes from there" if written else "starts again or resumes from an earlier checkpoint"
                 print(f"stopped after epoch {state.epoch}{of}; the same command {then}", file=sys.stderr)
                 raise
 
     def _try_to_save(self, state: "TrainState") -> bool:
-        """Save; a disk that has no room for a checkpoint is no reason to end a run whose record may still fit."""
+        """Save and return whether it worked. A full disk does not end the run: its record may still fit."""
         try:
             self.save(state)
         except OSError as error:
             self._saved, self._epoch = time.monotonic(), state.epoch
             if not self._warned:
-                print(f"{self.path} cannot be written ({error.strerror}); the run goes on without", file=sys.stderr)
+                print(f"{self.path} cannot be written ({error.strerror}); the run continues without", file=sys.stderr)
             self._warned = True
             return False
         return True
 
     def save(self, state: "TrainState") -> None:
-        """Write the checkpoint beside the old one, then in its place."""
+        """Write the checkpoint beside the old one, then rename it over that."""
         import torch
 
-        piece = {**self._facts(), "seconds": round(time.monotonic() - self._started, 1)}
+        stretch = {**self._facts(), "seconds": round(time.monotonic() - self._started, 1)}
         train = self._method.train_set
         whole = {
             "run_id": self._identifier,
-            "pieces": [*self._earlier, piece],
+            "pieces": [*self._earlier, stretch],
             "method": self._method.state_dict(),
             "generators": {"data": train.generator.get_state(), **_default_generators(train.labels.device)},
             "state": state.state_dict(),
         }
         content = io.BytesIO()
         torch.save(whole, content)
-        write_whole(self.path, content.getvalue(), sync=False)  # one lost to a power cut is refused, not trusted
+        # No fsync: a checkpoint that a power cut damages is refused when it is read.
+        write_whole(self.path, content.getvalue(), sync=False)
         self._saved, self._epoch = time.monotonic(), state.epoch
 
 
 def load(path: Path, identifier: str, commit: str | None = None) -> dict[str, Any] | None:
-    """The checkpoint, or None where there is none; one that is cut short or another run's is refused, saying so.
+    """Read the checkpoint; None if there is none. One that is damaged or another run's is refused with a message.
 
     Args:
-        commit: refuse one that another commit made, too: whoever runs a configuration again may have changed the code.
+        commit: if given, also refuse a checkpoint of another commit: a run that is forced again may have changed code.
     """
     import torch
 
@@ -119,8 +120,8 @@ def load(path: Path, identifier: str, commit: str | None = None) -> dict[str, An
         elif content["run_id"] != identifier:
             reason = "it belongs to another run"
         elif commit is not None and content["pieces"][-1]["commit"] != commit:
-            reason = "force=true, and another commit made it"
-    except Exception as error:  # what a broken file raises depends on where it is broken
+            reason = "force=true, and another commit wrote it"
+    except Exception as error:  # a damaged file raises whatever the damaged part causes
         reason = f"it cannot be read ({type(error).__name__})"
     if reason:
         refuse(path, reason)
@@ -128,13 +129,13 @@ def load(path: Path, identifier: str, commit: str | None = None) -> dict[str, An
 
 
 def restore(path: Path, content: dict[str, Any], method: "Method", commit: str | None) -> "TrainState | None":
-    """Put a checkpoint's content into the method and the generators; the state to resume from.
+    """Load a checkpoint's content into the method and the generators, and return the state to resume from.
 
-    Where that fails, None if another commit made the checkpoint, whose method may have been another; the method is then
-    half restored and must be made anew.
+    Returns None if that fails and another commit wrote the checkpoint, whose method may have been different. The method
+    may then be partly restored and must be built anew.
 
     Raises:
-        ValueError: it fails although this commit made the checkpoint: hours of work are not dropped in silence.
+        ValueError: it fails although this commit wrote the checkpoint. Hours of work are not dropped silently.
     """
     import torch
 
@@ -153,18 +154,18 @@ def restore(path: Path, content: dict[str, Any], method: "Method", commit: str |
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         if commit is not None and content["pieces"][-1].get("commit") == commit:
             raise ValueError(f"{path}: does not fit this run ({reason}); remove it to start again") from error
-        refuse(path, f"another commit made it, and it does not fit ({reason})")
+        refuse(path, f"another commit wrote it, and it does not fit ({reason})")
         return None
     return state
 
 
 def refuse(path: Path, reason: str) -> None:
-    """Say why a checkpoint is not used."""
+    """Print why a checkpoint is not used."""
     print(f"{path} is not used: {reason}; the run starts again", file=sys.stderr)
 
 
 def _default_generators(device: "torch.device") -> dict[str, Any]:
-    """What draws without a generator of its own, on the CPU and on the run's device."""
+    """The states of torch's default generators, of the CPU and of the run's device."""
     import torch
 
     cuda = {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}

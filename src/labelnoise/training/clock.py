@@ -1,16 +1,16 @@
-"""Where in its length a training stands, and the stages that a method divides it into."""
+"""The epoch under way, the length of the run, and the stages that a method divides it into."""
 
 from dataclasses import dataclass
 
 
 @dataclass
 class Clock:
-    """The trainer moves it; a method reads it.
+    """The training loop sets it; a method reads it.
 
     Attributes:
         epochs: length of the run.
         batch_size: images a step.
-        epoch: the epoch under way, from 0; between epochs the number of finished ones.
+        epoch: the epoch under way, from 0; between epochs, the number of finished epochs.
     """
 
     epochs: int
@@ -18,14 +18,17 @@ class Clock:
     epoch: int = 0
 
     def length(self, fraction: float) -> int:
-        """A fraction of the run in whole epochs, at least one."""
+        """A fraction of the run, rounded to whole epochs, at least one."""
         return max(1, round(fraction * self.epochs))
 
     def stage(self, *fractions: float) -> int:
-        """Which stage the epoch under way is in, from 0, where all stages but the last have these lengths.
+        """The stage of the epoch under way, from 0.
 
-        Each stage lasts at least one epoch and leaves one for each that follows, as far as there are epochs: a run of
-        two epochs sees both of two stages.
+        Each stage lasts at least one epoch and leaves at least one for each stage after it, as far as there are epochs:
+        a run of two epochs goes through both of two stages.
+
+        Args:
+            fractions: lengths of all stages but the last, as fractions of the run.
         """
         end = 0
         for stage, fraction in enumerate(fractions):

@@ -1,4 +1,4 @@
-"""The configured loss and regulariser on a learner's outputs, with whatever they need of them. One place for all."""
+"""Applies the configured loss and regulariser to a learner's outputs, and computes the outputs that they need."""
 
 from typing import NamedTuple
 
@@ -10,17 +10,17 @@ from labelnoise.losses.base import needs_of
 from labelnoise.training.learner import Learner
 from labelnoise.training.method import Setup
 
-# Of the words of `losses.base.needs`, those that a step's outputs answer. Others are bound before training.
+# The names of `losses.base.needs` that a step's outputs provide. The others are bound before training.
 PROVIDED = frozenset({"features", "other_logits", "logits", "labels", "extra_output", "new_features", "batch"})
 
 
 class Outputs(NamedTuple):
-    """What a learner gives for a batch.
+    """A learner's outputs for a batch.
 
     Attributes:
         logits: (B, C), or (B, C + 1) for a loss that needs an extra output.
-        features: (B, D), penultimate; None where nothing needs them.
-        other_logits: as logits, of a second augmented view; None where nothing needs them.
+        features: (B, D), penultimate; None if not needed.
+        other_logits: as logits, of a second augmented view; None if not needed.
     """
 
     logits: Tensor
@@ -29,7 +29,11 @@ class Outputs(NamedTuple):
 
 
 class Criterion:
-    """Args: setup, of the method; its loss and regulariser."""
+    """A method's loss and regulariser.
+
+    Args:
+        setup: the method's.
+    """
 
     def __init__(self, setup: Setup) -> None:
         self._loss, self._regulariser, self._train = setup.loss, setup.regulariser, setup.train
@@ -39,8 +43,10 @@ class Criterion:
         self.extra_outputs = int("extra_output" in self._of_loss)
 
     def outputs(self, learner: Learner, batch: Batch) -> Outputs:
-        """The learner's outputs, as far as anything needs them. A second view shares the pass, and so its batch
-        normalisation, with the first."""
+        """The outputs that the loss or the regulariser needs.
+
+        A second view goes through the network in the same pass as the first, so both share the batch statistics.
+        """
         if "other_logits" in self._needs:
             views = torch.cat([batch.images, self._train.view(batch.index)])
             logits, other = learner(views).chunk(2)
@@ -54,7 +60,7 @@ class Criterion:
         return outputs
 
     def values(self, outputs: Outputs, batch: Batch) -> Tensor:
-        """The loss of each image (B,), or 0-d where it is the batch's."""
+        """The loss of each image (B,), or 0-d for a loss of the whole batch."""
         return self._loss(outputs.logits, batch.labels, **self._given(outputs, batch, self._of_loss))
 
     def mean(self, values: Tensor, outputs: Outputs, batch: Batch) -> Tensor:

@@ -1,4 +1,4 @@
-"""What an epoch's steps and a method's audit come to, beside the true labels where they are known."""
+"""Diagnostics of an epoch's steps and of a method's audit, compared with the true labels if they are known."""
 
 import torch
 from torch import Tensor
@@ -6,7 +6,7 @@ from torch import Tensor
 from labelnoise.training.method import Audit
 from labelnoise.training.state import Row, TrainState
 
-# What each column of the ledger comes to.
+# The quantities computed from each column of the ledger.
 OF_COLUMN = {
     "predicted": ("acc_clean", "acc_wrong_given", "acc_wrong_true"),
     "selected": ("label_precision", "label_recall"),
@@ -15,16 +15,20 @@ OF_COLUMN = {
 
 
 def diagnose(state: TrainState, truth: Tensor | None, given: Tensor) -> Row:
-    """The row of an epoch's steps; what needs true labels is null where there are none.
+    """The history row of an epoch's training steps. What needs true labels is null if there are none.
 
-    Means of the steps are over images; `train_loss` is one. The memorisation curve is counted on the training pass's
-    own outputs: `acc_clean` is the accuracy on images whose given label is true; on the mislabelled ones
-    `acc_wrong_given` is the share predicted as their wrong label and `acc_wrong_true` as their true one. Of what a
-    method selects, `label_precision` is the share of true labels and `label_recall` the share of the true labels that
-    it has. `target_acc` is the accuracy of the labels that it trains towards, `relabel_acc` of those that it changed.
+    Means over steps, such as `train_loss`, are weighted by images. Accuracies are those of the training pass's outputs.
+
+    - `acc_clean`: accuracy on images whose given label is right.
+    - `acc_wrong_given`, `acc_wrong_true`: share of the mislabelled images predicted as their given (wrong) label, and
+      as their true label.
+    - `label_precision`: share of the selected images whose label is right; `label_recall`: share of the correctly
+      labelled images that are selected.
+    - `target_acc`: accuracy of the labels that the method trains towards; `relabel_acc`: of those that it changed.
 
     Args:
-        truth, given: (N,), true and given labels of the training set.
+        truth: (N,), true labels of the training set, or None.
+        given: (N,), its given labels.
     """
     row: Row = {name: _mean(values, sizes) for name, (values, sizes) in state.means.items()}
     if truth is None:
@@ -50,19 +54,19 @@ def _compare(ledger: dict[str, Tensor], truth: Tensor, given: Tensor) -> Row:
 
 
 def _share(part: Tensor, whole: Tensor) -> float | None:
-    """Which fraction of the images in `whole` is in `part` too. Shapes: (N,), (N,), bool."""
+    """The fraction of the images in `whole` that are also in `part`; None if there are none. Shapes: (N,), bool."""
     count = int(whole.sum())
     return int((part & whole).sum()) / count if count else None
 
 
 def _mean(values: list[Tensor], sizes: list[int]) -> float:
-    """The mean over images of a quantity that each step gives as the mean over its own."""
+    """The mean over all images of a quantity that each step gives as the mean over its own images."""
     weights = torch.tensor(sizes, dtype=torch.float64)
     return float((torch.stack(values).cpu().double() * weights).sum() / weights.sum())
 
 
 def audit_metrics(audit: Audit, truth: Tensor | None, given: Tensor) -> Row:
-    """How well a method tells wrong labels from right ones; null where truth is unknown or all labels are right.
+    """How well a method distinguishes wrong labels from right ones; null if truth is unknown or all labels are right.
 
     `clean_auc` is the area under the ROC curve of its scores, `proposed_acc` the accuracy of the labels it proposes.
     """

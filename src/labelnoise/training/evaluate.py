@@ -1,4 +1,4 @@
-"""Accuracy on images that the method is not trained on."""
+"""Evaluation on images that the method is not trained on."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from torch import Tensor
 from labelnoise.data.train_set import normalise
 from labelnoise.training.method import Method
 
-EVAL_BATCH = 1000  # images; the largest that keeps an evaluation's memory below a training step's
+EVAL_BATCH = 1000  # images; chosen so that an evaluation takes less memory than a training step
 
 
 class Labelled(NamedTuple):
@@ -23,12 +23,12 @@ class Labelled(NamedTuple):
 
 @torch.no_grad()
 def confusion_matrix(method: Method, data: Labelled, after_batch: Callable[[], None] = lambda: None) -> Tensor:
-    """How often each class (rows) is predicted as each other (columns). Shapes: -> (C, C), counts, on the CPU.
+    """How often each class (rows) is predicted as each class (columns). Shapes: -> (C, C), counts, on the CPU.
 
     Args:
-        after_batch: called now and then.
+        after_batch: called after each batch.
     Raises:
-        FloatingPointError: an output is not finite: the last update ruined the network.
+        FloatingPointError: an output is not finite; the network has diverged.
     """
     method.eval()
     num_classes = method.train_set.num_classes
@@ -46,5 +46,5 @@ def confusion_matrix(method: Method, data: Labelled, after_batch: Callable[[], N
 
 
 def accuracy(confusion: Tensor) -> float:
-    """Share on the diagonal."""
+    """The share of the counts on the diagonal."""
     return float(confusion.diagonal().sum() / confusion.sum())

@@ -6,6 +6,7 @@ would train wrongly and in silence; so each graph is compared with the plain ste
 `labelnoise.training.replay`.
 """
 
+import contextlib
 import traceback
 import warnings
 from collections.abc import Callable
@@ -125,9 +126,10 @@ class Steps:
         _given_up = True
         recorder, self._recorder = self._recorder, None
         self._kinds.clear()
-        if recorder is not None:
-            recorder.release()
         warnings.warn(f"steps run without a CUDA graph from here on: {reason}", RuntimeWarning, stacklevel=2)
+        if recorder is not None:
+            with contextlib.suppress(RuntimeError):  # where CUDA itself has failed, the next step says so
+                recorder.release()
 
 
 @dataclass

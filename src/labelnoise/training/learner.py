@@ -1,4 +1,4 @@
-"""A network with its optimizer: everything that one gradient step needs."""
+"""A network with its optimizer: all that a gradient step needs."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
@@ -12,11 +12,11 @@ MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 Schedule = Callable[[int, int], float]
 Penalty = Callable[[list[nn.Parameter]], Tensor]
 
-# Where a learning rate is a tensor on the device, which a CUDA graph reads anew at every replay; on a CPU it is a
-# number, and records repeat those made before.
+# Device types on which the learning rate is a tensor on the device, which a CUDA graph reads at every replay. On a CPU
+# it stays a number, so that records equal earlier ones.
 TENSOR_RATES = ("cuda",)
-BY_DEVICE = {"capturable", "fused", "foreach"}  # an optimizer's settings that hang on the device
-FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)  # take a tensor without asking the device for its value
+BY_DEVICE = {"capturable", "fused", "foreach"}  # an optimizer's settings that depend on the device
+FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)  # accept a tensor rate without synchronising
 
 
 class Learner(nn.Module):
@@ -25,12 +25,12 @@ class Learner(nn.Module):
     Args:
         network: `images (B, channels, H, W) -> logits (B, C)`, on its device.
         make_optimizer: parameters -> optimizer.
-        schedule: `(epoch, epochs)` -> factor on the optimizer's learning rate.
+        schedule: `(epoch, epochs) -> factor` on the optimizer's learning rate.
         epochs: length of the run.
         clip_norm: largest global L2 norm of the gradient, or None.
         precision: of the network's arithmetic, float32 or bfloat16 (by autocast; weights stay float32).
-        compile: run the network through torch.compile.
-        penalty: of the weights, added to every loss: `weights -> 0-d`; or None.
+        compile: whether to run the network through torch.compile.
+        penalty: `weights -> 0-d`, a regulariser of the weights that is added to every loss; or None.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Learner(nn.Module):
     ) -> None:
         super().__init__()
         self.network = network
-        # A function, not torch.compile(network): that is a module, whose weights the state would hold twice.
+        # Not torch.compile(network), which is a module: its weights would be in the state twice.
         self._run = torch.compile(network.forward) if compile else network.__call__
         self._weights = list(network.parameters())
         self.optimizer = make_optimizer(self._weights)
@@ -56,7 +56,7 @@ class Learner(nn.Module):
         if device.type in TENSOR_RATES and type(self.optimizer) in FUSED:
             self._on_device = [torch.tensor(float(rate), device=device) for rate in self._rates]
         for group in self.optimizer.param_groups:
-            if "capturable" in group:  # Adam counts its steps on the device then, as a CUDA graph needs
+            if "capturable" in group:  # Adam then counts its steps on the device, as CUDA graphs require
                 group["capturable"] = self._weights[0].is_cuda
             if self._on_device is not None:
                 group["fused"], group["foreach"] = True, False
@@ -68,12 +68,12 @@ class Learner(nn.Module):
         """Logits, in the run's precision. Shapes: (B, channels, H, W) -> (B, C).
 
         Args:
-            weights: those of `lookahead`, instead of the network's own.
+            weights: from `lookahead`, used instead of the network's own.
         """
         with self._autocast(images):
             if weights is None:
                 return self._run(images)
-            # Buffers are given as copies: the virtual weights leave no trace in the running statistics.
+            # Copies of the buffers, so that the virtual weights do not change the running statistics.
             buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
             return functional_call(self.network, {**buffers, **weights}, (images,))
 
@@ -94,13 +94,13 @@ class Learner(nn.Module):
         return torch.autocast(inputs.device.type, self.precision, enabled=self.precision != torch.float32)
 
     def begin_epoch(self, epoch: int) -> None:
-        """Set the learning rate of this epoch (from 0)."""
+        """Set the learning rate of an epoch (from 0)."""
         factor = self._schedule(max(epoch - self._first, 0), self._epochs)
         for i, (group, rate) in enumerate(zip(self.optimizer.param_groups, self._rates, strict=True)):
             group["lr"] = rate * factor if self._on_device is None else self._on_device[i].fill_(rate * factor)
 
     def learn_during(self, first: int, epochs: int) -> None:
-        """Run the schedule over a part of the run: for a network that a method trains in one stage alone.
+        """Run the schedule over a part of the run, for a network that a method trains in one stage only.
 
         Args:
             first: the first epoch of the stage, from 0.
@@ -109,15 +109,15 @@ class Learner(nn.Module):
         self._first, self._epochs = first, epochs
 
     def lookahead(self, loss: Tensor) -> dict[str, Tensor]:
-        """The weights after a virtual step of plain SGD down `loss` (0-d), differentiable; the network keeps its."""
+        """The weights after a virtual SGD step on `loss` (0-d), differentiable. The network itself does not change."""
         named = dict(self.network.named_parameters())
         gradients = torch.autograd.grad(loss, list(named.values()), create_graph=True)
         rate = self.optimizer.param_groups[0]["lr"]
         return {name: weight - rate * g for (name, weight), g in zip(named.items(), gradients, strict=True)}
 
     def update(self, loss: Tensor) -> None:
-        """One optimizer step down the gradient of `loss` (0-d)."""
-        for weight in self._weights:  # what the optimizer's zero_grad does, without its hooks
+        """One optimizer step on `loss` (0-d)."""
+        for weight in self._weights:  # as the optimizer's zero_grad, without its hooks
             weight.grad = None
         (loss if self._penalty is None else loss + self._penalty(self._weights)).backward()
         if self._clip_norm is not None:
@@ -125,25 +125,25 @@ class Learner(nn.Module):
         self.optimizer.step()
 
     def get_extra_state(self) -> dict[str, Any]:
-        """The optimizer's state, so that a method's `state_dict()` is all of it."""
+        """The optimizer's state, so that a method's `state_dict()` includes it."""
         return self.optimizer.state_dict()
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Load it; what hangs on the device stays, for a run that started on another kind of device."""
+        """Load the optimizer's state, but keep settings that depend on the device: a run may resume on another one."""
         groups = [group | own for group, own in zip(state["param_groups"], self._by_device, strict=True)]
         self.optimizer.load_state_dict({**state, "param_groups": groups})
 
 
 class MakeLearner(Protocol):
-    """Makes a learner of the configuration; what is given replaces the configured part.
+    """Makes a learner from the configuration; an argument that is given replaces the configured part.
 
-    The n-th network's first weights depend on seed_init and n alone.
+    The initial weights of the n-th network depend only on seed_init and n.
 
     Args:
         network: `(num_classes, channels, size) -> network`.
         optimizer: parameters -> optimizer.
         schedule: `(epoch, epochs) -> factor`.
-        outputs: logits of the network beyond one a class.
+        extra_outputs: number of logits beyond one per class.
     """
 
     def __call__(

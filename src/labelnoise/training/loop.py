@@ -1,4 +1,4 @@
-"""The one training loop. It alone brings a method's work and the true labels together."""
+"""The training loop. Only here do a method's results meet the true labels."""
 
 from typing import NamedTuple, Protocol
 
@@ -13,12 +13,12 @@ from labelnoise.training.state import Row, TrainState
 
 
 class Yardstick(NamedTuple):
-    """What a training is measured by.
+    """What a training is evaluated with.
 
     Attributes:
-        truth: (N,), the true labels of the training set, on its device; None where they are not known.
-        test: with true labels.
-        val: held-out part of the training set with its given labels, or None.
+        truth: (N,), the true labels of the training set, on its device; None if they are not known.
+        test: the test set with its true labels.
+        val: the held-out part of the training set with its given labels, or None.
         every: epochs between evaluations; the last epoch is always evaluated.
     """
 
@@ -29,26 +29,26 @@ class Yardstick(NamedTuple):
 
 
 class Listener(Protocol):
-    """Who hears of a training's progress."""
+    """Is notified of a training's progress."""
 
     def keep(self, state: TrainState) -> None:
-        """After every step and epoch and now and then in an evaluation, when `state` and the method agree: the place
-        to save both, or to end the run."""
+        """Called after every step, every epoch and every batch of an evaluation, when `state` and the method are
+        consistent: here both can be saved, or the run stopped."""
 
     def step(self) -> None:
-        """After every step."""
+        """Called after every step."""
 
     def epoch(self, row: Row) -> None:
-        """After every epoch, with its row of the history."""
+        """Called after every epoch, with its row of the history."""
 
 
 def fit(method: Method, state: TrainState, yardstick: Yardstick, listener: Listener, graphs: bool = True) -> None:
-    """Train to the end of the method's clock and evaluate on the way; `state` moves along.
+    """Train to the end of the method's clock and evaluate on the way. `state` is updated in place.
 
     Args:
-        graphs: whether a GPU may replay the steps.
+        graphs: whether a GPU may replay steps as CUDA graphs.
     Raises:
-        FloatingPointError: the loss or an output is NaN or infinite; names the epoch.
+        FloatingPointError: the loss or an output is NaN or infinite; names epoch or step.
     """
     clock, steps = method.clock, Steps(method, graphs)
     clock.epoch = state.epoch
@@ -62,14 +62,14 @@ def fit(method: Method, state: TrainState, yardstick: Yardstick, listener: Liste
 
 
 def train_epoch(method: Method, state: TrainState, truth: Tensor | None, steps: Steps, listener: Listener) -> Row:
-    """The rest of the epoch under way, without waiting for the device before its end. Returns its row of the history.
+    """Train the rest of the epoch under way; does not wait for the device before its end. Returns its history row.
 
     Raises:
         FloatingPointError: the loss is NaN or infinite; names epoch and step.
     """
     for learner in method.learners():
         learner.begin_epoch(method.clock.epoch)
-    if not state.feeds:  # else stopped inside this epoch: what `begin_epoch` did is in the method's state
+    if not state.feeds:  # a run that resumes inside an epoch has its feeds, and `begin_epoch` is in the method's state
         method.train()
         method.begin_epoch()
         state.feeds = method.feeds()
@@ -86,7 +86,7 @@ def train_epoch(method: Method, state: TrainState, truth: Tensor | None, steps: 
 
 
 def evaluate(method: Method, state: TrainState, yardstick: Yardstick, listener: Listener) -> Row:
-    """The row's part that is measured outside training; null in an epoch that is not evaluated."""
+    """The part of the history row that evaluation gives; null in an epoch that is not evaluated."""
     row: Row = {"test_acc": None}
     if yardstick.val is not None:
         row["val_acc"] = None

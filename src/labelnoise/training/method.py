@@ -1,4 +1,4 @@
-"""The seam between the trainer and a method: what a method is made of, what a step is told and what it returns."""
+"""The interface between the training loop and a method: what a method is built from, a step's input and its result."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -20,17 +20,17 @@ SCORE_BATCH = 1000  # images
 
 
 class Setup(NamedTuple):
-    """What every method is made of.
+    """What every method is built from.
 
     Attributes:
-        make_learner: makes a network with its optimizer; the only source of either.
+        make_learner: makes a network with its optimizer; a method gets networks only from here.
         loss: `(logits (B, C), labels (B,)) -> (B,)`, per sample.
-        train: images and noisy labels, and `train.trusted`, a small set with true labels, or None.
+        train: images and noisy labels; `train.trusted` is a small set with true labels, or None.
         clock: the epoch under way, the length of the run, the batch size.
-        regulariser: a penalty that depends on the outputs, `(logits=, features=, labels=) -> 0-d` as it needs; or None.
-            One of the weights alone is the learners' affair.
-        transition: (C, C), the noise's own transition matrix, rows the true class, for methods that are given it; None
-            where it is not known.
+        regulariser: a penalty on the outputs, called with those of `logits=, features=, labels=` that it needs -> 0-d;
+            or None. A penalty on the weights alone is applied by the learners.
+        transition: (C, C), the true transition matrix of the noise, rows the true class, for methods that assume it
+            known; None if it is not known.
     """
 
     make_learner: MakeLearner
@@ -42,13 +42,13 @@ class Setup(NamedTuple):
 
 
 class Feed(NamedTuple):
-    """One step's input, plain data: what is done, and on which images. A checkpoint holds those of its epoch.
+    """A step's input: plain data that says what to do, and on which images. Checkpoints store the epoch's feeds.
 
     Attributes:
-        kind: what the step does, such as ("train",) or ("mix", 1). All that makes one step differ from another, but for
-            tensors, is in here: a GPU captures one graph for each kind and size.
-        index: (B,) each, positions in the training set by their role, such as train, labelled and unlabelled; those of
-            `trusted` are positions in the trusted set.
+        kind: what the step does, such as ("train",) or ("mix", 1). Everything that distinguishes one step from another,
+            except tensors, must be in `kind`: on a GPU one graph is captured for each kind and size.
+        index: role -> (B,), positions in the training set; roles are for example train, labelled and unlabelled. For
+            the role `trusted` they are positions in the trusted set.
     """
 
     kind: tuple[str | int, ...]
@@ -57,15 +57,15 @@ class Feed(NamedTuple):
 
 @dataclass
 class StepResult:
-    """What a step returns: detached tensors on the device.
+    """A step's result: detached tensors on the device.
 
     Attributes:
         loss: 0-d, the mean over the step's images.
-        index: (B,), the training images that the next three speak of; a step on no particular image gives none.
-        predicted: (B,), the class that the network predicts for each.
-        selected: (B,), bool, which of them the step trained on as labelled.
-        target: (B,), the class that the step trained each towards, where that may differ from the given label.
-        metrics: 0-d each, further means over the step's images, by their names in the history.
+        index: (B,), the training images that the next three attributes describe; None if they are not given.
+        predicted: (B,), the predicted class of each image.
+        selected: (B,), bool, whether the step used the image with its label.
+        target: (B,), the class that each image was trained towards, if it may differ from the given label.
+        metrics: name in the history -> 0-d, further means over the step's images.
     """
 
     loss: Tensor
@@ -78,11 +78,11 @@ class StepResult:
 
 @dataclass
 class Audit:
-    """What a method thinks of the given labels.
+    """A method's judgement of the given labels.
 
     Attributes:
-        clean: (N,), the probability, or any score that grows with it, that each given label is right.
-        proposed: (N,), the label that it would give, or None.
+        clean: (N,), the probability that each given label is right, or any score that increases with it.
+        proposed: (N,), the label that the method proposes for each image, or None.
     """
 
     clean: Tensor
@@ -92,12 +92,13 @@ class Audit:
 class Method(nn.Module, ABC):
     """A way to train with noisy labels.
 
-    What it remembers of each image is a buffer (N, ...), and of the run any buffer: `state_dict()` is all of its state,
-    with which a stopped run resumes exactly. It draws from `train.generator` and torch's default generator alone.
+    A method keeps what it stores for each image in buffers (N, ...), and all other state in buffers too: a stopped run
+    resumes exactly from its `state_dict()`. It draws random numbers only from `train.generator` and torch's default
+    generator.
 
     Attributes:
-        provides: of what a loss or regulariser may need beyond logits and labels (`losses.base.needs`), what this
-            method gives it: `criterion.PROVIDED` if it trains by a `Criterion`.
+        provides: the inputs beyond logits and labels (`losses.base.needs`) that this method can give a loss or
+            regulariser: `criterion.PROVIDED` if it uses a `Criterion`.
     """
 
     provides: frozenset[str] = frozenset()
@@ -107,26 +108,26 @@ class Method(nn.Module, ABC):
         self.make_learner, self.loss, self.train_set, self.clock, self.regulariser, self.transition = setup
 
     def begin_epoch(self) -> None:
-        """Once before an epoch's feeds are drawn, on the host: fit a mixture, enter a stage."""
+        """Called on the host before an epoch's feeds are drawn, for example to fit a mixture or to enter a stage."""
 
     def feeds(self) -> list[Feed]:
-        """The steps of the epoch under way, in their order. By default every image once."""
+        """The feeds of the epoch under way, in order. By default every image once."""
         return [Feed(("train",), {"train": index}) for index in self.train_set.order(self.clock.batch_size)]
 
     @abstractmethod
     def step(self, feed: Feed) -> StepResult:
-        """One update. It depends on the feed and on tensors alone, and never waits for the device."""
+        """One update. It depends only on the feed and on tensors, and never waits for the device."""
 
     @abstractmethod
     def predict(self, images: Tensor) -> Tensor:
         """Logits for evaluation. Shapes: (B, channels, H, W) -> (B, C)."""
 
     def audit(self) -> Audit | None:
-        """What the method thinks of the given labels after the epochs so far; None where it does not judge them."""
+        """The method's judgement of the given labels after the epochs so far; None if it does not judge them."""
         return None
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """As torch's, for buffers whose length is not what it was when the method was made, too."""
+        """As torch's, but also for buffers whose shape has changed since the method was built."""
         for name, buffer in self._buffers.items():
             saved = state.get(prefix + name)
             if buffer is not None and saved is not None and saved.shape != buffer.shape:
@@ -134,7 +135,7 @@ class Method(nn.Module, ABC):
         super()._load_from_state_dict(state, prefix, *rest)
 
     def learners(self) -> list[Learner]:
-        """Every learner, wherever it stands in the method."""
+        """Every learner in the method, nested ones included."""
         return [module for module in self.modules() if isinstance(module, Learner)]
 
     @property
@@ -144,7 +145,7 @@ class Method(nn.Module, ABC):
 
     @torch.no_grad()
     def score(self, function: Score) -> Tensor:
-        """A function of every training image, without augmentation, in evaluation mode, without gradients.
+        """Apply a function to all training images, without augmentation or gradients, in evaluation mode.
 
         Args:
             function: `(index (B,), images (B, channels, H, W), labels (B,)) -> (B, ...)`.

@@ -10,7 +10,7 @@ from labelnoise.arguments.ranges import checked
 
 
 def cosine(epoch: int, epochs: int) -> float:
-    """(1 + cos(pi epoch / epochs)) / 2: from 1 towards 0, stepped once an epoch, no warm-up.
+    """(1 + cos(pi epoch / epochs)) / 2: from 1 towards 0, updated once an epoch, no warm-up.
 
     Source: Loshchilov, Hutter 2017, arXiv:1608.03983, equation 5 with one cycle.
     """
@@ -29,14 +29,14 @@ def multistep(
     """gamma to the number of milestones passed; an epoch counts from 0, so milestone 60 is the 61st epoch's start.
 
     Raises:
-        ValueError: gamma below 0, or a milestone that is no whole number above 0.
+        ValueError: gamma is below 0, or a milestone is not a whole number of at least 1.
     """
     return gamma ** sum(epoch >= milestone for milestone in milestones)
 
 
 @checked
 def linear(epoch: int, epochs: int, start: Annotated[float, Ge(0), Lt(1)]) -> float:
-    """1 until a fraction `start` of the run, from there on a straight line to 0 at its end.
+    """1 until a fraction `start` of the run, then linear to 0 at its end.
 
     Raises:
         ValueError: start out of range.

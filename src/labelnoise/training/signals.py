@@ -1,4 +1,4 @@
-"""Signals that end a run: noted while a step is under way, and followed after a checkpoint."""
+"""Signals that stop a run: noted during a step, acted on after a checkpoint."""
 
 import signal
 import subprocess
@@ -13,20 +13,21 @@ Handler = Callable[[int, FrameType | None], Any]
 
 
 class Stopped(SystemExit):
-    """The run was told to stop and saved a checkpoint; the process ends with exit code 75."""
+    """The run was asked to stop and saved a checkpoint; the process ends with exit code 75."""
 
     def __init__(self) -> None:
         super().__init__(STOPPED)
 
 
 class Signals:
-    """While entered, a signal that would end the process is noted instead, until the step under way is finished.
+    """A context manager in which a signal that would end the process is only noted, until the current step is finished.
 
-    Where a program has a handler of its own for the signal, that one runs then, after the checkpoint, and may let the
-    run go on. So it is in a SLURM job: at SIGUSR2 submitit's requeues the job and raises SystemExit, and at SIGTERM it
-    does nothing, because SLURM queues a job again that it had to kill to preempt it, but not one that went by itself.
-    SIGUSR1 and SIGUSR2 are noted only where there is such a handler, and count more than any other. What is ignored
-    stays ignored. A second SIGINT ends at once. Outside the main thread nothing is noted.
+    If the program has its own handler for the signal, the handler runs after the checkpoint and may let the run
+    continue. In a SLURM job that is submitit's. At SIGUSR2 it requeues the job and raises SystemExit. At SIGTERM it
+    does nothing, because SLURM requeues a preempted job that it had to kill, but not one that exited by itself.
+
+    SIGUSR1 and SIGUSR2 are noted only if they have such a handler, and take precedence over other signals. Ignored
+    signals stay ignored. A second SIGINT ends the process at once. Outside the main thread nothing is noted.
 
     Attributes:
         noted: number of the signal, or None.
@@ -75,7 +76,7 @@ class Signals:
             except subprocess.CalledProcessError as error:
                 if error.returncode != -signal.SIGTERM:
                     raise
-                # `scontrol requeue` was granted so soon that the job's end reached it before its own.
+                # SLURM granted `scontrol requeue` so fast that the job's SIGTERM ended that command before it returned.
                 raise Stopped from None
         else:
             raise Stopped

@@ -1,4 +1,4 @@
-"""How far a training has come: with the method's state and the generators', all that it takes to resume it."""
+"""The progress of a training. With the states of the method and of the generators, it is enough to resume."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,16 +14,16 @@ LEDGER = ("predicted", "selected", "target")
 
 @dataclass
 class TrainState:
-    """The finished epochs, and of the epoch under way what is to do and what was seen.
+    """The finished epochs, and the steps and observations of the epoch under way.
 
     Attributes:
         epoch: finished epochs.
-        history: of each quantity, a value a finished epoch.
-        confusion: (C, C), counts, rows true, of the last evaluation; empty before the first.
-        feeds: all steps of the epoch under way; empty between epochs.
-        done: finished ones of them.
-        ledger: (N,) each, what the steps of the epoch saw of each image last: predicted, selected, target; -1: nothing.
-        means: of each 0-d quantity, its value in each step that gave it, and that step's number of images.
+        history: quantity -> one value for each finished epoch.
+        confusion: (C, C), counts, rows the true class, of the last evaluation; empty before the first.
+        feeds: all feeds of the epoch under way; empty between epochs.
+        done: number of finished steps among them.
+        ledger: (N,) each, the last predicted, selected and target of each image in this epoch; -1 if none.
+        means: 0-d quantity -> its value in each step that gave it, and the numbers of images of those steps.
     """
 
     epoch: int = 0
@@ -35,10 +35,10 @@ class TrainState:
     means: dict[str, tuple[list[Tensor], list[int]]] = field(default_factory=dict)
 
     def note(self, feed: Feed, result: StepResult, count: int) -> None:
-        """Take in what a step returned, without waiting for the device.
+        """Add a step's result, without waiting for the device.
 
         Args:
-            count: N, of the training set.
+            count: N, the size of the training set.
         """
         self.done += 1
         images = sum(map(len, feed.index.values())) if result.index is None else len(result.index)
@@ -55,7 +55,7 @@ class TrainState:
                 column[result.index] = seen.long()
 
     def end_epoch(self, row: Row) -> None:
-        """Add an epoch's row to the history; a quantity that earlier epochs did not have is null there."""
+        """Append an epoch's row to the history. A quantity that earlier epochs lack is null for them."""
         for name in {**self.history, **row}:
             self.history.setdefault(name, [None] * self.epoch).append(row.get(name))
         self.epoch, self.feeds, self.done, self.ledger, self.means = self.epoch + 1, [], 0, {}, {}
@@ -77,7 +77,7 @@ class TrainState:
 
     @classmethod
     def of(cls, state: dict[str, Any], device: torch.device) -> "TrainState":
-        """What `state_dict` gave, on a device."""
+        """The state from its `state_dict()`, on a device."""
         order = state["order"].to(device)
         parts = iter(order.split([size for sizes in state["sizes"] for size in sizes.values()]))
         feeds = [

@@ -12,12 +12,12 @@ from labelnoise.training.learner import Learner
 class Teacher(nn.Module):
     """The mean teacher of a learner.
 
-    torch's own averaging function, without its AveragedModel: that one asks the device at every update whether it is
-    the first.
+    It uses torch's averaging function, but not AveragedModel, which waits for the device at every update to find out
+    whether it is the first.
 
     Args:
-        learner: whose network is followed.
-        decay: share of the old weights at each update, in [0, 1).
+        learner: the learner whose network is averaged.
+        decay: weight of the old average at each update, in [0, 1).
     Raises:
         ValueError: decay out of range.
     Source: Tarvainen, Valpola 2017, arXiv:1703.01780, equation 1.
@@ -38,7 +38,7 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def follow(self, learner: Learner) -> None:
-        """Move towards the learner; buffers, such as running means, are copied."""
+        """Update the average. Buffers, such as running means, are copied."""
         self._average(list(self.network.parameters()), list(learner.network.parameters()), None)
         for mine, theirs in zip(self.network.buffers(), learner.network.buffers(), strict=True):
             mine.copy_(theirs)

@@ -1,0 +1,147 @@
+"""Find the labels of a training set that are probably wrong: a ranking, and a page of thumbnails to decide on.
+
+labelnoise audit dataset=folder data_dir=PATH
+labelnoise audit dataset=folder data_dir=PATH folds=5 out=audit show=1000
+labelnoise audit dataset=digits noise=sym rate=0.4 compare=true
+labelnoise audit dataset=cifar10 noise=human noise.labels=worse compare=true
+
+Trains with a robust loss, loss= or the one that theory advises for the number of classes, and ranks the training images
+by how probably their label is wrong. Takes train's options, and:
+
+out=DIR       where audit.csv, audit.html and the runs go (audit)
+folds=N       judge each image by a network that was not trained on it, N trainings; 0: by one network's epochs (0)
+show=N        images on the page, worst first (500)
+compare=true  where the true labels are known, rankings side by side; trains a second network with plain cross-entropy
+
+audit.csv, worst first: path (or number), given and proposed label, the proposal's probability, score (the larger, the
+more probably the given label is wrong), loss (of the given label, mean over the epochs), and of the cleanlab package
+(pip install 'labelnoise[audit]') its label quality and whether confident learning calls the label an issue.
+On the page A accepts the proposed label, R keeps the given one, and S saves decisions.json.
+"""
+
+import csv
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from labelnoise.audit.confident_learning import Second, confident_learning, installed
+from labelnoise.audit.default_loss import default_loss
+from labelnoise.audit.evaluation import table, wrong_labels
+from labelnoise.audit.judging import Judged, judge, judge_out_of_fold
+from labelnoise.audit.page import Image, render
+from labelnoise.experiment.check import check
+from labelnoise.experiment.compose import compose
+from labelnoise.files.atomic import write_whole
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+COLUMNS = ("path", "given", "proposed", "probability", "score", "loss", "cleanlab_quality", "cleanlab_issue")
+
+
+class Asked(NamedTuple):
+    """Attributes: the audit's own options; overrides, those of the training."""
+
+    out: Path
+    folds: int
+    show: int
+    compare: bool
+    overrides: list[str]
+
+
+def audit(arguments: list[str]) -> None:
+    """Train, rank, and write audit.csv and audit.html.
+
+    Raises:
+        ValueError: an option is wrong, or the data is; else as `labelnoise.experiment.run.train`.
+    """
+    asked = _asked(arguments)
+    cfg = compose(asked.overrides)
+    check(cfg)
+    if cfg.num_val or cfg.num_trusted:
+        option = "num_val" if cfg.num_val else "num_trusted"
+        raise ValueError(f"{option}={cfg[option]}: must be 0, an audit judges every training image")
+    chosen: list[str] = []
+    if not any(override.startswith("loss=") for override in asked.overrides):
+        name, line = default_loss(asked.overrides)
+        chosen = [f"loss={name}"]
+        print(line)
+    judged = _judged(asked, chosen)
+    second = confident_learning(judged.labels, judged.probs) if installed() else None
+    if second is None:
+        print("no second opinion: cleanlab is not installed (pip install 'labelnoise[audit]')")
+    order = (-judged.clean).argsort(descending=True, stable=True)
+    _write(asked, judged, second, order)
+    if asked.compare:
+        print(_compared(asked, judged, second))
+
+
+def _asked(arguments: list[str]) -> Asked:
+    own = {"out": "audit", "folds": "0", "show": "500", "compare": "false"}
+    given = {name: value for name, _, value in (a.partition("=") for a in arguments) if name in own}
+    overrides = [a for a in arguments if a.partition("=")[0] not in own]
+    numbers = {}
+    for name, allowed in (("folds", "0, or a whole number from 2 to 100"), ("show", "a whole number")):
+        value = given.get(name, own[name])
+        if not value.isdecimal() or (name == "folds" and (int(value) == 1 or int(value) > 100)):
+            raise ValueError(f"{name}={value}: must be {allowed}")
+        numbers[name] = int(value)
+    compare = given.get("compare", "false")
+    if compare not in ("true", "false"):
+        raise ValueError(f"compare={compare}: must be true or false")
+    if not given.get("out", "audit"):
+        raise ValueError("out=: must be a folder")
+    out = Path(given.get("out", "audit"))
+    if not any(a.startswith("method=") for a in overrides):
+        overrides.append("method=audited_erm")
+    if not any(a.startswith("results=") for a in overrides):
+        overrides.append(f"results={out / 'runs'}")
+    return Asked(out, numbers["folds"], numbers["show"], compare == "true", overrides)
+
+
+def _judged(asked: Asked, chosen: list[str]) -> Judged:
+    cfg = compose([*asked.overrides, *chosen])
+    return judge_out_of_fold(cfg, asked.folds, asked.out) if asked.folds else judge(cfg)
+
+
+def _write(asked: Asked, judged: Judged, second: Second | None, order: "Tensor") -> None:
+    dataset, classes = judged.dataset, judged.dataset.classes
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    shown = []
+    for rank, i in enumerate(order.tolist()):
+        path = str(i) if dataset.paths is None else dataset.paths[i]
+        given, proposed = classes[judged.labels[i]], classes[judged.proposed[i]]
+        probability, score = float(judged.probs[i, judged.proposed[i]]), float(1 - judged.clean[i])
+        opinion = ("", "") if second is None else (f"{second.quality[i]:.4f}", str(bool(second.issue[i])).lower())
+        writer.writerow(
+            [path, given, proposed, f"{probability:.4f}", f"{score:.6f}", f"{judged.loss[i]:.4f}", *opinion]
+        )
+        if rank < asked.show:
+            shown.append(Image(path, given, proposed, probability, score, opinion[1], dataset.train_images[i]))
+    csv_file = write_whole(asked.out / "audit.csv", text.getvalue().encode())
+    page = write_whole(asked.out / "audit.html", render(dataset.name, classes, shown, len(order)).encode())
+    print(
+        f"{csv_file} written: {len(order):,} images, worst first\n{page} written: the first {len(shown):,} to decide on"
+    )
+
+
+def _compared(asked: Asked, judged: Judged, second: Second | None) -> str:
+    """The table of rankings, with a second network trained by cross-entropy on the same budget."""
+    wrong = wrong_labels(judged.dataset, judged.labels)
+    if wrong is None:
+        raise ValueError(
+            f"compare=true: dataset={judged.dataset.name} has no known true labels that differ from the given"
+        )
+    rankings = {"ours": -judged.clean}
+    if second is not None:
+        rankings["cleanlab on our probabilities"] = -second.quality
+        rankings["cleanlab on the same network's last epoch"] = -confident_learning(judged.labels, judged.last).quality
+    print("training with plain cross-entropy to compare")
+    plain = _judged(asked._replace(overrides=[a for a in asked.overrides if not a.startswith("loss=")]), ["loss=ce"])
+    rankings["cross-entropy's loss after the last epoch"] = -plain.last.gather(1, plain.labels[:, None]).squeeze(1)
+    if installed():
+        rankings["cleanlab on cross-entropy's last epoch"] = -confident_learning(plain.labels, plain.last).quality
+    count = int(wrong.sum())
+    return f"\n{count:,} of {len(wrong):,} labels are wrong ({count / len(wrong):.1%})\n{table(rankings, wrong)}"

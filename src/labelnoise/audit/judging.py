@@ -1,0 +1,141 @@
+"""Training for an audit: what a method, or networks that never saw an image, think of each given label."""
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import hydra
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from labelnoise.experiment.run import train
+from labelnoise.files.atomic import write_whole
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from labelnoise.data.dataset import Dataset
+    from labelnoise.training.method import Method
+
+BATCH = 1000  # images
+
+
+class Judged(NamedTuple):
+    """What was found of the N training images of a data set.
+
+    Attributes:
+        dataset: as it was read.
+        labels: (N,), given, noise included.
+        clean: (N,), larger for labels that are more probably right.
+        probs: (N, C), of the classes, float32 on the CPU: the mean over the epochs where the method keeps it.
+        proposed: (N,), the class that each image is thought to be of.
+        loss: (N,), -log of the given label's probability; the mean over the epochs where the method keeps it.
+        last: (N, C), the probabilities after the last epoch, of the images as they are.
+    """
+
+    dataset: "Dataset"
+    labels: "Tensor"
+    clean: "Tensor"
+    probs: "Tensor"
+    proposed: "Tensor"
+    loss: "Tensor"
+    last: "Tensor"
+
+
+def judge(cfg: DictConfig, quiet: bool = False) -> Judged:
+    """Train on all images, and ask the method.
+
+    Raises:
+        ValueError: the method does not judge labels; else as `train`.
+    """
+    from labelnoise.methods.audited_erm import AuditedERM
+
+    _refuse_silent(cfg)
+    _, method, dataset = train(cfg, quiet)
+    audit = method.audit()
+    assert audit is not None
+    labels = method.train_set.labels.cpu()
+    last = method.score(lambda _, images, __: method.predict(images).float().softmax(dim=1)).cpu()
+    probs, loss = last, _loss(last, labels)
+    if isinstance(method, AuditedERM):
+        probs, loss = method.mean_probabilities().cpu(), method.mean_loss().cpu()
+    proposed = probs.argmax(dim=1) if audit.proposed is None else audit.proposed.cpu()
+    return Judged(dataset, labels, audit.clean.float().cpu(), probs, proposed, loss, last)
+
+
+def _refuse_silent(cfg: DictConfig) -> None:
+    """Refuse a method that never judges labels, before it trains."""
+    from labelnoise.training.method import Method
+
+    made = hydra.utils.get_object(cfg.method["_target_"])
+    if getattr(made, "audit", None) is Method.audit:
+        raise ValueError(f"method={made.__name__.lower()}: does not judge labels; use method=audited_erm")
+
+
+def judge_out_of_fold(cfg: DictConfig, folds: int, folder: Path, quiet: bool = False) -> Judged:
+    """Train as often as there are folds, each time without one, and judge that by the network's last epoch.
+
+    An image's `clean` is (1 + margin) / 2, the margin its label's probability less the largest other one.
+
+    Args:
+        folder: the given labels are written there, for the trainings to read.
+    """
+    import numpy as np
+    import torch
+
+    from labelnoise.data.held_out import fold_of
+    from labelnoise.experiment.assemble import inject
+    from labelnoise.methods.audited_erm import margin
+
+    dataset, labels = inject(cfg)
+    buffer = io.BytesIO()
+    np.save(buffer, labels.numpy())
+    path = write_whole(folder / "labels.npy", buffer.getvalue())
+    member = fold_of(labels, folds, cfg.seed_data)
+    probs = torch.empty(len(labels), dataset.num_classes)
+    for fold in range(folds):
+        if not quiet:
+            print(f"fold {fold + 1} of {folds}")
+        _, method, part = train(_without_fold(cfg, str(path), fold, folds), quiet)
+        probs[member == fold] = probabilities(method, part)
+    clean = (1 + margin(probs, labels)) / 2
+    return Judged(dataset, labels, clean, probs, probs.argmax(dim=1), _loss(probs, labels), probs)
+
+
+def _loss(probs: "Tensor", labels: "Tensor") -> "Tensor":
+    """-log of the label's probability. Shapes: (N, C), (N,) -> (N,)."""
+    return -probs.gather(1, labels[:, None]).squeeze(1).clamp_min(1e-38).log()
+
+
+def _without_fold(cfg: DictConfig, path: str, fold: int, folds: int) -> DictConfig:
+    """The configuration with one fold held out and the labels of the file."""
+    whole: Any = OmegaConf.to_container(cfg.dataset.load, resolve=True)
+    part = cfg.copy()
+    with open_dict(part):
+        part.dataset.load = {
+            "_target_": "labelnoise.data.held_out.held_out",
+            "_partial_": True,
+            "whole": whole,
+            "path": path,
+            "fold": fold,
+            "folds": folds,
+            "seed": cfg.seed_data,
+        }
+        part.noise = {"_target_": "labelnoise.noise.given.given", "_partial_": True}
+    return part
+
+
+def probabilities(method: "Method", dataset: "Dataset") -> "Tensor":
+    """Of the test part's images, the held-out ones. Shapes: -> (M, C), float32 on the CPU."""
+    import torch
+
+    from labelnoise.data.train_set import normalise
+
+    device = method.train_set.labels.device
+    mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (dataset.mean, dataset.std))
+    method.eval()
+    with torch.no_grad():
+        parts = [
+            method.predict(normalise(images.to(device), mean, std)).float().softmax(dim=1).cpu()
+            for images in dataset.test_images.split(BATCH)
+        ]
+    return torch.cat(parts)

@@ -1,0 +1,77 @@
+"""The page of an audit: thumbnails, worst first, to decide on by key. One static HTML file; it reaches nothing else."""
+
+import base64
+import hashlib
+import io
+from collections.abc import Sequence
+from importlib import resources
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Image(NamedTuple):
+    """An image to decide on.
+
+    Attributes:
+        path: its file, or its number.
+        given, proposed: names of classes.
+        probability: of the proposed class.
+        score: the larger, the more probably the given label is wrong.
+        issue: true, false or empty, the second opinion.
+        pixels: (channels, H, W), uint8.
+    """
+
+    path: str
+    given: str
+    proposed: str
+    probability: float
+    score: float
+    issue: str
+    pixels: "Tensor"
+
+
+def render(name: str, classes: Sequence[str], images: Sequence[Image], count: int) -> str:
+    """The page.
+
+    Args:
+        name: of the data set.
+        images: worst first.
+        count: of all images that were judged.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("labelnoise.audit", "assets"),
+        autoescape=True,  # a file's name may hold markup
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script = _read("audit.js")
+    listed = repr([(image.path, image.given, image.proposed) for image in images])
+    return environment.get_template("page.html").render(
+        name=name,
+        classes=classes,
+        images=[(image, png(image.pixels)) for image in images],
+        count=count,
+        identity=hashlib.sha256(listed.encode()).hexdigest()[:16],
+        style=_read("style.css"),
+        script=script,
+        hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def png(pixels: "Tensor") -> str:
+    """An image (channels, H, W), uint8, as a data: address."""
+    from PIL import Image as Pillow
+
+    array = pixels.permute(1, 2, 0).contiguous().numpy()
+    buffer = io.BytesIO()
+    Pillow.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _read(name: str) -> str:
+    return (resources.files("labelnoise.audit") / "assets" / name).read_text(encoding="utf-8")

@@ -1,0 +1,57 @@
+"""One fold of a data set held out, for judging images by a network that was not trained on them."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import numpy as np
+import torch
+from annotated_types import Ge
+from torch import Tensor
+
+from labelnoise.arguments.ranges import checked
+from labelnoise.data.dataset import Dataset
+
+Folds = Annotated[int, Ge(2)]
+Fold = Annotated[int, Ge(0)]
+
+
+@checked
+def held_out(whole: Callable[[], Dataset], path: str, fold: Fold, folds: Folds, seed: int) -> Dataset:
+    """The other folds to train on, and this one, with its given labels, in place of the test part.
+
+    Args:
+        whole: loads the data set.
+        path: .npy, the given labels (N,) of its training images.
+        fold: which one is held out, from 0.
+        folds: how many there are.
+        seed: of the folds.
+    Raises:
+        ValueError: there is no such fold, or the file has labels of other images.
+    """
+    if fold >= folds:
+        raise ValueError(f"fold={fold}: must be below folds={folds}")
+    dataset = whole()
+    labels = torch.from_numpy(np.load(path, allow_pickle=False))
+    if labels.shape != dataset.train_labels.shape:
+        raise ValueError(f"path={path}: has {len(labels):,} labels, must have {len(dataset.train_labels):,}")
+    held = fold_of(labels, folds, seed) == fold
+    out, kept = held.nonzero().flatten(), (~held).nonzero().flatten()
+    return dataset._replace(
+        train_images=dataset.train_images[kept],
+        train_labels=labels[kept],
+        true_labels=None if dataset.true_labels is None else dataset.true_labels[kept],
+        test_images=dataset.train_images[out],
+        test_labels=labels[out],
+        val_images=None,
+        val_labels=None,
+        paths=None if dataset.paths is None else tuple(dataset.paths[i] for i in kept.tolist()),
+    )
+
+
+def fold_of(labels: Tensor, folds: int, seed: int) -> Tensor:
+    """The fold of each image, every class spread evenly over them. Shapes: (N,) -> (N,), 0 to folds - 1."""
+    order = np.random.RandomState(seed).permutation(len(labels))
+    by_class = order[np.argsort(labels.numpy()[order], kind="stable")]
+    out = np.empty(len(labels), dtype=np.int64)
+    out[by_class] = np.arange(len(labels)) % folds
+    return torch.from_numpy(out)
