@@ -140,7 +140,11 @@ def test_loss_docstrings_say_shapes_and_source() -> None:
 def test_extras_and_slow_imports_are_imported_when_used() -> None:
     for path in FILES:
         top = {n.split(".")[0] for node in ast.parse(path.read_text()).body for n in _names(node)}
-        when_first_needed = {"cpu.passes": {"numba"}, "cpu.winograd": {"numba"}, "bench.published": {"PIL", "torchvision"}}
+        when_first_needed = {
+            "cpu.passes": {"numba"},
+            "cpu.winograd": {"numba"},
+            "bench.published": {"PIL", "torchvision"},
+        }
         top -= when_first_needed.get(module(path), set())
         slow = {"wandb", "tensorboard", "matplotlib", "timm", "torchvision", "sklearn", "numba", "cleanlab", "PIL"}
         assert not top & slow, path
