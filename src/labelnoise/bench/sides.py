@@ -8,7 +8,7 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
-from labelnoise.cli.errors import one_line
+from labelnoise.experiment.errors import one_line
 from labelnoise.experiment.run import compose
 from labelnoise.training.threads import WAITING, cores
 

@@ -12,9 +12,10 @@ from omegaconf import DictConfig, OmegaConf
 
 import labelnoise
 from labelnoise.cli.arguments import split_flags
-from labelnoise.cli.errors import JobFailed, one_line
+from labelnoise.cli.errors import JobFailed
 from labelnoise.cli.help import train_help
 from labelnoise.experiment.compose import compose, deadline, prepared
+from labelnoise.experiment.errors import one_line
 from labelnoise.experiment.groups import CONFIGS, SEARCHPATH, command
 from labelnoise.experiment.run import run
 
