@@ -31,7 +31,9 @@ def facts(classes: int = 10, per_class: int = 200, name: str = "cifar10", **more
     labels = torch.from_numpy(random.permutation(np.repeat(np.arange(classes), per_class)))
     images = torch.from_numpy(random.randint(0, 256, (len(labels), 3, 4, 4), dtype=np.uint8))
     known = {"mistaken_for": (torch.arange(classes) + 2) % classes} | more
-    return SimpleNamespace(name=name, train_images=images, train_labels=labels, num_classes=classes, **known)
+    return SimpleNamespace(
+        name=name, train_images=images, train_labels=labels, true_labels=labels, num_classes=classes, **known
+    )
 
 
 def matrix(true: torch.Tensor, noisy: torch.Tensor, classes: int) -> np.ndarray:
@@ -256,7 +258,7 @@ def test_human_mistakes(tmp_path) -> None:
     folder = tmp_path / "cifar-n"
     folder.mkdir()
     (folder / "CIFAR-10_human.pt").write_bytes(b"cut short")
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="is damaged or not the published file"):
         human(facts(), 1, "worse", str(tmp_path))
     torch.save({"clean_label": torch.zeros(3), "worse_label": torch.zeros(3)}, folder / "CIFAR-10_human.pt")
     with pytest.raises(ValueError, match="damaged"):
@@ -277,10 +279,10 @@ def test_nothing_is_unpickled(tmp_path) -> None:
     folder = tmp_path / "cifar-n"
     folder.mkdir()
     torch.save({"clean_label": Evil(tmp_path / "made")}, folder / "CIFAR-10_human.pt")
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="is damaged or not the published file"):
         human(facts(), 1, "worse", str(tmp_path))
     np.save(tmp_path / "labels.npy", np.array([Evil(tmp_path / "made")], dtype=object), allow_pickle=True)
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="is damaged or not the published file"):
         from_file(facts(), 1, str(tmp_path / "labels.npy"))
     assert not (tmp_path / "made").exists()
 

@@ -52,7 +52,7 @@ def test_every_room_has_a_door_sign() -> None:
 def test_configuration_stops_at_the_top(path: Path) -> None:
     if module(path).split(".")[0] not in ("audit", "bench", "cli", "experiment", "tables"):
         assert not {n for n in imported(path) if n.split(".")[0] in ("hydra", "omegaconf")}, path
-    if module(path) not in ("bench.sides", "experiment.run", "experiment.assemble"):
+    if module(path) not in ("bench.sides", "experiment.components", "experiment.assemble"):
         assert not re.search(r"utils\.instantiate|import instantiate", path.read_text()), "made elsewhere"
 
 
@@ -71,7 +71,7 @@ def test_true_labels_stay_out_of_methods_reach(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=module)
 def test_size_and_names(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 300
+    assert len(path.read_text().splitlines()) <= (300 if module(path) == "cpu.passes" else 250)
     assert path.stem not in ("utils", "helpers", "common", "misc")
     if path.stem != "__init__" or path.stat().st_size:
         assert ast.get_docstring(ast.parse(path.read_text())), "the first line says what the file is"

@@ -185,4 +185,5 @@ def test_every_table_file_is_a_table() -> None:
     for path in sorted((CONFIGS / "table").glob("*.yaml")):
         content = yaml.safe_load(path.read_text())
         if path.stem != "none":
-            assert tables._table(path.stem, content).heading == "loss", path
+            expected = "method" if path.stem == "digits_methods" else "loss"
+            assert tables._table(path.stem, content).heading == expected, path

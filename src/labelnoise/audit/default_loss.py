@@ -1,7 +1,7 @@
 """The loss that an audit trains with where none is chosen: of those that theory calls tolerant the fastest."""
 
-from labelnoise.experiment.assemble import make_loss
 from labelnoise.experiment.classes import num_classes
+from labelnoise.experiment.components import make_loss
 from labelnoise.experiment.compose import compose
 
 CANDIDATES = ("ce", "gce", "nce_agce", "nce_ael", "agce", "ael")

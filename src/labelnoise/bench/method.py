@@ -32,7 +32,8 @@ class Training:
 
     def __init__(self, overrides: list[str], count: int) -> None:
         from labelnoise.bench.sides import Deaf, data
-        from labelnoise.experiment.assemble import assemble, make_loss, make_regulariser
+        from labelnoise.experiment.assemble import assemble
+        from labelnoise.experiment.components import make_loss, make_regulariser
         from labelnoise.training.device import prepare, settle
         from labelnoise.training.graphs import Steps
         from labelnoise.training.state import TrainState

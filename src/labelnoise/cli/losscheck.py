@@ -89,7 +89,7 @@ def loss_of(cfg: DictConfig, name: str) -> Any:
     Raises:
         ValueError: a parameter out of range, or a loss that takes more than (logits, labels).
     """
-    from labelnoise.experiment.assemble import make_loss
+    from labelnoise.experiment.components import make_loss
 
     try:
         return make_loss(cfg, lambda _: None)

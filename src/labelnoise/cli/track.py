@@ -14,8 +14,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from labelnoise.experiment import records
-from labelnoise.experiment.assemble import make_tracker
 from labelnoise.experiment.check import check
+from labelnoise.experiment.components import make_tracker
 from labelnoise.experiment.compose import compose
 
 

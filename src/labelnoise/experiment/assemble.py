@@ -13,7 +13,6 @@ if TYPE_CHECKING:  # torch takes a second to import, and `train.py --help` does 
 
     from labelnoise.data.dataset import Dataset
     from labelnoise.data.train_set import TrainSet
-    from labelnoise.experiment.trackers import Tracker
     from labelnoise.training.device import Place
     from labelnoise.training.learner import MakeNetwork, MakeOptimizer, Schedule
     from labelnoise.training.loop import Yardstick
@@ -36,66 +35,6 @@ def inject(cfg: DictConfig) -> "tuple[Dataset, Tensor]":
 def _load(component: str) -> "Dataset":
     """The data set that a component (as YAML) loads. Cached, so that the next job on it does not read it again."""
     return hydra.utils.instantiate(OmegaConf.create(component))()
-
-
-def make_loss(cfg: DictConfig, report: Any) -> Any:
-    """The loss. It is called once, so that a hyper-parameter out of range is refused before any data is read.
-
-    Args:
-        report: called with a line to print, if the loss's default values are used.
-    Raises:
-        ValueError: a hyper-parameter is out of range.
-    """
-    from labelnoise.losses.base import try_out
-
-    raw = OmegaConf.to_container(cfg.loss, resolve=False)
-    assert isinstance(raw, dict)
-    loss = hydra.utils.instantiate(cfg.loss)
-    try:
-        try_out(loss)
-    except ValueError as error:
-        raise ValueError(f"loss.{error}") from None
-    except OverflowError:
-        raise ValueError("loss: a parameter is too large, its value overflows") from None
-    used = [key for key, value in raw.items() if isinstance(value, str) and "${tuned_row}" in value]
-    if cfg.tuned_row == "default" and used:
-        values = ", ".join(f"{key!s}={cfg.loss[key]:g}" for key in used)
-        report(f"loss: no values are published for {cfg.dataset.name}; its card's default row is used ({values})")
-    return loss
-
-
-def make_regulariser(cfg: DictConfig) -> Any:
-    """The regulariser, called once as the loss is, or None. Raises: as `make_loss`."""
-    from labelnoise.losses.base import try_out_regulariser
-
-    if cfg.regulariser is None:
-        return None
-    regulariser = hydra.utils.instantiate(cfg.regulariser)
-    try:
-        try_out_regulariser(regulariser)
-    except ValueError as error:
-        raise ValueError(f"regulariser.{error}") from None
-    return regulariser
-
-
-def check_optimizer(cfg: DictConfig) -> None:
-    """Make the optimizer once for a dummy parameter, so that a value out of range is refused before any data is read.
-
-    Raises:
-        ValueError: the optimizer's message, after the name of the option.
-    """
-    import torch
-
-    try:
-        hydra.utils.instantiate(cfg.optimizer)([torch.nn.Parameter(torch.zeros(1))])
-    except ValueError as error:
-        raise ValueError(f"optimizer: {error}") from None
-
-
-def make_tracker(cfg: DictConfig, run_id: str, config: dict[str, Any]) -> "Tracker":
-    """The tracker of a run. `config` is the effective configuration, or that of a record."""
-    made: Tracker = hydra.utils.instantiate(cfg.tracker)(run_id, config, cfg.results)
-    return made
 
 
 class Assembled(NamedTuple):

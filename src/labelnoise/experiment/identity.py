@@ -43,7 +43,8 @@ def _plain(value: Any, where: str) -> Any:
     for key, inner in value.items():
         if key == "data_dir":
             continue
-        if key == "path" or (isinstance(inner, str) and inner.endswith(ARRAYS)):
+        of_file = isinstance(inner, str) and inner.endswith(ARRAYS) and not where.startswith("dataset.")
+        if key == "path" or of_file:  # a data set's files are its `content`
             inner = _content_hash(inner, f"{where}.{key}")
         if key == "_target_":
             inner = short_name(inner)

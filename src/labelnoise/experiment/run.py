@@ -10,17 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from omegaconf import DictConfig
 
 from labelnoise.experiment import identity, records
-from labelnoise.experiment.assemble import (
-    Assembled,
-    assemble,
-    check_optimizer,
-    inject,
-    make_loss,
-    make_regulariser,
-    make_tracker,
-)
+from labelnoise.experiment.assemble import Assembled, assemble, inject
 from labelnoise.experiment.auto import settled
 from labelnoise.experiment.check import check
+from labelnoise.experiment.components import check_optimizer, make_loss, make_regulariser, make_tracker
 from labelnoise.experiment.compose import compose
 from labelnoise.experiment.environment import this_environment
 from labelnoise.experiment.listener import Hub

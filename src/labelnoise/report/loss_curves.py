@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from labelnoise.experiment.assemble import make_loss
+from labelnoise.experiment.components import make_loss
 from labelnoise.experiment.compose import compose
 from labelnoise.experiment.groups import choices
 
