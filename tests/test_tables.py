@@ -113,13 +113,9 @@ def test_a_table_says_what_it_is(name: str) -> None:
     trainings = len(table.rows) * len(table.columns) * len(table.seeds)
     assert f"Cost: {trainings} trainings" in head.replace("\n# ", " ")
     first = {row: {table.row(row, column)[0] for column in table.columns} for row in table.rows}
-    assert table.heading in ("loss", "method", "row")
-    if table.heading == "row":  # several rows are of one loss
-        assert all(first[row] <= {f"loss={name}" for name in every("loss")} for row in table.rows)
-    elif table.heading == "loss":
-        assert first == {row: {f"loss={row}"} for row in table.rows}
-    else:  # several rows may be of one method
-        assert all(first[row] <= {f"method={name}" for name in every("method")} for row in table.rows)
+    assert table.heading in ("loss", "method")
+    options = {f"{table.heading}={option}" for option in every(table.heading)}
+    assert all(first[row] <= options for row in table.rows)  # several rows may be of one option
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -33,9 +33,9 @@ class CAR(Method):
         keep, sure: 0 to 1.
     Raises:
         ValueError: a hyper-parameter out of range, or a loss other than cross-entropy.
-    Source: a reconstruction of Lu, Bo, He 2021, arXiv:2108.08212, Confidence Adaptive Regularization, from notes: no code
-        is public, and the form of the targets, their thresholds, the third term and the values are not confirmed. The
-        confidence is linear in the features here, where the paper has a small network.
+    Source: a reconstruction of Lu, Bo, He 2021, arXiv:2108.08212, Confidence Adaptive Regularization, from notes: no
+        code is public, and the form of the targets, their thresholds, the third term and the values are not confirmed.
+        The confidence is linear in the features here, where the paper has a small network.
     """
 
     target: Tensor

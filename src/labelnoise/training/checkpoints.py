@@ -57,7 +57,8 @@ class Checkpointer:
         asked = self._signals.noted is not None
         since = time.monotonic() - self._saved
         written = True
-        if asked or since > EVERY or (state.epoch != self._epoch and since > AT_LEAST):
+        ended = state.epoch == self._method.clock.epochs  # the record may not find room on the disk
+        if asked or since > EVERY or (state.epoch != self._epoch and (ended or since > AT_LEAST)):
             written = self._try_to_save(state)
         if asked:
             try:
