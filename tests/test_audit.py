@@ -1,6 +1,7 @@
 """The audit: rankings against true labels, the files that it writes, mistakes in its options."""
 
 import csv
+import json
 import re
 from pathlib import Path
 
@@ -45,10 +46,12 @@ def rows_of(out: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("folds", [0, 2])
-def test_the_wrong_labels_come_first(folds: int, mislabelled: Path, tmp_path: Path, capsys) -> None:
+def test_the_wrong_labels_come_first(folds: int, mislabelled: Path, tmp_path: Path, labelnoise) -> None:
     pytest.importorskip("cleanlab")
     loss = [] if folds == 0 else ["loss=mae"]
-    audit([*options(mislabelled), *loss, "epochs=8", f"folds={folds}", f"out={tmp_path}", "show=5"])
+    given = [*options(mislabelled), *loss, "epochs=8", f"folds={folds}", f"out={tmp_path}", "show=5"]
+    ended = labelnoise("audit", *given)
+    assert ended.code == 0, ended.err
     rows = rows_of(tmp_path)
     assert {row["path"] for row in rows[:3]} == set(WRONG)
     assert len(rows) == 24
@@ -61,8 +64,7 @@ def test_the_wrong_labels_come_first(folds: int, mislabelled: Path, tmp_path: Pa
     text = (tmp_path / "audit.html").read_text()
     assert re.findall(r'data-path="([^"]+)"', text) == [row["path"] for row in rows[:5]]
     assert len(re.findall("data:image/png;base64,", text)) == 5
-    said = capsys.readouterr().out
-    assert ("loss=nce_agce: tolerant of 40% symmetric noise at 2 classes" in said) == (folds == 0)
+    assert ("loss=nce_agce: tolerant of 40% symmetric noise at 2 classes" in ended.out) == (folds == 0)
     assert len(list((tmp_path / "runs").glob("*.json"))) == max(folds, 1)
 
 
@@ -78,6 +80,41 @@ def test_rankings_are_compared_where_the_truth_is_known(mislabelled: Path, tmp_p
     assert 0 < float(lines["cross-entropy's loss after the last epoch"]) <= 1
 
 
+def decided(folder: Path, *decisions: tuple[str, str, str, str]) -> Path:
+    """A decisions.json beside the ranking of three images."""
+    (folder / "audit.csv").write_text(
+        "path,given,proposed,score\na.png,cat,dog,0.9\nc.png,cat,dog,0.8\nb.png,dog,dog,0\n"
+    )
+    keys = ("path", "given", "proposed", "decision")
+    listed = [dict(zip(keys, decision, strict=True)) for decision in decisions]
+    (folder / "decisions.json").write_text(json.dumps({"audit": "0" * 16, "decisions": listed}))
+    return folder / "decisions.json"
+
+
+def test_decisions_become_labels(tmp_path: Path, labelnoise) -> None:
+    file = decided(tmp_path, ("a.png", "cat", "dog", "accept"), ("c.png", "cat", "dog", "reject"))
+    ended = labelnoise("audit", f"decisions={file}", f"out={tmp_path}")
+    assert (ended.code, ended.err) == (0, "")
+    assert "1 of 3 labels changed, 2 decided" in ended.out
+    assert (tmp_path / "labels.csv").read_text() == "path,label\na.png,dog\nb.png,dog\nc.png,cat\n"
+
+
+@pytest.mark.parametrize(
+    ("decision", "message"),
+    [
+        (("a.png", "cat", "emu", "accept"), "a.png is not in"),
+        (("x.png", "cat", "dog", "accept"), "x.png is not in"),
+        (("a.png", "cat", "dog", "maybe"), "must be 'accept' or 'reject'"),
+    ],
+)
+def test_decisions_of_another_audit_are_refused(decision, message: str, tmp_path: Path, labelnoise) -> None:
+    ended = labelnoise("audit", f"decisions={decided(tmp_path, decision)}", f"out={tmp_path}")
+    assert ended.code == 1
+    assert message in ended.err
+    assert len(ended.err.strip().splitlines()) == 1
+    assert not (tmp_path / "labels.csv").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -89,6 +126,7 @@ def test_rankings_are_compared_where_the_truth_is_known(mislabelled: Path, tmp_p
         (["num_val=10"], "num_val=10: must be 0, an audit judges"),
         (["method=erm"], "method=erm: does not judge labels"),
         (["epoch=3"], "epoch"),
+        (["decisions=x.json"], "decisions=FILE takes out=DIR alone"),
     ],
 )
 def test_mistakes_are_one_line(options: list[str], message: str, tmp_path: Path, monkeypatch) -> None:

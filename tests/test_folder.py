@@ -169,6 +169,7 @@ BAD = {
     "outside": (_csv(("../secret.png", "cat")), ("labels=labels.csv",), "../secret.png is outside the data folder"),
     "outside, absolute": (_csv(("/etc/a.png", "cat")), ("labels=labels.csv",), "is outside the data folder"),
     "a csv outside": (lambda root: None, ("labels=../labels.csv",), "is outside the data folder"),
+    "a csv by its whole path": (lambda root: None, ("labels=/labels.csv",), "must be relative to data_dir="),
     "two labels": (_csv(("cat/000.png", "dog")), ("labels=labels.csv",), "cat/000.png: is listed twice, with labels"),
     "unknown label": (_csv(), ("labels=labels.csv", "classes=[cat,emu]"), "has label 'dog', which is none of the cl"),
     "a class without images": (_csv(), ("labels=labels.csv", "classes=[cat,dog,emu]"), "class emu: has no training"),

@@ -2,6 +2,7 @@
 
 labelnoise audit dataset=folder data_dir=PATH
 labelnoise audit dataset=folder data_dir=PATH folds=5 out=audit show=1000
+labelnoise audit decisions=decisions.json out=audit
 labelnoise audit dataset=digits noise=sym rate=0.4 compare=true
 labelnoise audit dataset=cifar10 noise=human noise.labels=worse compare=true
 
@@ -16,7 +17,8 @@ compare=true  where the true labels are known, rankings side by side; trains a s
 audit.csv, worst first: path (or number), given and proposed label, the proposal's probability, score (the larger, the
 more probably the given label is wrong), loss (of the given label, mean over the epochs), and of the cleanlab package
 (pip install 'labelnoise[audit]') its label quality and whether confident learning calls the label an issue.
-On the page A accepts the proposed label, R keeps the given one, and S saves decisions.json.
+On the page A accepts the proposed label, R keeps the given one, and S saves decisions.json. With decisions= nothing is
+trained: DIR/labels.csv gets the given labels of DIR/audit.csv, and the proposed ones where they were accepted.
 """
 
 import csv
@@ -55,6 +57,10 @@ def audit(arguments: list[str]) -> None:
     Raises:
         ValueError: an option is wrong, or the data is; else as `labelnoise.experiment.run.train`.
     """
+    given = dict(argument.partition("=")[::2] for argument in arguments)
+    if "decisions" in given:
+        _decide(given)
+        return
     asked = _asked(arguments)
     cfg = compose(asked.overrides)
     check(cfg)
@@ -74,6 +80,15 @@ def audit(arguments: list[str]) -> None:
     _write(asked, judged, second, order)
     if asked.compare:
         print(_compared(asked, judged, second))
+
+
+def _decide(given: dict[str, str]) -> None:
+    from labelnoise.audit.decisions import apply
+
+    if others := given.keys() - {"decisions", "out"}:
+        raise ValueError(f"{min(others)}={given[min(others)]}: decisions=FILE takes out=DIR alone")
+    out = Path(given.get("out") or "audit")
+    apply(Path(given["decisions"]), out / "audit.csv", out / "labels.csv")
 
 
 def _asked(arguments: list[str]) -> Asked:

@@ -209,6 +209,8 @@ def with_corrected(root: Path, name: str, entries: list[Entry]) -> list[Entry]:
 
 def _rows(root: Path, name: str, option: str, needed: tuple[str, ...]) -> list[dict[str, str]]:
     where = f"dataset.load.{option}={name}"
+    if Path(name).is_absolute():  # the id of a run would depend on where the folder stands
+        raise ValueError(f"{where}: must be relative to data_dir={root}")
     file = root / _inside(root, name, where)
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:

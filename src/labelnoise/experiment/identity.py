@@ -37,14 +37,14 @@ def _plain(value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         return value
     kept = {}
-    if where.startswith("dataset.") and (content := _content_of(value)):
+    content = _content_of(value) if where.startswith("dataset.") else None
+    if content is not None:  # which speaks for the files that the options name, too
         options = {key: inner for key, inner in value.items() if key not in ("_target_", "_partial_")}
         kept["content"] = content(**options)
     for key, inner in value.items():
         if key == "data_dir":
             continue
-        of_file = isinstance(inner, str) and inner.endswith(ARRAYS) and not where.startswith("dataset.")
-        if key == "path" or of_file:  # a data set's files are its `content`
+        if key == "path" or (content is None and isinstance(inner, str) and inner.endswith(ARRAYS)):
             inner = _content_hash(inner, f"{where}.{key}")
         if key == "_target_":
             inner = short_name(inner)
