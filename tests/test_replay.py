@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from toy_methods import Staged, TwoInAList
 
 from labelnoise.data.augment import crop_flip_rotate
+from labelnoise.data.streamed import StreamedTrainSet
 from labelnoise.data.train_set import TrainSet
 from labelnoise.losses import ce
 from labelnoise.methods.co_teaching import CoTeaching
@@ -356,11 +357,14 @@ def test_after_a_failure_no_graph_is_tried_again_in_this_process(monkeypatch) ->
     Steps(on_gpu)
 
 
-def test_graphs_false_records_nothing(monkeypatch) -> None:
+def test_graphs_false_and_streamed_images_record_nothing(monkeypatch) -> None:
     made = make(ERM)
     made.train_set.labels = OnGpu(made.train_set.labels)  # type: ignore[assignment]
     monkeypatch.setattr(graphs, "CudaRecorder", lambda *_: pytest.fail("a recorder"))
     Steps(made, graphs=False)
+    with monkeypatch.context() as streamed:
+        streamed.setattr(TrainSet, "on_device", StreamedTrainSet.on_device)
+        Steps(made)
     with pytest.raises(pytest.fail.Exception, match="a recorder"):
         Steps(made)
 

@@ -85,6 +85,8 @@ class StreamedTrainSet(TrainSet):
     Args: as of `TrainSet`, but for images.
     """
 
+    on_device = False
+
     def __init__(self, images: StreamedImages, labels: Tensor, *rest: Any, **more: Any) -> None:
         nothing = torch.empty(0, *images.shape[1:], dtype=torch.uint8, device=labels.device)
         super().__init__(nothing, labels, *rest, **more)

@@ -39,7 +39,11 @@ class TrainSet:
         augment: `(images uint8, generator) -> images uint8`, or None.
         generator: on the images' device; order and augmentation are drawn from it.
         trusted: a small set with true labels, cut from the training set, or None.
+    Attributes:
+        on_device: whether steps read images from the device alone, as a CUDA graph needs.
     """
+
+    on_device = True
 
     def __init__(
         self,

@@ -64,9 +64,9 @@ class Steps:
     """
 
     def __init__(self, method: Method, graphs: bool = True, recorder: Recorder | None = None) -> None:
-        device = method.train_set.labels.device
-        if recorder is None and device.type == "cuda" and graphs and not _given_up:
-            recorder = CudaRecorder(device, method.train_set.generator)
+        data, device = method.train_set, method.train_set.labels.device
+        if recorder is None and device.type == "cuda" and data.on_device and graphs and not _given_up:
+            recorder = CudaRecorder(device, data.generator)
         self._method, self._recorder = method, recorder
         self._kinds: dict[tuple[object, ...], _Kind] = {}
         self._epoch, self._constants = -1, dict[str, Any]()
