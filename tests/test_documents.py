@@ -62,7 +62,8 @@ def test_ci_calls_the_readmes_test_command() -> None:
 
 
 def test_python_example_runs() -> None:
-    (example,) = blocks(README, "python")
+    section = README.partition("## A loss in your own training loop")[2].partition("\n## ")[0]
+    (example,) = blocks(section, "python")
     done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, cwd=REPOSITORY)
     assert done.returncode == 0, done.stderr
 

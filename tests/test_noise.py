@@ -282,7 +282,7 @@ def test_nothing_is_unpickled(tmp_path) -> None:
     with pytest.raises(ValueError, match="is damaged or not the published file"):
         human(facts(), 1, "worse", str(tmp_path))
     np.save(tmp_path / "labels.npy", np.array([Evil(tmp_path / "made")], dtype=object), allow_pickle=True)
-    with pytest.raises(ValueError, match="is damaged or not the published file"):
+    with pytest.raises(ValueError, match="cannot be read as labels"):
         from_file(facts(), 1, str(tmp_path / "labels.npy"))
     assert not (tmp_path / "made").exists()
 
