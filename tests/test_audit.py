@@ -178,8 +178,8 @@ def test_statistics_are_the_means_over_the_epochs(tmp_path: Path, monkeypatch) -
         others = np.delete(mine, given[i], axis=1).max(axis=1)
         assert method.mean_probabilities()[i].numpy() == pytest.approx(mine.mean(axis=0), abs=1e-6)
         assert float(method.mean_loss()[i]) == pytest.approx(-np.log(mine[:, given[i]]).mean(), rel=1e-5)
-        expected = (1 + (mine[:, given[i]] - others).mean()) / 2
-        assert float(method.audit().clean[i]) == pytest.approx(expected, abs=1e-6)
+        assert float(method.mean_margin()[i]) == pytest.approx((mine[:, given[i]] - others).mean(), abs=1e-6)
+        assert float(method.audit().clean[i]) == pytest.approx(mine[:, given[i]].prod() ** (1 / 3), rel=1e-5)
         assert int(method.audit().proposed[i]) == mine.mean(axis=0).argmax()
 
 

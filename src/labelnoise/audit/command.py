@@ -15,8 +15,8 @@ show=N        images on the page, worst first (500)
 compare=true  where the true labels are known, rankings side by side; trains a second network with plain cross-entropy
 
 audit.csv, worst first: path (or number), given and proposed label, the proposal's probability, score (the larger, the
-more probably the given label is wrong), loss (of the given label, mean over the epochs), and of the cleanlab package
-(pip install 'labelnoise[audit]') its label quality and whether confident learning calls the label an issue.
+more probably the given label is wrong), loss and margin (of the given label, means over the epochs), and of the package
+cleanlab (pip install 'labelnoise[audit]') its label quality and whether confident learning calls the label an issue.
 On the page A accepts the proposed label, R keeps the given one, and S saves decisions.json. With decisions= nothing is
 trained: DIR/labels.csv gets the given labels of DIR/audit.csv, and the proposed ones where they were accepted.
 """
@@ -38,7 +38,7 @@ from labelnoise.files.atomic import write_whole
 if TYPE_CHECKING:
     from torch import Tensor
 
-COLUMNS = ("path", "given", "proposed", "probability", "score", "loss", "cleanlab_quality", "cleanlab_issue")
+COLUMNS = ("path", "given", "proposed", "probability", "score", "loss", "margin", "cleanlab_quality", "cleanlab_issue")
 
 
 class Asked(NamedTuple):
@@ -131,7 +131,16 @@ def _write(asked: Asked, judged: Judged, second: Second | None, order: "Tensor")
         probability, score = float(judged.probs[i, judged.proposed[i]]), float(1 - judged.clean[i])
         opinion = ("", "") if second is None else (f"{second.quality[i]:.4f}", str(bool(second.issue[i])).lower())
         writer.writerow(
-            [path, given, proposed, f"{probability:.4f}", f"{score:.6f}", f"{judged.loss[i]:.4f}", *opinion]
+            [
+                path,
+                given,
+                proposed,
+                f"{probability:.4f}",
+                f"{score:.6f}",
+                f"{judged.loss[i]:.4f}",
+                f"{judged.margin[i]:.4f}",
+                *opinion,
+            ]
         )
         if rank < asked.show:
             shown.append(Image(path, given, proposed, probability, score, opinion[1], dataset.train_images[i]))

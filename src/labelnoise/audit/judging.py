@@ -29,6 +29,7 @@ class Judged(NamedTuple):
         probs: (N, C), of the classes, float32 on the CPU: the mean over the epochs where the method keeps it.
         proposed: (N,), the class that each image is thought to be of.
         loss: (N,), -log of the given label's probability; the mean over the epochs where the method keeps it.
+        margin: (N,), the given label's probability less the largest other one; the mean likewise.
         last: (N, C), the probabilities after the last epoch, of the images as they are.
     """
 
@@ -38,6 +39,7 @@ class Judged(NamedTuple):
     probs: "Tensor"
     proposed: "Tensor"
     loss: "Tensor"
+    margin: "Tensor"
     last: "Tensor"
 
 
@@ -47,7 +49,7 @@ def judge(cfg: DictConfig, quiet: bool = False) -> Judged:
     Raises:
         ValueError: the method does not judge labels; else as `train`.
     """
-    from labelnoise.methods.audited_erm import AuditedERM
+    from labelnoise.methods.audited_erm import AuditedERM, margin
 
     _refuse_silent(cfg)
     _, method, dataset = train(cfg, quiet)
@@ -55,11 +57,12 @@ def judge(cfg: DictConfig, quiet: bool = False) -> Judged:
     assert audit is not None
     labels = method.train_set.labels.cpu()
     last = method.score(lambda _, images, __: method.predict(images).float().softmax(dim=1)).cpu()
-    probs, loss = last, _loss(last, labels)
+    probs, loss, margins = last, _loss(last, labels), margin(last, labels)
     if isinstance(method, AuditedERM):
         probs, loss = method.mean_probabilities().cpu(), method.mean_loss().cpu()
+        margins = method.mean_margin().cpu()
     proposed = probs.argmax(dim=1) if audit.proposed is None else audit.proposed.cpu()
-    return Judged(dataset, labels, audit.clean.float().cpu(), probs, proposed, loss, last)
+    return Judged(dataset, labels, audit.clean.float().cpu(), probs, proposed, loss, margins, last)
 
 
 def _refuse_silent(cfg: DictConfig) -> None:
@@ -74,7 +77,7 @@ def _refuse_silent(cfg: DictConfig) -> None:
 def judge_out_of_fold(cfg: DictConfig, folds: int, folder: Path, quiet: bool = False) -> Judged:
     """Train as often as there are folds, each time without one, and judge that by the network's last epoch.
 
-    An image's `clean` is (1 + margin) / 2, the margin its label's probability less the largest other one.
+    An image's `clean` is the probability of its given label.
 
     Args:
         folder: the given labels are written there, for the trainings to read.
@@ -97,8 +100,8 @@ def judge_out_of_fold(cfg: DictConfig, folds: int, folder: Path, quiet: bool = F
             print(f"fold {fold + 1} of {folds}")
         _, method, part = train(_without_fold(cfg, str(path), fold, folds), quiet)
         probs[member == fold] = probabilities(method, part)
-    clean = (1 + margin(probs, labels)) / 2
-    return Judged(dataset, labels, clean, probs, probs.argmax(dim=1), _loss(probs, labels), probs)
+    loss = _loss(probs, labels)
+    return Judged(dataset, labels, (-loss).exp(), probs, probs.argmax(dim=1), loss, margin(probs, labels), probs)
 
 
 def _loss(probs: "Tensor", labels: "Tensor") -> "Tensor":
