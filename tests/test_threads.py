@@ -1,4 +1,4 @@
-"""The number of CPU threads: by the work of a step, kept by a run that resumes; and how threads wait."""
+"""The number of CPU threads: by work and load, kept by a run that resumes; and how threads wait."""
 
 import math
 import os
@@ -11,11 +11,10 @@ import torch
 from conftest import REPOSITORY, stop_at
 from torch import nn
 
-from labelnoise.experiment import records
 from labelnoise.experiment.run import compose, run
 from labelnoise.networks.cnn import cnn4
 from labelnoise.networks.resnet import resnet18
-from labelnoise.training import signals, threads
+from labelnoise.training import device, load, signals, threads
 from labelnoise.training.device import prepare, settle
 
 DIGITS = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=2", "num_val=1300"]
@@ -42,18 +41,87 @@ def test_counting_leaves_network_and_generator_as_they_were() -> None:
 @pytest.mark.parametrize(
     ("network", "shape", "batch_size", "cores", "expected"),
     [
-        (cnn4, (1, 28, 28), 32, 2, 1),  # digits
+        (cnn4, (1, 28, 28), 8, 2, 1),
+        (cnn4, (1, 28, 28), 32, 1, 1),  # digits
+        (cnn4, (1, 28, 28), 32, 64, 2),
         (cnn4, (1, 28, 28), 128, 2, 2),  # MNIST
-        (cnn4, (1, 28, 28), 128, 64, 2),
+        (cnn4, (1, 28, 28), 128, 64, 8),
         (resnet18, (3, 32, 32), 128, 2, 2),
         (resnet18, (3, 32, 32), 128, 16, 16),
     ],
 )
 def test_auto_follows_the_work_up_to_the_cores(network, shape, batch_size, cores, expected, monkeypatch) -> None:
     monkeypatch.setattr(threads, "cores", lambda: cores)
+    monkeypatch.delenv("OMP_NUM_THREADS")
     channels, size, _ = shape
     work = threads.step_work(network(10, channels, size), shape, batch_size)
     assert threads.auto(work) == expected
+
+
+@pytest.mark.parametrize(
+    ("free", "wanted", "expected"),
+    [
+        (math.inf, "", 8),
+        (7.6, "", 8),  # the system's own small work takes no thread away
+        (6.4, "", 6),
+        (1.2, "", 1),
+        (0.0, "", 1),
+        (math.inf, "3", 3),
+        (2.0, "3", 2),
+        (math.inf, "64", 8),
+        (math.inf, "4,2", 8),  # OpenMP's list of numbers a level: torch's affair
+    ],
+)
+def test_auto_follows_the_free_cores_and_the_users_limit(free, wanted, expected, monkeypatch) -> None:
+    monkeypatch.setattr(threads, "cores", lambda: 8)
+    monkeypatch.setenv("OMP_NUM_THREADS", wanted)
+    assert threads.auto(1e12, free) == expected
+
+
+STAT = """cpu  9 9 9 9 9 9 9 0 0 0
+cpu0 100 0 50 {0} 25 0 0 0 0 0
+cpu1 100 0 50 {1} 0 0 0 0 0 0
+cpu2 100 0 50 99999 0 0 0 0 0 0
+ctxt 5
+"""
+
+
+def test_free_cores_are_the_idle_ones_and_our_own(tmp_path: Path, monkeypatch) -> None:
+    """Two of three cores are usable. In 2 s they idle for 1.1 s and we compute for 0.5 s: 0.8 cores are free."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
+    monkeypatch.setattr(os, "sysconf", lambda name: 100)
+    (tmp_path / "before").write_text(STAT.format(1000, 2000))
+    (tmp_path / "after").write_text(STAT.format(1100, 2010))
+    before, after = (load.usage(tmp_path / name) for name in ("before", "after"))
+    assert (before.idle, after.idle) == (30.25, 31.35)
+    monkeypatch.setattr(load, "usage", lambda: after._replace(passed=before.passed + 2, own=before.own + 0.5))
+    assert load.free_cores(before) == pytest.approx(0.8)
+
+
+def test_where_the_kernel_does_not_tell_all_cores_are_free(tmp_path: Path) -> None:
+    (tmp_path / "strange").write_text("cpu0 one two\n")
+    assert load.usage(tmp_path / "strange") is load.usage(tmp_path / "missing") is None
+    assert load.free_cores(None) == math.inf
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="no /proc/stat")
+def test_a_busy_process_takes_a_core() -> None:
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as beside:
+        before = load.usage()
+        free = load.free_cores(before)
+        beside.kill()
+    assert 0 <= free < threads.cores() - 0.4
+
+
+def test_a_busy_machine_gets_fewer_threads_and_one_line_says_so(monkeypatch) -> None:
+    monkeypatch.setattr(threads, "cores", lambda: 4)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    said: dict[float, list[str]] = {1.3: [], 3.9: []}
+    for free, lines in said.items():
+        monkeypatch.setattr(device, "free_cores", lambda used, free=free: free)
+        place = settle(prepare("cpu", "float32", "auto"), "auto", cnn4(10, 1, 28), (1, 28, 28), 128, None, lines.append)
+        assert place.threads == torch.get_num_threads() == round(free)
+    assert said == {1.3: ["threads=1: other processes keep 2.7 of 4 cores busy (threads=4 if idle)"], 3.9: []}
 
 
 @pytest.mark.parametrize(
@@ -120,7 +188,7 @@ guard(lambda: print(*(os.environ.get(name) for name in ("OMP_WAIT_POLICY", "GOMP
 @pytest.mark.parametrize(
     ("before", "environment", "expected"),
     [
-        ("assert 'torch' not in sys.modules", {}, "passive 1000"),
+        ("assert 'torch' not in sys.modules", {}, "passive 3000"),
         ("", {"OMP_WAIT_POLICY": "active"}, "active None"),
         ("", {"GOMP_SPINCOUNT": "7"}, "None 7"),
         ("sys.modules['torch'] = None", {}, "None None"),  # too late: it would be inherited by children alone
@@ -134,15 +202,6 @@ def test_threads_wait_briefly_unless_the_user_chose(before: str, environment: di
         [sys.executable, "-c", code], env={**clean, **environment}, capture_output=True, text=True, timeout=60
     )
     assert ended.stdout.strip() == expected, ended.stderr
-
-
-def test_auto_equals_the_one_thread_run_of_a_sweep(tmp_path: Path, monkeypatch) -> None:
-    """Digits are small: what `threads=auto` computes is what a table's cell has, however many cores there are."""
-    monkeypatch.setattr(threads, "cores", lambda: 2)
-    auto = run(compose([*DIGITS, f"results={tmp_path / 'auto'}"]), quiet=True)
-    one = run(compose([*DIGITS, f"results={tmp_path / 'one'}", "threads=1"]), quiet=True)
-    assert auto["environment"]["threads"] == one["environment"]["threads"] == 1
-    assert all(auto[key] == one[key] for key in records.KEYS[:-1])
 
 
 def test_a_resumed_run_takes_its_checkpoints_threads(tmp_path: Path, monkeypatch, capsys) -> None:

@@ -71,6 +71,8 @@ def cost(overrides: list[str]) -> None:
     """Measure, print the table and the JSON line."""
     if not any(o.startswith("epochs=") for o in overrides):
         overrides = [*overrides, f"epochs={min(EPOCHS, compose(overrides).epochs)}"]
+    if not any(o.startswith("threads=") for o in overrides):
+        overrides = [*overrides, "threads=1"]
     cfg = compose(overrides)
     check(cfg)
     both = {"erm with ce": plain(overrides), "method": overrides}

@@ -172,13 +172,16 @@ def next_order(pipe: Connection) -> Any:
 
 
 class Side:
-    """One side's process.
+    """One side's process. It is ready to work when the constructor returns, so no two start at once: what
+    `threads=auto` is depends on how busy the machine is.
 
     Args:
         side: ours or reference.
         overrides: as `train` takes them.
         waiting: how its threads wait, as environment variables in place of those that `train` sets; None: as `train`
             for ours, and as torch comes for the published code.
+    Raises:
+        ValueError: an option is wrong.
     """
 
     def __init__(self, side: str, overrides: list[str], waiting: dict[str, str] | None = None) -> None:
@@ -196,13 +199,6 @@ class Side:
         os.environ.clear()
         os.environ.update(before)
         theirs.close()
-
-    def wait(self) -> None:
-        """Until it is ready.
-
-        Raises:
-            ValueError: an option is wrong.
-        """
         if failure := self.pipe.recv():
             raise ValueError(failure)
 

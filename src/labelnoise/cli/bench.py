@@ -32,8 +32,6 @@ def measure(overrides: list[str]) -> dict[str, Any]:
     """All figures of the table."""
     cfg = compose(overrides)
     sides = {name: Side(name, overrides) for name in ("reference", "ours")}
-    for side in sides.values():
-        side.wait()
     counts = {name: steps_a_round(side) for name, side in sides.items()}
     speeds: dict[str, list[float]] = {name: [] for name in sides}
     evaluations: dict[str, list[float]] = {name: [] for name in sides}
@@ -57,8 +55,6 @@ def measure(overrides: list[str]) -> dict[str, Any]:
 def packed(overrides: list[str], batch_size: int, count: int) -> float:
     """Images a second of so many one-thread runs side by side, together: one on each core, or two on a GPU."""
     sides = [Side("ours", [*overrides, "threads=1"]) for _ in range(count)]
-    for side in sides:
-        side.wait()
     steps = max(4, steps_a_round(sides[0]) // 2)
     for side in sides[1:]:
         side.do("train", 2)

@@ -4,7 +4,7 @@ labelnoise bench_threads dataset=digits loss=nce_agce noise=sym rate=0.4 busy=1
 
 Takes train's options, and busy=N (default 0): so many processes that compute for ever are started beside it. Each
 variant runs in its own process and they take turns, round after round; figures are medians over the rounds. `auto` is
-what `train` does. The last line is one JSON object.
+what `train` does when it starts beside them. The last line is one JSON object.
 """
 
 import json
@@ -33,6 +33,7 @@ def variants() -> dict[str, tuple[str, dict[str, str] | None]]:
         "one thread": ("threads=1", {}),
         "every core, spinning (torch as it comes)": (every, {}),
         "every core, spinning 170 µs": (every, {"GOMP_SPINCOUNT": "10000"}),
+        "every core, spinning 50 µs": (every, {"GOMP_SPINCOUNT": "3000"}),
         "every core, spinning 20 µs": (every, {"GOMP_SPINCOUNT": "1000"}),
         "every core, asleep at once": (every, {"OMP_WAIT_POLICY": "passive"}),
     }
@@ -54,28 +55,28 @@ def bench(arguments: list[str]) -> None:
     cfg = compose(overrides)
     check(cfg)
     hogs = [multiprocessing.get_context("spawn").Process(target=busy, daemon=True) for _ in range(int(beside))]
-    sides = {name: Side("ours", [*overrides, threads], waiting) for name, (threads, waiting) in variants().items()}
+    sides: dict[str, Side] = {}
     try:
-        for side in sides.values():
-            side.wait()
+        for hog in hogs:
+            hog.start()
+        for name, (threads, waiting) in variants().items():
+            sides[name] = Side("ours", [*overrides, threads], waiting)
         for side in sides.values():
             side.do("train", 3)
         count = max(2, round(SECONDS / (sides["one thread"].do("train", 3) / 3)))
-        for hog in hogs:
-            hog.start()
         speeds: dict[str, list[float]] = {name: [] for name in sides}
         loads = []
         for _ in range(ROUNDS):
             for name, side in sides.items():
                 speeds[name].append(cfg.batch_size * count / side.do("train", count))
             loads.append(os.getloadavg()[0])
-        threads = {name: side.do("facts")["threads"] for name, side in sides.items()}
+        used = {name: side.do("facts")["threads"] for name, side in sides.items()}
     finally:
         for hog in hogs:
             hog.terminate()
         for side in sides.values():
             side.end()
-    show(cfg, {name: statistics.median(values) for name, values in speeds.items()}, threads, int(beside), loads)
+    show(cfg, {name: statistics.median(values) for name, values in speeds.items()}, used, int(beside), loads)
 
 
 def show(cfg: Any, speed: dict[str, float], threads: dict[str, int], beside: int, loads: list[float]) -> None:

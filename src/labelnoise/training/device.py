@@ -11,17 +11,19 @@ from torch import nn
 
 from labelnoise.cpu import in_use, keep_pages
 from labelnoise.training import threads as cpu_threads
+from labelnoise.training.load import Usage, free_cores, usage
 
 # What cuBLAS, cuDNN and CUDA say when memory is full, in plain RuntimeErrors.
 OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
 
 
 class Place(NamedTuple):
-    """Attributes: device; precision of the networks' arithmetic; CPU threads."""
+    """Attributes: device; precision of the networks' arithmetic; CPU threads; the cores' use when it was chosen."""
 
     device: torch.device
     precision: torch.dtype
     threads: int
+    used: Usage | None = None
 
     def facts(self) -> dict[str, str | int | bool]:
         """As a record's environment tells it, after the run."""
@@ -60,8 +62,8 @@ def prepare(device: str, precision: str, threads: int | str, deterministic: bool
         torch.cuda.empty_cache()  # of this process's run before: `memory_full` speaks of this one
         torch.cuda.reset_peak_memory_stats(chosen)
     if precision == "auto":
-        return Place(chosen, torch.bfloat16 if _fast_bfloat16(chosen) else torch.float32, count)
-    return Place(chosen, getattr(torch, precision), count)
+        precision = "bfloat16" if _fast_bfloat16(chosen) else "float32"
+    return Place(chosen, getattr(torch, precision), count, usage())
 
 
 def settle(
@@ -91,11 +93,25 @@ def settle(
         if before is not None and before <= cpu_threads.cores():
             count = before
         else:
-            count = cpu_threads.auto(cpu_threads.step_work(network, shape, batch_size))
+            count = _by_work_and_load(cpu_threads.step_work(network, shape, batch_size), place.used, say)
     if place.device.type == "cpu" and before not in (None, count):
         say(f"threads={count}, but the checkpoint was computed with {before}: the record will differ by roundings")
     torch.set_num_threads(count)
     return place._replace(threads=count)
+
+
+def _by_work_and_load(work: float, used: Usage | None, say: Callable[[str], object]) -> int:
+    """What `threads=auto` is now; one line says so where other processes make it fewer threads."""
+    most = cpu_threads.auto(work)
+    if most == 1:
+        return 1
+    free = free_cores(used)
+    count = cpu_threads.auto(work, free)
+    if count < most:
+        cores = cpu_threads.cores()
+        busy = f"{max(0.0, cores - free):.1f} of {cores} cores"
+        say(f"threads={count}: other processes keep {busy} busy (threads={most} if idle)")
+    return count
 
 
 @contextlib.contextmanager

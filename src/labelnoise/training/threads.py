@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-WORK_A_THREAD = 1.5e9  # floating-point operations of a training step that repay one more thread: some 7 ms of bfloat16
+WORK_A_THREAD = 4e8  # floating-point operations of a training step that repay one more thread: some 2 ms of bfloat16
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
 
 def wait_briefly() -> None:
-    """Let a thread that waits for the others sleep after some 20 µs, where neither the user nor torch came first.
+    """Let a thread that waits for the others sleep after some 50 µs, where neither the user nor torch came first.
 
     Every parallel operation ends by waiting for its slowest thread. GNU's OpenMP, which torch's Linux wheels bring,
     spins for some 5 ms while it waits. Beside another busy process it thereby takes the core that the slowest thread
@@ -26,7 +26,7 @@ def wait_briefly() -> None:
     precedes it. No result depends on either.
     """
     if "torch" not in sys.modules and not any(name in os.environ for name in WAITING):
-        os.environ["OMP_WAIT_POLICY"], os.environ["GOMP_SPINCOUNT"] = "passive", "1000"
+        os.environ["OMP_WAIT_POLICY"], os.environ["GOMP_SPINCOUNT"] = "passive", "3000"
 
 
 def cores() -> int:
@@ -35,16 +35,19 @@ def cores() -> int:
     return max(1, math.floor(min(usable, quota())))
 
 
-def auto(work: float) -> int:
-    """The number of threads that `threads=auto` is for a training step.
+def auto(work: float, free: float = math.inf) -> int:
+    """The number of threads that `threads=auto` is for a training step, at least one.
 
-    It follows from the work and the cores alone. A CPU's numbers depend on the number of threads by roundings, so a
-    look at the machine's load would make two identical commands differ by who else is logged in.
+    At most one for each WORK_A_THREAD, as many as the user's OMP_NUM_THREADS, and as many as there are free cores: a
+    thread that has to share its core with another process holds all the others up at the end of every operation.
 
     Args:
         work: floating-point operations of a step, from `step_work`.
+        free: cores that other processes leave free, from `load.free_cores`.
     """
-    return min(cores(), max(1, round(work / WORK_A_THREAD)))
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    limits = [work / WORK_A_THREAD, free, int(wanted) if wanted.isdecimal() else math.inf, cores()]
+    return max(1, round(min(limits)))
 
 
 def step_work(network: "nn.Module", shape: Sequence[int], batch_size: int) -> float:
