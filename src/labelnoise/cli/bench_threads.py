@@ -33,7 +33,6 @@ def variants() -> dict[str, tuple[str, dict[str, str] | None]]:
         "one thread": ("threads=1", {}),
         "every core, spinning (torch as it comes)": (every, {}),
         "every core, spinning 170 µs": (every, {"GOMP_SPINCOUNT": "10000"}),
-        "every core, spinning 50 µs": (every, {"GOMP_SPINCOUNT": "3000"}),
         "every core, spinning 20 µs": (every, {"GOMP_SPINCOUNT": "1000"}),
         "every core, asleep at once": (every, {"OMP_WAIT_POLICY": "passive"}),
     }

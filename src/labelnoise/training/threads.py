@@ -18,7 +18,7 @@ WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
 
 def wait_briefly() -> None:
-    """Let a thread that waits for the others sleep after some 50 µs, where neither the user nor torch came first.
+    """Let a thread that waits for the others sleep after some 170 µs, where neither the user nor torch came first.
 
     Every parallel operation ends by waiting for its slowest thread. GNU's OpenMP, which torch's Linux wheels bring,
     spins for some 5 ms while it waits. Beside another busy process it thereby takes the core that the slowest thread
@@ -26,7 +26,7 @@ def wait_briefly() -> None:
     precedes it. No result depends on either.
     """
     if "torch" not in sys.modules and not any(name in os.environ for name in WAITING):
-        os.environ["OMP_WAIT_POLICY"], os.environ["GOMP_SPINCOUNT"] = "passive", "3000"
+        os.environ["OMP_WAIT_POLICY"], os.environ["GOMP_SPINCOUNT"] = "passive", "10000"
 
 
 def cores() -> int:
