@@ -120,7 +120,7 @@ def test_decisions_of_another_audit_are_refused(decision, message: str, tmp_path
     [
         (["folds=1"], "folds=1: must be 0, or a whole number from 2"),
         (["folds=x"], "folds=x: must be"),
-        (["show=-1"], "show=-1: must be a whole number"),
+        (["show=-1"], "show=-1: must be a whole number, at least 0"),
         (["compare=yes"], "compare=yes: must be true or false"),
         (["out="], "out=: must be a folder"),
         (["num_val=10"], "num_val=10: must be 0, an audit judges"),

@@ -29,6 +29,7 @@ def test_the_record_holds_the_number(train, tmp_path: Path) -> None:
         (["loss=agce", "loss.a=auto", "noise=clean"], "loss.a=auto: needs noise=sym, asym or pairflip"),
         (["loss=agce", "loss.a=auto", "noise=instance", "rate=0.4"], "loss.a=auto: needs noise=sym, asym or pairflip"),
         (["loss=agce", "loss.a=auto", "noise=asym", "rate=0.5"], "loss.a=auto: no a is tolerant of noise with w_m"),
+        (["loss=agce", "loss.a=autoo", *NOISE], "loss.a=autoo: must be a number, or auto"),
         (["loss=agce", "loss.q=auto", "loss.a=auto", *NOISE], "loss.q=auto: must be a number"),
     ],
 )

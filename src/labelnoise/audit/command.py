@@ -96,7 +96,7 @@ def _asked(arguments: list[str]) -> Asked:
     given = {name: value for name, _, value in (a.partition("=") for a in arguments) if name in own}
     overrides = [a for a in arguments if a.partition("=")[0] not in own]
     numbers = {}
-    for name, allowed in (("folds", "0, or a whole number from 2 to 100"), ("show", "a whole number")):
+    for name, allowed in (("folds", "0, or a whole number from 2 to 100"), ("show", "a whole number, at least 0")):
         value = given.get(name, own[name])
         if not value.isdecimal() or (name == "folds" and (int(value) == 1 or int(value) > 100)):
             raise ValueError(f"{name}={value}: must be {allowed}")

@@ -7,6 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 from labelnoise.experiment.classes import CLASSES
 from labelnoise.experiment.identity import short_name
 
+HAVE_AUTO = ("agce", "aul", "ael")
 
 def settled(cfg: DictConfig) -> tuple[DictConfig, str]:
     """The configuration with a number in place of auto, and a line that says which and why; empty if none is asked for.
@@ -15,12 +16,15 @@ def settled(cfg: DictConfig) -> tuple[DictConfig, str]:
         ValueError: the loss has no such rule, or no a is tolerant of the noise.
     """
     loss: Any = OmegaConf.to_container(cfg.loss, resolve=False) if isinstance(cfg.get("loss"), DictConfig) else {}
-    if loss.get("a") != "auto":
+    asked, name = loss.get("a"), short_name(str(loss.get("_target_")))
+    if asked != "auto":
+        if name in HAVE_AUTO and isinstance(asked, str) and not asked.startswith("${"):
+            raise ValueError(f"loss.a={asked}: must be a number, or auto")
         return cfg, ""
     from labelnoise.theory.auto import resolve
 
-    name, noise = short_name(str(cfg.loss._target_)), short_name(str(cfg.noise._target_))
-    if name not in ("agce", "aul", "ael"):
+    noise = short_name(str(cfg.noise._target_))
+    if name not in HAVE_AUTO:
         raise ValueError("loss.a=auto: must be a number here; auto is for loss=agce, aul and ael")
     dataset = str(cfg.dataset.name)
     if dataset not in CLASSES:

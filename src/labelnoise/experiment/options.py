@@ -118,7 +118,7 @@ OPTIONS = (
         "auto",
         Literal["auto"] | Annotated[int, Ge(1), Le(4096)],
         WHERE,
-        "CPU threads; auto: one for a small step, more for more work, up to every core",
+        "CPU threads; auto: as many as a step can use and other processes leave free",
     ),
     Option(
         "graphs",

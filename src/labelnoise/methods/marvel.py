@@ -1,0 +1,111 @@
+"""MARVEL: an image whose margin is negative for several epochs in a row is abandoned. A reconstruction."""
+
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Gt, Le
+from torch import Tensor
+
+from labelnoise.arguments.ranges import checked
+from labelnoise.losses.base import at_label, log_probs, of_label
+from labelnoise.methods.erm import ERM
+from labelnoise.training.method import Audit, Feed, Setup, StepResult
+
+
+class MARVEL(ERM):
+    """The margin of an image is m = p_y - max over k != y of p_k, at its visit in each epoch.
+
+    After the warm-up an image is abandoned once its margin was below `threshold` in `window` epochs in a row, those of
+    the warm-up included: its weight w is 0 from that visit to the end of the run. The loss of a batch is
+    sum w l / sum w.
+
+    Args:
+        warm_up, window: fractions of the run, 0 to 1; each is an epoch at least.
+        threshold: of the margin, -1 to 1.
+    Raises:
+        ValueError: a hyper-parameter out of range.
+    Source: a reconstruction from the abstract of Lin, Bradic 2021, arXiv:2102.00751: "a history of margins",
+        "consecutive negative margins", "zeroing out their weights". Chosen here: margins are those of the training
+        steps, on augmented images; sum w in the denominator; all values.
+    """
+
+    margin: Tensor
+    negative: Tensor
+    abandoned: Tensor
+
+    @checked
+    def __init__(
+        self,
+        setup: Setup,
+        warm_up: Annotated[float, Ge(0), Le(1)],
+        window: Annotated[float, Ge(0), Le(1)],
+        threshold: Annotated[float, Ge(-1), Le(1)],
+    ) -> None:
+        super().__init__(setup)
+        self.warm_up, self.window, self.threshold = warm_up, window, threshold
+        count = len(setup.train)
+        # of each image: its margin at its last visit, for how many epochs in a row it was negative, and the verdict
+        self.register_buffer("margin", torch.zeros(count))
+        self.register_buffer("negative", torch.zeros(count, dtype=torch.long))
+        self.register_buffer("abandoned", torch.zeros(count, dtype=torch.bool))
+
+    def feeds(self) -> list[Feed]:
+        """Every image once; the kind says whether images are abandoned."""
+        kind = ("watch", "abandon")[self.clock.stage(self.warm_up)]
+        return [Feed((kind,), feed.index) for feed in super().feeds()]
+
+    def step(self, feed: Feed) -> StepResult:
+        batch = self.train_set.batch(feed.index["train"])
+        outputs = self.criterion.outputs(self.learner, batch)
+        logits = self._classes(outputs.logits.detach())
+        probs = log_probs(logits).exp()
+        margin = of_label(probs, batch.labels) - probs.masked_fill(at_label(probs, batch.labels).bool(), -1.0).amax(1)
+        self.remember(batch.index, margin, feed.kind[0] == "abandon")
+        kept = ~self.abandoned[batch.index]
+        weights = kept * self.weight(margin)
+        shares = weights * (len(weights) / weights.sum().clamp_min(1e-6))  # so that the batch's mean is sum w l / sum w
+        loss = self.criterion.mean(self.objective(outputs, batch) * shares, outputs, batch)
+        self.learner.update(loss)
+        metrics = {"abandoned": self.abandoned.float().mean()}
+        return StepResult(loss.detach(), batch.index, logits.argmax(dim=1), kept, metrics=metrics)
+
+    def remember(self, index: Tensor, margin: Tensor, abandon: bool) -> None:
+        """Take in the margins (B,) of the images index (B,), and abandon those whose time is up if asked to."""
+        self.margin[index] = margin.to(self.margin.dtype)
+        self.negative[index] = torch.where(margin < self.threshold, self.negative[index] + 1, 0)
+        if abandon:
+            self.abandoned[index] |= self.negative[index] >= self.clock.length(self.window)
+
+    def weight(self, margin: Tensor) -> Tensor:
+        """The weight of each image that is kept. Shapes: (B,) -> (B,)."""
+        return torch.ones_like(margin)
+
+    def audit(self) -> Audit:
+        """The margin at the last visit, less the epochs in a row that it was negative; those abandoned come last."""
+        return Audit(self.margin - self.negative - (self.clock.epochs + 2) * self.abandoned)
+
+
+class MARVELPlus(MARVEL):
+    """MARVEL that gives arduous images more weight: 1 + gain where 0 <= m < arduous, else 1.
+
+    Args:
+        gain: >= 0.
+        arduous: above 0 and at most 1.
+    Source: as MARVEL's. The abstract says that arduous instances have more weight; the formula is a reconstruction.
+    """
+
+    @checked
+    def __init__(
+        self,
+        setup: Setup,
+        warm_up: Annotated[float, Ge(0), Le(1)],
+        window: Annotated[float, Ge(0), Le(1)],
+        threshold: Annotated[float, Ge(-1), Le(1)],
+        gain: Annotated[float, Ge(0)],
+        arduous: Annotated[float, Gt(0), Le(1)],
+    ) -> None:
+        super().__init__(setup, warm_up, window, threshold)
+        self.gain, self.arduous = gain, arduous
+
+    def weight(self, margin: Tensor) -> Tensor:
+        return 1 + self.gain * ((margin >= 0) & (margin < self.arduous))
