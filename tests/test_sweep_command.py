@@ -116,10 +116,24 @@ def test_one_after_another_in_this_process(train, tmp_path: Path) -> None:
     assert len([line for line in ended.err.splitlines() if line.startswith("error: job")]) == 2
 
 
+def test_options_of_what_is_swept(train, tmp_path: Path) -> None:
+    """rate and loss.q have one value for every noise and loss between commas; no default noise or loss has them."""
+    swept = ["noise=sym,asym", "rate=0.4", "loss=gce,agce", "loss.q=0.5"]
+    short = ["dataset=digits", "epochs=1", "num_val=1400", "hydra/launcher=basic"]
+    ended = train("-m", *short, *swept, f"results={tmp_path}")
+    assert (ended.code, ended.err) == (0, "")
+    configs = [records.load(path)["config"] for path in tmp_path.glob("*.json")]
+    assert sorted((c["noise"]["_target_"], c["rate"], c["loss"]["q"]) for c in configs) == [
+        *[("asymmetric", 0.4, 0.5)] * 2,
+        *[("symmetric", 0.4, 0.5)] * 2,
+    ]
+
+
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
         (["loss=ce,agcee"], "loss=agcee: no such option; one of"),
+        (["loss=ce,gce", "loss.q=0.5"], "loss.q=0.5: no such option"),
         (["loss=ce", "seed=1,2", "los=ce"], "los=ce: no such option; did you mean loss?"),
         (["hydra.launcher.n_jobs=0"], "hydra.launcher.n_jobs=0: must be auto or a whole number, at least 1"),
         (["hydra.launcher.jobs_per_gpu=x"], "hydra.launcher.jobs_per_gpu=x: must be a whole number, at least 1"),

@@ -9,6 +9,7 @@ from labelnoise.experiment.identity import short_name
 
 HAVE_AUTO = ("agce", "aul", "ael")
 
+
 def settled(cfg: DictConfig) -> tuple[DictConfig, str]:
     """The configuration with a number in place of auto, and a line that says which and why; empty if none is asked for.
 

@@ -99,6 +99,9 @@ def deadline(seconds: float | None = None) -> Iterator[None]:
 def prepared(overrides: Sequence[str], several: bool = False) -> list[str]:
     """The overrides as Hydra wants them: paths quoted, every choice of a group looked up.
 
+    Hydra composes a sweep once without what is swept, to configure itself. There the options of a swept group, such as
+    rate with noise=sym,asym, would be unknown, so they are handed over as sweeps of one value.
+
     Args:
         several: whether an override may give several values, as with -m.
     Raises:
@@ -106,6 +109,7 @@ def prepared(overrides: Sequence[str], several: bool = False) -> list[str]:
     """
     written = [_quoted(override) for override in overrides]
     parser = OverridesParser.create()
+    swept: set[str] = set()
     for given, override in zip(overrides, written, strict=True):
         try:
             (parsed,) = parser.parse_overrides([override]) if NAME.match(override) else [None]
@@ -118,7 +122,17 @@ def prepared(overrides: Sequence[str], several: bool = False) -> list[str]:
         if parsed.is_sweep_override() and not several:
             raise ValueError(several_values(given))
         _check_choice(parsed, given, overrides)
-    return written
+        if parsed.is_sweep_override():
+            swept.add(parsed.key_or_group)
+    return [_with_its_group(override, swept) for override in written]
+
+
+def _with_its_group(override: str, swept: set[str]) -> str:
+    """An option of a swept group as a sweep of one value; any other as it is."""
+    name, equals, value = override.partition("=")
+    group = "noise" if name == "rate" else name.lstrip("+").partition(".")[0]
+    ours = group in swept and name not in swept and group in [known.name for known in GROUPS]
+    return f"{name}=choice({value})" if ours and equals else override
 
 
 def _quoted(override: str) -> str:
