@@ -38,6 +38,7 @@ def same(a: Record, b: Record) -> bool:
         "forward",
         "sop",
         "p_diff",
+        "marvel",
     ],
 )
 def test_a_method_resumes_from_any_step(method: str, tmp_path: Path, monkeypatch) -> None:

@@ -123,7 +123,7 @@ def test_options_of_what_is_swept(train, tmp_path: Path) -> None:
     ended = train("-m", *short, *swept, f"results={tmp_path}")
     assert (ended.code, ended.err) == (0, "")
     configs = [records.load(path)["config"] for path in tmp_path.glob("*.json")]
-    assert sorted((c["noise"]["_target_"], c["rate"], c["loss"]["q"]) for c in configs) == [
+    assert sorted((c["noise"]["_target_"], c["noise"]["rate"], c["loss"]["q"]) for c in configs) == [
         *[("asymmetric", 0.4, 0.5)] * 2,
         *[("symmetric", 0.4, 0.5)] * 2,
     ]
