@@ -283,7 +283,7 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_the_run(whole, tmp_path: Path
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_command_line_stops_and_goes_on(number: int, tmp_path: Path) -> None:
     """SIGTERM to `train.py`: exit code 75, one line, no traceback; the same command finishes it."""
-    command = [sys.executable, "-u", "train.py", *JOB, "epochs=40", f"results={tmp_path}"]
+    command = [sys.executable, "-u", "train.py", *JOB, "epochs=15", f"results={tmp_path}"]
     process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     while not process.stdout.readline().startswith("epoch "):

@@ -74,6 +74,8 @@ def test_every_option_composes_resolves_and_checks(group: str, option: str) -> N
 )
 def test_every_option_runs(group: str, option: str, tmp_path: Path) -> None:
     overrides = [f"{group}={option}", *NEEDS.get((group, option), [])]
+    if group == "protocol":  # whose networks may be large ones
+        overrides.append("network=cnn4")
     common = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "threads=1", f"results={tmp_path}", "num_val=1200"]
     record = run(compose([*common, *overrides]), quiet=True)
     assert 0 <= record["metrics"]["test_acc_last"] <= 1

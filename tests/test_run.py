@@ -264,7 +264,7 @@ def test_split_is_disjoint_complete_and_balanced(digits) -> None:
 
 def test_multirun_gives_every_job_a_record_and_survives_a_failure(train, tmp_path: Path) -> None:
     common = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "threads=1", f"results={tmp_path}", "num_val=1300"]
-    ended = train("-m", "loss=ce,gce", "optimizer.lr=0.01,1e9", *common)
+    ended = train("-m", "loss=ce,gce", "optimizer.lr=0.01,1e9", *common, "hydra.launcher.n_jobs=1")
     assert ended.code == 1
     assert len(list(tmp_path.glob("*.json"))) == 2
     reasons = [line for line in ended.err.splitlines() if line.startswith("error: job")]
@@ -272,7 +272,7 @@ def test_multirun_gives_every_job_a_record_and_survives_a_failure(train, tmp_pat
     assert all("NaN or infinite at epoch 1, step" in line and "optimizer.lr=1" in line for line in reasons)
     lines = [line for line in ended.err.strip().splitlines() if not line.startswith("compiling the fused")]
     assert len(lines) == 2, "one line a failure"
-    ended = train(*common, "loss=ce,gce", "-m", "force=true")  # the flag may stand anywhere
+    ended = train(*common, "loss=ce,gce", "-m", "force=true", "hydra.launcher.n_jobs=1")  # the flag may stand anywhere
     assert ended.code == 0
     assert "done 2, failed 0, missing 0" in ended.out
 

@@ -34,10 +34,11 @@ def missing(arguments: Sequence[str], several: Sequence[str], results: str, agai
         raise ValueError(f"{several[0]}: several values do not go with table=, whose cells are the runs")
     choice, extra = tables.split_arguments(list(arguments))
     table = tables.read(choice)
+    if extra:  # an override that is wrong is wrong in the first cell: say so before the ids of all are worked out
+        first = next(iter(table.rows)), next(iter(table.columns)), table.seeds[0]
+        check(compose(list(tables.overrides_of(table, *first, extra))))
     cells = tables.cells(table, extra)
     left = cells if again else [cell for cell in cells if records.find(cell.run_id, results) is None]
-    if extra and left:
-        check(compose(list(left[0].overrides)))  # report what is wrong for every cell once, before any runs
     print(f"{table.name}: {len(cells)} cells, {len(cells) - len(left)} done already", flush=True)
     return left
 
