@@ -360,6 +360,13 @@ def test_a_read_only_install_compiles_into_the_users_cache(tmp_path: Path) -> No
         assert not [path for path in install.rglob("*") if path.suffix in (".nbi", ".nbc", ".pyc")]
         warm = start(environment, check)
         assert warm.communicate(timeout=60)[1] == "", "the cache holds for the next process"
+        before = {path.parent for path in cache.rglob("*.nbi")}
+        pixels = install / "cpu" / "pixels.py"  # which the kernels in passes.py call
+        pixels.chmod(0o644)
+        pixels.write_text(pixels.read_text() + "# changed\n")
+        changed = start(environment, check)
+        assert "compiling" in changed.communicate(timeout=120)[1], "a change in a file that kernels call is noticed"
+        assert {path.parent for path in cache.rglob("*.nbi")} > before
     finally:
         for folder in folders:
             folder.chmod(0o755)

@@ -1,6 +1,7 @@
 """Loads Numba when a kernel is first needed: the folder of its cache, its number of threads, its messages."""
 
 import functools
+import hashlib
 import os
 import stat
 import sys
@@ -50,7 +51,7 @@ def _load() -> None:
     # OpenMP first: it finds the libgomp that torch has loaded, so convolutions and kernels share one thread pool
     config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
     asked = config.CACHE_DIR
-    config.CACHE_DIR = asked or str(_cache_folder())
+    config.CACHE_DIR = str((Path(asked) if asked else _cache_folder()) / _version())
     try:
         from labelnoise.cpu import passes, winograd  # noqa: F401 (importing them reads CACHE_DIR)
     finally:
@@ -98,6 +99,12 @@ def _announcement(listener: type) -> object:
         def on_end(self, event: object) -> None: ...
 
     return Announcement()
+
+
+def _version() -> str:
+    """A hash of the kernels' files. Numba's cache alone notices a change only in the file that calls a function."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
 
 def _cache_folder() -> Path:

@@ -2,79 +2,35 @@
 
 Imported only by `compiler.usable`, because importing it imports Numba. Pixels are arrays (rows, C): a channels_last
 tensor read as N * H * W rows. bfloat16 is passed as its bits (uint16) and computed in float32. `table` (7, C), float32,
-holds each channel's coefficients; its rows are named below. Every sum is split into `PARTS` parts, whatever the number
-of threads, and accumulated in float32 over `BLOCK` rows and in float64 from there on: no result depends on the threads.
-
-Fast-math is limited to flags that preserve NaN and inf, because a diverged run must be noticed. For the same reason
-ReLU is `0 if y <= 0 else y`, which lets NaN through. All kernels are in one file, because Numba's cache notices a
-change only in a kernel's own file. A separate function finds a window's largest pixel, because its results then compile
-to vectorised selects.
+holds each channel's coefficients; its rows are named in `pixels`. Every sum is split into `PARTS` parts, whatever the
+number of threads, and accumulated in float32 over `BLOCK` rows and in float64 from there on: no result depends on the
+threads. ReLU is `0 if y <= 0 else y`, which lets NaN through.
 """
 
 from typing import Any
 
 import numpy as np
-from numba import njit, prange, types
-from numba.extending import overload
+from numba import njit, prange
 
-MEAN, SCALE, SHIFT, INVSTD, BY_GRAD, BY_INPUT, CONSTANT = range(7)
+from labelnoise.cpu.pixels import (
+    BY_GRAD,
+    BY_INPUT,
+    CONSTANT,
+    INVSTD,
+    MEAN,
+    OPTIONS,
+    SCALE,
+    SHIFT,
+    largest,
+    load,
+    store,
+    without_grad,
+)
+
 PARTS, BLOCK = 64, 256
 
-_OPTIONS: dict[str, Any] = {"parallel": True, "cache": True, "fastmath": {"contract", "arcp", "nsz"}}
 
-
-def _load(value: Any) -> Any: ...
-
-
-@overload(_load, strict=False)
-def _load_of(value: Any) -> Any:
-    if value == types.uint16:  # the outer cast keeps 32 bits: Numba widens shifts to 64
-        return lambda value: np.uint32(np.uint32(value) << np.uint32(16)).view(np.float32)
-    return lambda value: value
-
-
-def _store(array: Any, row: int, c: int, value: Any) -> None: ...
-
-
-@overload(_store, strict=False)
-def _store_in(array: Any, row: int, c: int, value: Any) -> Any:
-    def rounded(array: Any, row: int, c: int, value: Any) -> None:  # to nearest, ties to even; NaN stays NaN
-        bits = np.float32(value).view(np.uint32)
-        odd = np.uint32(np.uint32(bits >> np.uint32(16)) & np.uint32(1))
-        nearest = np.uint32(np.uint32(np.uint32(bits + np.uint32(0x7FFF)) + odd) >> np.uint32(16))
-        array[row, c] = np.uint16(nearest if value == value else np.uint32(0x7FC0))
-
-    def plain(array: Any, row: int, c: int, value: Any) -> None:
-        array[row, c] = value
-
-    return rounded if array.dtype == types.uint16 else plain
-
-
-@njit(cache=True, fastmath=_OPTIONS["fastmath"])
-def _largest(x: Any, a: int, width: int, c: int, table: Any) -> Any:
-    """For the 2x2 window at row `a`: the largest normalised value, its x - mean, and the first of the four to have it.
-
-    A NaN wins and stays, as in torch.
-    """
-    mean, scale, shift = table[MEAN, c], table[SCALE, c], table[SHIFT, c]
-    best = _load(x[a, c]) - mean
-    best_y, winner = best * scale + shift, np.uint32(0)
-    value = _load(x[a + 1, c]) - mean
-    y = value * scale + shift
-    keep = y <= best_y or best_y != best_y
-    best, best_y, winner = best if keep else value, best_y if keep else y, winner if keep else np.uint32(1)
-    value = _load(x[a + width, c]) - mean
-    y = value * scale + shift
-    keep = y <= best_y or best_y != best_y
-    best, best_y, winner = best if keep else value, best_y if keep else y, winner if keep else np.uint32(2)
-    value = _load(x[a + width + 1, c]) - mean
-    y = value * scale + shift
-    keep = y <= best_y or best_y != best_y
-    best, best_y, winner = best if keep else value, best_y if keep else y, winner if keep else np.uint32(3)
-    return best_y, best, winner
-
-
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def input_sums(x: Any, parts: Any) -> None:
     """Sum and sum of squares of x minus its first row (so a large mean costs no precision), to parts (PARTS, 2, C)."""
     rows, channels = x.shape
@@ -86,7 +42,7 @@ def input_sums(x: Any, parts: Any) -> None:
             sums[:] = 0
             for row in range(begin, min(begin + BLOCK, last)):
                 for c in range(channels):
-                    value = _load(x[row, c]) - _load(x[0, c])
+                    value = load(x[row, c]) - load(x[0, c])
                     sums[0, c] += value
                     sums[1, c] += value * value
             for k in range(2):
@@ -114,7 +70,7 @@ def statistics(
             total += parts[part, 0, c]
             squares += parts[part, 1, c]
         offset = total / rows
-        centre = offset + np.float64(_load(first[c]))
+        centre = offset + np.float64(load(first[c]))
         variance = squares / rows - offset * offset
         if variance < 0:
             variance = 0.0
@@ -125,27 +81,27 @@ def statistics(
         var[c] += momentum * (variance * rows / (rows - 1) - var[c])
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def forward(x: Any, table: Any, out: Any) -> None:
     """out = relu((x - mean) * scale + shift)."""
     rows, channels = x.shape
     for row in prange(rows):
         for c in range(channels):
-            y = (_load(x[row, c]) - table[MEAN, c]) * table[SCALE, c] + table[SHIFT, c]
-            _store(out, row, c, np.float32(0) if y <= 0 else y)
+            y = (load(x[row, c]) - table[MEAN, c]) * table[SCALE, c] + table[SHIFT, c]
+            store(out, row, c, np.float32(0) if y <= 0 else y)
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def forward_residual(x: Any, residual: Any, table: Any, out: Any) -> None:
     """out = relu((x - mean) * scale + shift + residual)."""
     rows, channels = x.shape
     for row in prange(rows):
         for c in range(channels):
-            y = (_load(x[row, c]) - table[MEAN, c]) * table[SCALE, c] + table[SHIFT, c] + _load(residual[row, c])
-            _store(out, row, c, np.float32(0) if y <= 0 else y)
+            y = (load(x[row, c]) - table[MEAN, c]) * table[SCALE, c] + table[SHIFT, c] + load(residual[row, c])
+            store(out, row, c, np.float32(0) if y <= 0 else y)
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def forward_pool(x: Any, table: Any, height: int, width: int, out: Any) -> None:
     """out = the maximum over each 2x2 window of relu((x - mean) * scale + shift)."""
     channels = x.shape[1]
@@ -155,11 +111,11 @@ def forward_pool(x: Any, table: Any, height: int, width: int, out: Any) -> None:
         for column in range(across):
             a = top + 2 * column
             for c in range(channels):
-                best, _, _ = _largest(x, a, width, c, table)
-                _store(out, line * across + column, c, np.float32(0) if best <= 0 else best)
+                best, _, _ = largest(x, a, width, c, table)
+                store(out, line * across + column, c, np.float32(0) if best <= 0 else best)
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def grad_sums(x: Any, grad: Any, table: Any, parts: Any) -> None:
     """Sums of g and of g (x - mean) to parts (PARTS, 2, C), where g is the gradient at the ReLU's input."""
     rows, channels = x.shape
@@ -171,9 +127,9 @@ def grad_sums(x: Any, grad: Any, table: Any, parts: Any) -> None:
             sums[:] = 0
             for row in range(begin, min(begin + BLOCK, last)):
                 for c in range(channels):
-                    value = _load(x[row, c]) - table[MEAN, c]
+                    value = load(x[row, c]) - table[MEAN, c]
                     y = value * table[SCALE, c] + table[SHIFT, c]
-                    g = np.float32(0) if y <= 0 else _load(grad[row, c])
+                    g = np.float32(0) if y <= 0 else load(grad[row, c])
                     sums[0, c] += g
                     sums[1, c] += g * value
             for k in range(2):
@@ -181,7 +137,7 @@ def grad_sums(x: Any, grad: Any, table: Any, parts: Any) -> None:
                     parts[part, k, c] += sums[k, c]
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def grad_sums_residual(x: Any, grad: Any, out: Any, table: Any, behind: Any, parts: Any) -> None:
     """As `grad_sums`, with the sign read from the output. Writes g, also the residual's gradient, to `behind`."""
     rows, channels = x.shape
@@ -193,16 +149,16 @@ def grad_sums_residual(x: Any, grad: Any, out: Any, table: Any, behind: Any, par
             sums[:] = 0
             for row in range(begin, min(begin + BLOCK, last)):
                 for c in range(channels):
-                    g = np.float32(0) if _load(out[row, c]) <= 0 else _load(grad[row, c])
-                    _store(behind, row, c, g)
+                    g = np.float32(0) if load(out[row, c]) <= 0 else load(grad[row, c])
+                    store(behind, row, c, g)
                     sums[0, c] += g
-                    sums[1, c] += g * (_load(x[row, c]) - table[MEAN, c])
+                    sums[1, c] += g * (load(x[row, c]) - table[MEAN, c])
             for k in range(2):
                 for c in range(channels):
                     parts[part, k, c] += sums[k, c]
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def grad_sums_pool(x: Any, grad: Any, table: Any, height: int, width: int, parts: Any) -> None:
     """As `grad_sums`, where g is zero except at the first largest pixel of each window."""
     channels = x.shape[1]
@@ -218,8 +174,8 @@ def grad_sums_pool(x: Any, grad: Any, table: Any, height: int, width: int, parts
                 line = window // across
                 a = (line // up) * height * width + (line % up) * 2 * width + 2 * (window % across)
                 for c in range(channels):
-                    y, value, _ = _largest(x, a, width, c, table)
-                    g = np.float32(0) if y <= 0 else _load(grad[window, c])
+                    y, value, _ = largest(x, a, width, c, table)
+                    g = np.float32(0) if y <= 0 else load(grad[window, c])
                     sums[0, c] += g
                     sums[1, c] += g * value
             for k in range(2):
@@ -242,34 +198,28 @@ def coefficients(parts: Any, rows: int, table: Any, weight_grad: Any, bias_grad:
         table[CONSTANT, c] = -scale * total / rows
 
 
-@njit(cache=True, fastmath=_OPTIONS["fastmath"])
-def _without_grad(x: Any, table: Any, row: int, c: int) -> Any:
-    """The part of dx that comes through the mean and the variance."""
-    return (_load(x[row, c]) - table[MEAN, c]) * table[BY_INPUT, c] + table[CONSTANT, c]
-
-
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def backward(x: Any, grad: Any, table: Any, dx: Any) -> None:
     """dx = g * BY_GRAD + (x - mean) * BY_INPUT + CONSTANT."""
     rows, channels = x.shape
     for row in prange(rows):
         for c in range(channels):
-            value = _load(x[row, c]) - table[MEAN, c]
+            value = load(x[row, c]) - table[MEAN, c]
             y = value * table[SCALE, c] + table[SHIFT, c]
-            g = np.float32(0) if y <= 0 else _load(grad[row, c])
-            _store(dx, row, c, g * table[BY_GRAD, c] + (value * table[BY_INPUT, c] + table[CONSTANT, c]))
+            g = np.float32(0) if y <= 0 else load(grad[row, c])
+            store(dx, row, c, g * table[BY_GRAD, c] + (value * table[BY_INPUT, c] + table[CONSTANT, c]))
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def backward_residual(x: Any, behind: Any, table: Any, dx: Any) -> None:
     """As `backward`, with the g that `grad_sums_residual` wrote."""
     rows, channels = x.shape
     for row in prange(rows):
         for c in range(channels):
-            _store(dx, row, c, _load(behind[row, c]) * table[BY_GRAD, c] + _without_grad(x, table, row, c))
+            store(dx, row, c, load(behind[row, c]) * table[BY_GRAD, c] + without_grad(x, table, row, c))
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def backward_pool(x: Any, grad: Any, table: Any, height: int, width: int, dx: Any) -> None:
     """As `backward`, where g goes to the first largest pixel of each window."""
     channels = x.shape[1]
@@ -279,13 +229,13 @@ def backward_pool(x: Any, grad: Any, table: Any, height: int, width: int, dx: An
         for column in range(across):
             a, window = top + 2 * column, line * across + column
             for c in range(channels):
-                y, _, winner = _largest(x, a, width, c, table)
-                g = np.float32(0) if y <= 0 else _load(grad[window, c]) * table[BY_GRAD, c]
+                y, _, winner = largest(x, a, width, c, table)
+                g = np.float32(0) if y <= 0 else load(grad[window, c]) * table[BY_GRAD, c]
                 none = np.float32(0)
-                _store(dx, a, c, (g if winner == 0 else none) + _without_grad(x, table, a, c))
-                _store(dx, a + 1, c, (g if winner == 1 else none) + _without_grad(x, table, a + 1, c))
-                _store(dx, a + width, c, (g if winner == 2 else none) + _without_grad(x, table, a + width, c))
-                _store(dx, a + width + 1, c, (g if winner == 3 else none) + _without_grad(x, table, a + width + 1, c))
+                store(dx, a, c, (g if winner == 0 else none) + without_grad(x, table, a, c))
+                store(dx, a + 1, c, (g if winner == 1 else none) + without_grad(x, table, a + 1, c))
+                store(dx, a + width, c, (g if winner == 2 else none) + without_grad(x, table, a + width, c))
+                store(dx, a + width + 1, c, (g if winner == 3 else none) + without_grad(x, table, a + width + 1, c))
     if height % 2 or width % 2:
         _outside_windows(x, table, height, width, dx)
 
@@ -296,4 +246,4 @@ def _outside_windows(x: Any, table: Any, height: int, width: int, dx: Any) -> No
     for row in range(len(x)):
         if row // width % height >= height // 2 * 2 or row % width >= width // 2 * 2:
             for c in range(x.shape[1]):
-                _store(dx, row, c, _without_grad(x, table, row, c))
+                store(dx, row, c, without_grad(x, table, row, c))
