@@ -2,13 +2,13 @@
 
 Imported only by `compiler.usable`, because importing it imports Numba. Pixels are arrays (rows, C): a channels_last
 tensor read as N * H * W rows. bfloat16 is passed as its bits (uint16) and computed in float32. `table` (7, C), float32,
-holds each channel's coefficients; its rows are named below. Every sum is split into `PARTS` parts, whatever the number
-of threads, and accumulated in float32 over `BLOCK` rows and in float64 from there on: no result depends on the threads.
+holds each channel's coefficients; its rows are named below. Every sum is split into `PARTS` parts for any number of
+threads, accumulated in float32 over `BLOCK` rows and then in float64, so no result depends on the number of threads.
 
 Fast-math is limited to flags that preserve NaN and inf, because a diverged run must be noticed. For the same reason
-ReLU is `0 if y <= 0 else y`, which lets NaN through. All kernels are in one file, because Numba's cache notices a
-change only in a kernel's own file. A separate function finds a window's largest pixel, because its results then compile
-to vectorised selects.
+ReLU is `0 if y <= 0 else y`, which preserves NaN. All kernels are in one file, because Numba's cache detects changes
+only in a kernel's own file. A separate function finds a window's largest pixel, because its results then compile to
+vectorised selects.
 """
 
 from typing import Any
@@ -52,9 +52,9 @@ def _store_in(array: Any, row: int, c: int, value: Any) -> Any:
 
 @njit(cache=True, fastmath=_OPTIONS["fastmath"])
 def _largest(x: Any, a: int, width: int, c: int, table: Any) -> Any:
-    """For the 2x2 window at row `a`: the largest normalised value, its x - mean, and the first of the four to have it.
+    """For the 2x2 window at row `a`: the largest normalised value, its x - mean, and the first of the four with it.
 
-    A NaN wins and stays, as in torch.
+    NaN counts as the largest, as in torch.
     """
     mean, scale, shift = table[MEAN, c], table[SCALE, c], table[SHIFT, c]
     best = _load(x[a, c]) - mean
