@@ -175,9 +175,9 @@ def test_p_diffs_step_leaves_out_what_it_drops() -> None:
 def test_refusals() -> None:
     with pytest.raises(ValueError, match=r"rate=1\.0: must be a number"):
         p_diff(rate=1.0)
-    with pytest.raises(ValueError, match=r"method\.rate=0\.4: must be null where method\.unknown=true"):
+    with pytest.raises(ValueError, match=r"method\.rate=0\.4: must be null if method\.unknown=true"):
         p_diff(unknown=True)
     with pytest.raises(ValueError, match=r"keep=1\.5: must be a number from 0 to 1"):
         car(keep=1.5)
-    with pytest.raises(ValueError, match="method=car has a loss of its own and takes loss=ce alone"):
+    with pytest.raises(ValueError, match="method=car has its own loss and accepts only loss=ce"):
         CAR(with_extra_outputs()._replace(loss=gce), lam=0.5, beta=0.1, warm_up=0.3, keep=0.9, sure=0.0)

@@ -137,6 +137,6 @@ def test_what_is_out_of_range_is_refused(method: type[ERM], values: dict[str, An
     ],
 )
 def test_a_loss_of_its_own_takes_no_other(method: type[ERM], name: str, values: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=f"loss=gce: method={name} has a loss of its own and takes loss=ce alone"):
+    with pytest.raises(ValueError, match=f"loss=gce: method={name} has its own loss and accepts only loss=ce"):
         method(setup(LABELS)._replace(loss=partial(gce, q=0.7)), **values)
     method(setup(LABELS)._replace(loss=partial(ce)), **values)

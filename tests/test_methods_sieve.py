@@ -202,7 +202,7 @@ def test_aldrs_loss_and_the_temperature_it_keeps() -> None:
 def test_what_is_out_of_range_is_refused(method: type[ERM], values: dict[str, Any], name: str) -> None:
     with pytest.raises(ValueError, match=f"{name}=-1.0: must be a number"):
         method(setup(LABELS), **{**values, name: -1.0})
-    with pytest.raises(ValueError, match="has a loss of its own and takes loss=ce alone"):
+    with pytest.raises(ValueError, match="has its own loss and accepts only loss=ce"):
         method(setup(LABELS)._replace(loss=focal), **values)
 
 

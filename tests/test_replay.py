@@ -171,18 +171,18 @@ def test_there_are_not_more_graphs_than_allowed(monkeypatch) -> None:
 # ------------------------------------------------------------------------------------------------- wrong recordings
 
 WRONG: dict[str, tuple[Callable[[Method], Frozen], str]] = {
-    "old images": (recorders.OldImages, "step 1 of a replay gives another"),
-    "old rate": (recorders.OldRate, "step 2 of a replay gives another loss"),
-    "old outputs": (recorders.OldOutputs, "step 1 of a replay gives another"),
+    "old images": (recorders.OldImages, "step 1 of a replay gives a different"),
+    "old rate": (recorders.OldRate, "step 2 of a replay gives a different loss"),
+    "old outputs": (recorders.OldOutputs, "step 1 of a replay gives a different"),
     "no random numbers": (recorders.NoRandomNumbers, ""),
-    "a weight": (lambda m: recorders.KeepsBack(m, "/learner.network.4.weight"), "step 2 of a replay gives another"),
+    "a weight": (lambda m: recorders.KeepsBack(m, "/learner.network.4.weight"), "step 2 of a replay gives a different"),
     "a mean": (
         lambda m: recorders.KeepsBack(m, "/learner.network.1.running_mean"),
-        "a replay leaves another learner.network.1.running_mean",
+        "a replay leaves a different learner.network.1.running_mean",
     ),
     "a count": (
         lambda m: recorders.KeepsBack(m, "/learner.network.1.num_batches_tracked"),
-        "a replay leaves another learner.network.1.num_batches_tracked",
+        "a replay leaves a different learner.network.1.num_batches_tracked",
     ),
     "momentum": (lambda m: recorders.KeepsBack(m, "/learner._extra_state/state/4/momentum_buffer"), "a replay "),
     "fails to launch": (recorders.FailsToLaunch, "an illegal memory access was encountered$"),
@@ -217,7 +217,7 @@ def test_random_numbers_are_compared_though_nothing_depends_on_them(monkeypatch)
 
     made = make(lambda setup: DrawsForNothing(setup))
     made.learner.network[2].p = 0.0
-    with pytest.warns(RuntimeWarning, match="a replay draws another number of random numbers"):
+    with pytest.warns(RuntimeWarning, match="a replay draws a different number of random numbers"):
         train(made, Steps(made, recorder=recorders.NoRandomNumbers(made)))
 
 
@@ -323,12 +323,12 @@ class HandsOutACopy(ERM):
 
 
 BROKEN: dict[type[Method], str] = {
-    Counts: "taken, which is no tensor, changed while it was recorded",
-    Remembers: "lengths, which is no tensor, changed while it was recorded",
-    ReadsTheEpoch: "step 1 of a replay gives another loss",
-    Staged: "step 1 of a replay gives another stage",
-    Rebinds: "seen got another place in memory while it was recorded; write into it",
-    DrawsInPython: "step 1 of a replay gives another loss",
+    Counts: "taken, which is not a tensor, changed while it was recorded",
+    Remembers: "lengths, which is not a tensor, changed while it was recorded",
+    ReadsTheEpoch: "step 1 of a replay gives a different loss",
+    Staged: "step 1 of a replay gives a different stage",
+    Rebinds: "seen moved in memory while it was recorded; write into it",
+    DrawsInPython: "step 1 of a replay gives a different loss",
     HandsOutACopy: "_extra_state sums is a copy in the method's state, not the tensor itself",
 }
 

@@ -1,4 +1,4 @@
-"""Loads Numba when a kernel is first needed: the folder of its cache, its number of threads, its messages."""
+"""Loads Numba when a kernel is first needed, and sets its cache folder, its number of threads and its messages."""
 
 import functools
 import hashlib
@@ -19,7 +19,7 @@ def usable() -> bool:
     """Load the compiled kernels and return whether they work here. Warns once if Numba is missing or broken."""
     try:
         _load()
-    except Exception as error:  # a missing package, a broken LLVM, no threading layer: the plain path computes the same
+    except Exception as error:  # such as a missing package, a broken LLVM or no threading layer: use plain torch
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         warnings.warn(f"fused CPU kernels are off, training is slower: {reason}", RuntimeWarning, stacklevel=2)
         return False
@@ -32,13 +32,13 @@ def in_use() -> bool:
 
 
 def use_torch_threads() -> None:
-    """Give the kernels that the calling thread starts next as many threads as torch has."""
+    """Let the kernels that the calling thread starts next use as many threads as torch."""
     import numba
 
     config: Any = numba.config
     threads = torch.get_num_threads()
     if threads > config.NUMBA_NUM_THREADS and numba.threading_layer() == "omp":
-        config.NUMBA_NUM_THREADS = threads  # only OpenMP's pool grows; the others keep their first size
+        config.NUMBA_NUM_THREADS = threads  # only OpenMP's pool can grow; the others keep their initial size
     numba.set_num_threads(min(threads, config.NUMBA_NUM_THREADS))
 
 
@@ -48,34 +48,34 @@ def _load() -> None:
 
     config: Any = numba.config
 
-    # OpenMP first: it finds the libgomp that torch has loaded, so convolutions and kernels share one thread pool
+    # OpenMP first: it uses the libgomp that torch has loaded, so convolutions and kernels share one thread pool
     config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
-    asked = config.CACHE_DIR
-    config.CACHE_DIR = str((Path(asked) if asked else _cache_folder()) / _version())
+    user_folder = config.CACHE_DIR
+    config.CACHE_DIR = str((Path(user_folder) if user_folder else _cache_folder()) / _version())
     try:
         from labelnoise.cpu import passes, winograd  # noqa: F401 (importing them reads CACHE_DIR)
     finally:
-        config.CACHE_DIR = asked
+        config.CACHE_DIR = user_folder
     event.register("numba:compile", _announcement(event.Listener))
     threads = torch.get_num_threads()
     if "NUMBA_NUM_THREADS" not in os.environ:
-        config.NUMBA_NUM_THREADS = threads  # otherwise Numba starts a thread a core, in a one-thread run too
-    numba.set_num_threads(min(threads, config.NUMBA_NUM_THREADS))  # starts the threads,
-    torch.set_num_threads(threads)  # and sets the shared OpenMP to their number: set it back
+        config.NUMBA_NUM_THREADS = threads  # otherwise Numba starts one thread per core even in a one-thread run
+    numba.set_num_threads(min(threads, config.NUMBA_NUM_THREADS))  # starts the threads and changes the shared OpenMP's
+    torch.set_num_threads(threads)  # number of threads: restore it
     _try_out(passes)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_forked)
 
 
 def _forked() -> None:
-    """Use plain torch in a forked child: Numba would end the process, as OpenMP's threads do not survive a fork."""
+    """Use plain torch in a forked child: OpenMP's threads do not survive a fork, and Numba would end the process."""
     global _load
     usable.cache_clear()
     _load = _refuse
 
 
 def _refuse() -> None:
-    raise RuntimeError("this process was forked from one that had used them; start it by spawn instead")
+    raise RuntimeError("this process was forked from one that had loaded them; start it by spawn instead")
 
 
 def _try_out(module: ModuleType) -> None:
@@ -86,7 +86,7 @@ def _try_out(module: ModuleType) -> None:
 
 
 def _announcement(listener: type) -> object:
-    """A listener that prints once that kernels are being compiled; nothing if all come from the cache."""
+    """A listener that prints one line when the first kernel is compiled, and nothing if all are cached."""
 
     class Announcement(listener):
         printed = False
@@ -119,7 +119,7 @@ def _cache_folder() -> Path:
 
 
 def _temporary_folder() -> Path:
-    """The same folder in every process. Not if another user owns it: compiled code is loaded from it."""
+    """The same folder in every process, or a new one if another user owns it: compiled code is loaded from it."""
     user = os.getuid() if hasattr(os, "getuid") else 0
     folder = Path(tempfile.gettempdir()) / f"labelnoise-numba-{user}"
     try:

@@ -20,8 +20,8 @@ from labelnoise.cpu.rows import as_rows, is_plain
 
 FEWEST, MOST = 32, 640  # channels: with fewer the transforms cost more than they save; more do not fit in a plane
 SMALLEST = 8  # pixels a side: on smaller maps the transformed weights are larger than the data they multiply
-NUMBERS = 8192  # of a plane in one chunk: transformed and then multiplied while they are in the cache ...
-TILES = 64  # ... but at least this many tiles, or reading the weights takes longer than multiplying
+NUMBERS = 8192  # of a plane in one chunk, so that they stay in the cache between transform and product
+TILES = 64  # minimum in one chunk: with fewer, reading the weights takes longer than multiplying
 
 
 def convolve3x3(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -36,7 +36,7 @@ def convolve3x3(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _faster(x: Tensor, weight: Tensor) -> bool:
-    """Whether Winograd's method applies and is faster, judged by shape, precision and processor alone."""
+    """Whether Winograd's method applies and is faster, by shape, precision and processor."""
     K, C = weight.shape[:2]
     H, W = x.shape[2:]
     return (
@@ -54,7 +54,7 @@ def _faster(x: Tensor, weight: Tensor) -> bool:
 
 @functools.cache
 def _is_x86() -> bool:
-    """Winograd's method was measured on x86 only."""
+    """Whether this is an x86 processor: Winograd's method was measured only there."""
     return platform.machine().lower() in ("x86_64", "amd64")
 
 
@@ -136,7 +136,7 @@ def _weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
 
 
 def _chunks(x: Tensor, channels: int, parts: int) -> list[tuple[int, int]]:
-    """(first tile, number of tiles) within each part, for every chunk that is computed at once."""
+    """(first tile, number of tiles) of each chunk within a part."""
     N, _, H, W = x.shape
     total, most = N * (H // 4) * (W // 4) // parts, max(NUMBERS // channels, TILES)
     return [(first, min(most, total - first)) for first in range(0, total, most)]

@@ -2,16 +2,16 @@
 
 A tile is 4x4 pixels of the output; it reads 6x6 pixels of the input. Transformed, it has 36 numbers per channel, and
 the convolution becomes 36 matrix products over the channels: 36 multiplications for 16 pixels instead of 144.
-Transformed tiles are stored in 36 planes, (tiles, channels) each. Planes that are written begin `PLANE` numbers apart,
-whatever the number of channels, because the compiler vectorises only stores that it can prove not to overlap.
+Transformed tiles are stored in 36 planes, (tiles, channels) each. Planes that are written begin `PLANE` numbers apart
+for any number of channels, because the compiler vectorises only stores that it can prove not to overlap.
 
 The tiles are divided into one or two parts, the halves of the batch, each with its own planes; a chunk takes the same
-number of tiles from each. So each of two threads transforms, multiplies and reads only what it wrote itself. Two cores
-may share no cache, and then one is slow to read what the other wrote.
+number of tiles from each. So each of two threads reads only what it wrote itself. Two cores may share no cache, and
+reading what the other wrote is then slow.
 
 Source: Lavin, Gray 2016, arXiv:1509.09308, section 4, for method and names (A, B, G). Their matrices interpolate at 0,
 +-1, +-2 and infinity; 0, +-5/8, +-3/2 and infinity give less than half the rounding error (found by a search
-over multiples of 1/8; that the points matter: Barabasz et al. 2020, arXiv:1803.10986).
+over multiples of 1/8; on the choice of points, see Barabasz et al. 2020, arXiv:1803.10986).
 
 Imported only by `compiler.usable`, because importing it imports Numba. Pixels are float32 arrays (rows, C): a
 channels_last tensor read as N * H * W rows. Every tile is computed independently, so no result depends on the number of
@@ -25,34 +25,34 @@ from numba import njit, prange
 
 POINTS = 5 / 8, 3 / 2  # and their negatives, 0 and infinity
 PLANE = 40960 + 16  # numbers from one plane to the next; spreads planes over the cache: 32 KiB + a line, modulo 128 KiB
-_BLOCK, _LANES = 64, 80  # channels of a tile transformed together: usually, to fit the L1 cache; and at most
+_BLOCK, _LANES = 64, 80  # channels of a tile transformed together: the usual number, which fits the L1 cache; the most
 
 _LANE1, _LANE2, _LANE3, _LANE4, _LANE5 = (np.uint64(k * _LANES) for k in range(1, 6))
 _LINE1, _LINE2, _LINE3, _LINE4, _LINE5 = (np.uint64(6 * k * _LANES) for k in range(1, 6))
 _PLANE1, _PLANE2, _PLANE3, _PLANE4, _PLANE5 = (np.uint64(k * PLANE) for k in range(1, 6))
 _FAST = {"contract", "arcp", "nsz"}  # flags that preserve NaN and inf: a diverged run must be noticed
 _0, _A, _B = np.float32(0), np.float32(POINTS[0]), np.float32(POINTS[1])
-_A2, _B2, _A3, _B3 = _A**2, _B**2, _A**3, _B**3  # float32 holds each of them, and
+_A2, _B2, _A3, _B3 = _A**2, _B**2, _A**3, _B**3  # exact in float32, as are
 _SUM, _PRODUCT = _A2 + _B2, _A2 * _B2
 
 
 @njit(cache=True, fastmath=_FAST)
 def _input(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
-    """B' v: of six pixels of the input in a row."""
+    """B' v, for six pixels of the input in a row."""
     p, q, r, s = e - _B2 * c, _A * (d - _B2 * b), e - _A2 * c, _B * (d - _A2 * b)
     return _PRODUCT * a - _SUM * c + e, p + q, p - q, r + s, r - s, _PRODUCT * b - _SUM * d + f
 
 
 @njit(cache=True, fastmath=_FAST)
 def _output(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
-    """A' v: four pixels of the output in a row."""
+    """A' v: gives four pixels of the output in a row."""
     p, q, r, s = b + c, b - c, d + e, d - e
     return a + p + r, _A * q + _B * s, _A2 * p + _B2 * r, _A3 * q + _B3 * s + f
 
 
 @njit(cache=True, fastmath=_FAST)
 def _gradient(a: Any, b: Any, c: Any, d: Any) -> Any:
-    """A v: of the gradients of four pixels of the output in a row."""
+    """A v, for the gradients of four pixels of the output in a row."""
     p, q, r, s = a + _A2 * c, _A * b + _A3 * d, a + _B2 * c, _B * b + _B3 * d
     return a, p + q, p - q, r + s, r - s, d
 
@@ -68,13 +68,13 @@ def _corner(t: int, parts: int, first: int, count: int, pixels: int, height: int
 
 @njit(cache=True)
 def _lanes(channels: int, begin: int) -> Any:
-    """How many channels to transform together from `begin` on, so that no short remainder is left."""
+    """The number of channels to transform together from `begin` on; leaves no short remainder."""
     return channels - begin if channels - begin <= _LANES else _BLOCK
 
 
 @njit(parallel=True, cache=True, fastmath=_FAST)
 def input_tiles(x: Any, height: int, width: int, parts: int, first: int, count: int, planes: Any) -> None:
-    """planes = B' v B of each part's `count` tiles from `first` on: 6x6 pixels v of x, zeros around the image."""
+    """planes = B' v B of each part's `count` tiles from `first` on: v are 6x6 pixels of x, with zero padding."""
     pixels, channels = x.shape
     for t in prange(parts * count):
         part, place, image, line, column = _corner(t, parts, first, count, pixels, height, width)

@@ -1,1 +1,1 @@
-"""Images with the labels they came with: the data sets, their augmentation, and what a method sees of them."""
+"""Images with their given labels: the data sets, their augmentation, and the training set that a method sees."""

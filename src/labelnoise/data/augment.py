@@ -22,13 +22,13 @@ def crop_flip_rotate(
     flip: bool,
     degrees: Annotated[float, Ge(0), Le(180)],
 ) -> Tensor:
-    """Shift each image by up to `padding` pixels (zeros come in), flip it with probability 1/2, rotate it by `degrees`.
+    """Shift each image by up to `padding` pixels, filling with zeros; flip it with probability 1/2; rotate it.
 
     Shapes: (B, channels, H, W) uint8 -> the same.
     Args:
         generator: on the images' device.
         padding: pixels.
-        flip: whether to flip at all.
+        flip: false: no flips.
         degrees: angles are uniform in [-degrees, degrees]; 0: no rotation.
     Raises:
         ValueError: padding or degrees out of range.
@@ -45,7 +45,7 @@ def crop_flip_rotate(
 def transform(
     images: Tensor, padding: int, top: Tensor, left: Tensor, flipped: Tensor, angles: Tensor | None = None
 ) -> Tensor:
-    """The augmentation with everything that is random given.
+    """The augmentation with given random numbers.
 
     Shapes: (B, channels, H, W) uint8 -> the same, in channels_last order.
     Args:

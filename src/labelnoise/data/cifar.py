@@ -21,9 +21,9 @@ def cifar10(data_dir: str) -> Dataset:
     """50,000 and 10,000 colour images of 32x32 pixels in 10 classes.
 
     Args:
-        data_dir: folder that holds cifar-10-batches-py; downloaded into it where missing.
+        data_dir: folder that contains cifar-10-batches-py; if missing, it is downloaded there.
     Raises:
-        FileNotFoundError: missing or damaged, and not to be downloaded.
+        FileNotFoundError: missing or damaged, and the download failed.
     Source: Krizhevsky 2009. Mean and standard deviation as in the code released with zhou2021.
     """
     train, test = _read("cifar10", "CIFAR10", data_dir)
@@ -41,9 +41,9 @@ def cifar100(data_dir: str) -> Dataset:
     """50,000 and 10,000 colour images of 32x32 pixels in 100 classes of 20 superclasses.
 
     Args:
-        data_dir: folder that holds cifar-100-python; downloaded into it where missing.
+        data_dir: folder that contains cifar-100-python; if missing, it is downloaded there.
     Raises:
-        FileNotFoundError: missing or damaged, and not to be downloaded.
+        FileNotFoundError: missing or damaged, and the download failed.
     Source: Krizhevsky 2009. Mean and standard deviation as in the code released with zhou2021.
     """
     train, test = _read("cifar100", "CIFAR100", data_dir)
@@ -60,7 +60,7 @@ def cifar100(data_dir: str) -> Dataset:
 
 
 def next_in_superclass(superclass: Tensor) -> Tensor:
-    """For each class the next one of its superclass, the last one the first. Shapes: (C,) -> (C,)."""
+    """For each class the next one of its superclass; after the last comes the first. Shapes: (C,) -> (C,)."""
     following = torch.empty_like(superclass)
     for s in superclass.unique():
         members = (superclass == s).nonzero().flatten()
@@ -73,7 +73,7 @@ def _read(name: str, kind: str, data_dir: str) -> "tuple[CIFAR10, CIFAR10]":
     from torchvision.datasets.utils import check_integrity
 
     loader = getattr(datasets, kind)
-    meta = (loader.meta["filename"], loader.meta["md5"])  # the classes' names; torchvision leaves it out of its check
+    meta = (loader.meta["filename"], loader.meta["md5"])  # the class names; torchvision does not check this file
     published = [
         (Path(data_dir) / loader.base_folder / file, md5) for file, md5 in (*loader.train_list, *loader.test_list, meta)
     ]
@@ -99,7 +99,7 @@ def _read(name: str, kind: str, data_dir: str) -> "tuple[CIFAR10, CIFAR10]":
 def _dataset(name: str, train: "CIFAR10", test: "CIFAR10", **facts: Any) -> Dataset:
     def images(part: "CIFAR10") -> Tensor:
         pixels = torch.from_numpy(part.data).permute(0, 3, 1, 2)  # torchvision has (N, height, width, channels)
-        return pixels.contiguous(memory_format=torch.channels_last)  # as a training set keeps them: no second copy
+        return pixels.contiguous(memory_format=torch.channels_last)  # the format of TrainSet, which then needs no copy
 
     labels = torch.tensor(train.targets)
     return Dataset(
@@ -115,7 +115,7 @@ def _dataset(name: str, train: "CIFAR10", test: "CIFAR10", **facts: Any) -> Data
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Reads the published pickle, which torchvision has checked, and makes nothing but numpy arrays from it."""
+    """Reads the published pickle, which torchvision has checked, and creates only numpy arrays from it."""
 
     def find_class(self, module: str, name: str) -> Any:
         allowed = {
@@ -129,7 +129,7 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def _superclasses(path: Path) -> Tensor:
-    """The superclass of each class (100,), from the file's own coarse labels, which torchvision does not keep."""
+    """The superclass of each class (100,), from the file's coarse labels, which torchvision does not keep."""
     with path.open("rb") as file:
         entry = _ArraysOnly(file, encoding="latin1").load()
     superclass = torch.full((100,), -1)

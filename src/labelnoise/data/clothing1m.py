@@ -1,7 +1,7 @@
-"""Clothing1M: a million shop images of 14 classes with the labels of the text around them.
+"""Clothing1M: a million images from online shops in 14 classes, labelled from the surrounding text.
 
-Layout below data_dir, as the archives unpack (reconstruction: the archives were not at hand):
-    clothing1m/category_names_eng.txt                        a line a class
+Layout in data_dir after unpacking the archives (reconstruction: the archives were not available):
+    clothing1m/category_names_eng.txt                        one line per class
     clothing1m/noisy_label_kv.txt, clean_label_kv.txt        lines `images/0/00/NAME.jpg CLASS`
     clothing1m/{noisy_train,clean_val,clean_test}_key_list.txt  lines `images/0/00/NAME.jpg`
 """
@@ -19,14 +19,14 @@ PARTS = (("train", "noisy_train"), ("val", "clean_val"), ("test", "clean_test"))
 
 @checked
 def clothing1m(data_dir: str, size: Size = 224, stream: bool | None = None) -> Dataset:
-    """1,000,000 images with noisy labels to train on, 14,313 and 10,526 with clean ones to choose an epoch and to test.
+    """1,000,000 training images with noisy labels; with clean labels, 14,313 held-out and 10,526 test images.
 
     Args:
-        data_dir: holds clothing1m/; see above.
+        data_dir: contains clothing1m/; see above.
         size: pixels.
-        stream: as of `labelnoise.data.from_files.dataset_of`.
+        stream: as in `labelnoise.data.from_files.dataset_of`.
     Raises:
-        ValueError: a file is missing or has other lines, or as `labelnoise.data.listing.listed`.
+        ValueError: a file is missing or has malformed lines, or as `labelnoise.data.listing.listed`.
     Source: Xiao et al. 2015, Learning from Massive Noisy Labeled Data for Image Classification (CVPR).
     """
     found = find(data_dir)
@@ -34,7 +34,7 @@ def clothing1m(data_dir: str, size: Size = 224, stream: bool | None = None) -> D
 
 
 def find(data_dir: str) -> Listed:
-    """What `clothing1m` reads, before any image is opened."""
+    """The images and labels of `clothing1m`, without opening an image."""
     root = Path(data_dir)
     home = root / "clothing1m"
     names = [line.replace(" ", "-") for line in lines_of(home / "category_names_eng.txt")]
@@ -44,13 +44,13 @@ def find(data_dir: str) -> Listed:
         known = labels[keys.partition("_")[0]]
         for path in lines_of(home / f"{keys}_key_list.txt"):
             if path not in known:
-                raise ValueError(f"{home / keys}_key_list.txt: {path} has no label in the file of labels")
+                raise ValueError(f"{home / keys}_key_list.txt: {path} has no label in the label file")
             entries.append(Entry(f"clothing1m/{path}", known[path], part))
     return listed(root, entries, names)
 
 
 def content(data_dir: str, **_: object) -> str:
-    """What a run's id says of the images."""
+    """The hash of the images for a run's id."""
     return content_hash(find(data_dir))
 
 

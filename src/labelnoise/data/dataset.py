@@ -1,4 +1,4 @@
-"""What a data set is: images and labels as tensors, and the facts that go with them."""
+"""The data set type: images and labels as tensors, and facts about them."""
 
 import shutil
 from collections.abc import Callable
@@ -18,15 +18,15 @@ class Dataset(NamedTuple):
         name: as in `dataset=`.
         train_images, test_images: (N, channels, height, width), uint8. Training images that do not fit in memory are
             `labelnoise.data.streamed.StreamedImages`, with the shape and the indexing of the tensor.
-        train_labels: (N,), int64, the labels that the training images are given with.
+        train_labels: (N,), int64, the given labels of the training images.
         test_labels: (N,), int64, the true labels of the test images.
         classes: names of the C classes.
         mean, std: of the training images, for each channel, in [0, 1] units.
-        mistaken_for: (C,), the class that each class is mistaken for (itself: for none), or None if none is published.
+        mistaken_for: (C,), the class that each class is mistaken for (itself if none), or None if unpublished.
         superclass: (C,), the superclass of each class, or None.
-        true_labels: (N,), int64, of the training images; None where nobody knows them.
-        val_images, val_labels: a held-out part of its own, as the test part; None where there is none.
-        paths: N, the training images' files, relative to data_dir; None where they have none of their own.
+        true_labels: (N,), int64, of the training images; None if unknown.
+        val_images, val_labels: a separate held-out part, like the test part; None if there is none.
+        paths: N, the files of the training images, relative to data_dir; None if an image has no file of its own.
     """
 
     name: str
@@ -50,18 +50,18 @@ class Dataset(NamedTuple):
 
 
 def pairs(num_classes: int, mistaken_for: dict[int, int]) -> Tensor:
-    """`mistaken_for` as a tensor (C,), each class itself where the dictionary has none."""
+    """`mistaken_for` as a tensor (C,); a class that is not in the dictionary maps to itself."""
     return torch.tensor([mistaken_for.get(c, c) for c in range(num_classes)])
 
 
 def obtain(name: str, folder: Path, load: Callable[[], Loaded], faults: Callable[[], list[str]]) -> Loaded:
-    """What torchvision's loader returns, or one line that says what is missing and how to get it.
+    """The result of torchvision's loader, or an error message with what is missing and how to get it.
 
     Args:
         name: of the data set, for the message.
-        folder: the data set's own, inside data_dir.
-        load: reads the files, and downloads them where they are missing.
-        faults: says of each file that is damaged, or missing among others, what is wrong with it.
+        folder: of the data set, inside data_dir.
+        load: reads the files, and downloads them if they are missing.
+        faults: describes each file that is damaged, or missing while others are present.
     Raises:
         FileNotFoundError: the files are missing or damaged and could not be downloaded.
     """
@@ -70,7 +70,7 @@ def obtain(name: str, folder: Path, load: Callable[[], Loaded], faults: Callable
         return load()
     except (OSError, RuntimeError, ValueError, AssertionError, EOFError) as error:
         wrong = faults()
-        for path in fresh:  # torchvision makes folders before it downloads
+        for path in fresh:  # torchvision creates folders before it downloads
             shutil.rmtree(path, ignore_errors=True)
         if wrong:
             raise FileNotFoundError(

@@ -1,4 +1,4 @@
-"""Image files to uint8 tensors, decoded and resized by Pillow in worker processes."""
+"""Decodes and resizes image files to uint8 tensors, with Pillow in worker processes."""
 
 import os
 import sys
@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 BAD = 0.01  # largest share of files that may be unreadable
-LISTED = 20  # of them, in a message
-FEW = 256  # files below which starting worker processes takes longer than decoding
+LISTED = 20  # largest number of them in a message
+FEW = 256  # with fewer files, starting worker processes takes longer than decoding
 MOST = 8  # worker processes
-CHUNK = 32  # files that a worker hands over at once
+CHUNK = 32  # files that a worker returns at once
 
 
 class Decoded(NamedTuple):
-    """Attributes: images (M, channels, size, size), uint8; kept (M,), which of the files they are, in their order."""
+    """Attributes: images (M, channels, size, size), uint8; kept (M,), their positions among the files, in order."""
 
     images: Tensor
     kept: Tensor
@@ -27,24 +27,25 @@ class Decoded(NamedTuple):
 def read_image(path: Path, size: int, colour: bool) -> np.ndarray | str:
     """One image (size, size, channels), uint8, or the reason why it cannot be read.
 
-    Turned as its camera says, its shorter side resized to `size`, cut to the square in the middle.
+    It is rotated by its EXIF orientation, its shorter side is resized to `size`, and it is cropped to the central
+    square.
     """
     from PIL import Image, ImageOps
 
     mode = "RGB" if colour else "L"
     try:
         with Image.open(path) as image:
-            image.draft(mode, (size, size))  # a JPEG is decoded at about the size wanted: several times faster
+            image.draft(mode, (size, size))  # decodes a JPEG at about this size, several times faster
             fitted = ImageOps.fit(ImageOps.exif_transpose(image).convert(mode), (size, size), Image.Resampling.BILINEAR)
     except FileNotFoundError:
         return "no such file"
-    except Exception as error:  # Pillow's readers raise many kinds for a damaged file
+    except Exception as error:  # Pillow raises many types of errors for a damaged file
         return (str(error).splitlines() or [type(error).__name__])[0].replace(str(path), path.name)
     return np.asarray(fitted).reshape(size, size, -1)
 
 
 def decode(root: Path, paths: Sequence[str], size: int, colour: bool) -> Decoded:
-    """All images that can be read; the others are listed on standard error and left out.
+    """All images that can be read; the others are listed on standard error and omitted.
 
     Args:
         paths: relative to root.
@@ -61,15 +62,16 @@ def decode(root: Path, paths: Sequence[str], size: int, colour: bool) -> Decoded
             out[position - len(bad)] = image
     report_bad([(paths[i], reason) for i, reason in bad.items()], len(paths))
     kept = torch.tensor([i for i in range(len(paths)) if i not in bad], dtype=torch.long)
-    images = torch.from_numpy(out[: len(kept)]).permute(0, 3, 1, 2)  # channels_last, as a training set keeps them
+    images = torch.from_numpy(out[: len(kept)]).permute(0, 3, 1, 2)  # channels_last, as in TrainSet
     return Decoded(images, kept)
 
 
 def look_through(root: Path, paths: Sequence[str], size: int, colour: bool) -> tuple[Tensor, Tensor]:
-    """Decode all images and keep none of them.
+    """Decode all images without keeping them.
 
     Returns:
-        Which can be read (M,), and how many of their pixels have each value (channels, 256), float64.
+        The positions of those that can be read (M,), and how many of their pixels have each value (channels, 256),
+        float64.
     Raises:
         ValueError: as `decode`.
     """
@@ -88,7 +90,7 @@ def report_bad(bad: Sequence[tuple[str, str]], count: int) -> None:
     """List the files that cannot be read.
 
     Args:
-        bad: path and reason of each. count: of all files.
+        bad: path and reason of each. count: number of all files.
     Raises:
         ValueError: they are more than 1%.
     """
@@ -103,13 +105,13 @@ def report_bad(bad: Sequence[tuple[str, str]], count: int) -> None:
 
 
 def workers_for_decoding() -> int:
-    """How many worker processes decode at once: one for each core that this process may use, at most eight."""
+    """The number of worker processes: one for each core that this process may use, at most eight."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(MOST, usable)
 
 
 class Files(torch.utils.data.Dataset[Any]):
-    """Image files as a dataset of torch's DataLoader, which has the worker processes."""
+    """Image files as a dataset for torch's DataLoader, which starts the worker processes."""
 
     def __init__(self, paths: Sequence[Path], size: int, colour: bool) -> None:
         self._paths, self._size, self._colour = paths, size, colour
@@ -122,7 +124,7 @@ class Files(torch.utils.data.Dataset[Any]):
 
 
 def as_list(batch: list[Any]) -> list[Any]:
-    """What a worker hands over: the images as they are."""
+    """A collate function that returns the images unchanged."""
     return batch
 
 

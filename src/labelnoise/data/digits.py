@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits: a real data set that needs no download and trains in seconds."""
+"""scikit-learn's handwritten digits: a real data set without a download, on which a run takes seconds."""
 
 import torch
 from torch.nn.functional import interpolate
@@ -11,7 +11,7 @@ MEAN, STD = 0.3054, 0.3247  # of the training pixels
 
 
 def digits() -> Dataset:
-    """1,797 digits of 8x8 pixels, resized to 28x28: 1,437 to train and 360 to test, stratified, always the same split.
+    """1,797 digits of 8x8 pixels, resized to 28x28, in a fixed stratified split: 1,437 for training, 360 for testing.
 
     Source: Alpaydin, Kaynak 1998, Optical Recognition of Handwritten Digits (UCI), test part, as in scikit-learn.
     """

@@ -25,23 +25,23 @@ def folder(
     split_seed: int = 0,
     stream: bool | None = None,
 ) -> Dataset:
-    """The images of a folder, resized, as uint8 tensors in memory; training images that do not fit there are streamed.
+    """The images of a folder, resized, as uint8 tensors in memory; training images that do not fit are streamed.
 
-    With `train/` and `test/` folders, or a column `split` in the CSV, these are the parts (and `val/` a held-out part;
-    it is the test part where there is no other). Else a share of each class is set aside to test on.
+    The parts are the folders `train/` and `test/`, or the column `split` of the CSV; `val` is a held-out part, or the
+    test part if there is no other. Without parts, a share of each class is set aside for testing.
 
     Args:
         data_dir: the folder; all paths are relative to it, and no file outside it is read.
-        size: pixels; the shorter side is resized to it and the square in the middle taken.
+        size: pixels; the shorter side is resized to it and the central square is cropped.
         colour: three channels, or one.
-        labels: a CSV with the columns path and label; None: the images stand in one subfolder for each class.
-        corrected: a second such CSV with the true labels of all training images; listed test images take theirs too.
-        classes: their names in the order of their numbers; None: those of the training images, sorted.
-        test: the share of each class to test on where no test part is given.
-        split_seed: which images these are.
-        stream: as of `labelnoise.data.from_files.dataset_of`.
+        labels: a CSV with the columns path and label; None: each class has a subfolder of images.
+        corrected: a second such CSV with the true labels of all training images; it may also list test images.
+        classes: names in the order of the class numbers; None: those of the training images, sorted.
+        test: the test share of each class if there is no test part.
+        split_seed: of the random choice of these images.
+        stream: as in `labelnoise.data.from_files.dataset_of`.
     Raises:
-        ValueError: bad input, in one line: see `labelnoise.data.listing`; or more than 1% of the images are unreadable.
+        ValueError: bad input, see `labelnoise.data.listing`; or more than 1% of the images cannot be read.
     """
     found = find(data_dir, labels, corrected, classes)
     parts = given_parts(found) if any(entry.part for entry in found.entries) else set_aside(found, test, split_seed)
@@ -49,7 +49,7 @@ def folder(
 
 
 def find(data_dir: str, labels: str | None, corrected: str | None, classes: list[str] | None) -> Listed:
-    """What `folder` reads, before any image is opened. Raises: as `folder`."""
+    """The images and labels of `folder`, without opening an image. Raises: as `folder`."""
     root = Path(data_dir)
     check_folder(root)
     entries = from_folders(root) if labels is None else from_csv(root, labels)
@@ -65,7 +65,7 @@ def content(
     classes: list[str] | None = None,
     **_: object,
 ) -> str:
-    """What a run's id says of the images: a hash of their paths, sizes and labels, wherever the folder stands."""
+    """The hash of the images for a run's id: of relative paths, sizes and labels, not of the folder's location."""
     return content_hash(find(data_dir, labels, corrected, classes))
 
 

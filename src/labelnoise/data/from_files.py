@@ -1,4 +1,4 @@
-"""A data set from listed image files: its parts, its pixels in memory or streamed, and their statistics."""
+"""A data set from listed image files: its parts, its pixels (in memory or streamed), and their statistics."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -15,11 +15,11 @@ from labelnoise.data.listing import Entry, Listed, check_no_empty_class
 from labelnoise.data.streamed import StreamedImages
 
 Size = Annotated[int, Ge(8), Le(1024)]
-SHARE = 0.5  # of the machine's memory, which training images may take before they are streamed
+SHARE = 0.5  # of the machine's memory; larger training sets are streamed
 
 
 class Parts(NamedTuple):
-    """Attributes: the entries to train on, to hold out (possibly none) and to test on."""
+    """Attributes: the training, held-out (possibly none) and test entries."""
 
     train: Sequence[Entry]
     val: Sequence[Entry]
@@ -27,17 +27,17 @@ class Parts(NamedTuple):
 
 
 def given_parts(found: Listed) -> Parts:
-    """The parts that the entries name; the val part is the test part where there is no other.
+    """The parts given by the entries; the val part is the test part if there is no other.
 
     Raises:
-        ValueError: there is nothing to test on.
+        ValueError: there are no test images.
     """
     train, val, test = ([e for e in found.entries if e.part == part] for part in ("train", "val", "test"))
     return checked_parts(found, Parts(train, val, test) if test else Parts(train, [], val))
 
 
 def checked_parts(found: Listed, parts: Parts) -> Parts:
-    """The parts, if there is something to test on."""
+    """The parts, if there are test images."""
     if not parts.test:
         raise ValueError(
             f"data_dir={found.root}: has no images to test on; add a test/ folder, or images to each class"
@@ -46,7 +46,7 @@ def checked_parts(found: Listed, parts: Parts) -> Parts:
 
 
 def set_aside(found: Listed, share: float, seed: int) -> Parts:
-    """A share of each class to test on, by its given labels, at least one image of a class that has two."""
+    """Set aside a share of each class, by given labels, for testing; at least one image of a class with two or more."""
     random = np.random.RandomState(seed)
     labels = np.array([entry.label for entry in found.entries])
     chosen = np.zeros(len(labels), dtype=bool)
@@ -59,13 +59,13 @@ def set_aside(found: Listed, share: float, seed: int) -> Parts:
 
 
 def dataset_of(name: str, found: Listed, parts: Parts, size: int, colour: bool, stream: bool | None = None) -> Dataset:
-    """The data set of these parts.
+    """The data set with these parts.
 
     Args:
-        stream: whether to decode training images anew for every batch; None: where they would take more than half of
-            the machine's memory. It changes no pixel.
+        stream: whether to decode training images for every batch; None: if they would need more than half of the
+            machine's memory. It changes no pixel.
     Raises:
-        ValueError: more than 1% of the images cannot be read, or a class is left without one.
+        ValueError: more than 1% of the images cannot be read, or a class has no readable image.
     """
     number = {label: i for i, label in enumerate(found.classes)}
     bytes_ = len(parts.train) * size * size * (3 if colour else 1)
@@ -101,15 +101,15 @@ def _best(entry: Entry) -> str:
 
 
 def _memory() -> int:
-    """Of this machine, bytes."""
+    """The machine's memory in bytes."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _in_memory(found: Listed, parts: Parts, size: int, colour: bool) -> tuple[Any, ...]:
-    """Pixels of the three parts, the entries that could be read, and the training pixels' counts."""
+    """The pixels of the three parts, their readable entries, and the counts of the training pixels."""
     entries = [entry for part in parts for entry in part]
     pixels, kept = decode(found.root, [entry.path for entry in entries], size, colour)
-    # kept positions stay in order, so each part is a slice of the one tensor
+    # the kept positions are in order, so each part is a slice of one tensor
     first, second = (int((kept < end).sum()) for end in (len(parts.train), len(parts.train) + len(parts.val)))
     read = [entries[i] for i in kept.tolist()]
     train = pixels[:first]
@@ -123,7 +123,7 @@ def _in_memory(found: Listed, parts: Parts, size: int, colour: bool) -> tuple[An
 
 
 def _streamed(found: Listed, parts: Parts, size: int, colour: bool) -> tuple[Any, ...]:
-    """As `_in_memory`, with the training images read once to see that they can be, and not kept."""
+    """As `_in_memory`, but the training images are read once as a check, and not kept."""
     kept, counts = look_through(found.root, [entry.path for entry in parts.train], size, colour)
     train = [parts.train[i] for i in kept.tolist()]
     images = StreamedImages(found.root, [entry.path for entry in train], size, colour)
@@ -132,7 +132,7 @@ def _streamed(found: Listed, parts: Parts, size: int, colour: bool) -> tuple[Any
 
 
 def counted(images: Tensor) -> Tensor:
-    """How many pixels have each value. Shapes: (N, channels, H, W), uint8 -> (channels, 256), float64."""
+    """The number of pixels with each value. Shapes: (N, channels, H, W), uint8 -> (channels, 256), float64."""
     counts = torch.zeros(images.shape[1], 256, dtype=torch.float64)
     for chunk in images.split(4096):
         for channel in range(len(counts)):
@@ -141,7 +141,7 @@ def counted(images: Tensor) -> Tensor:
 
 
 def mean_and_std(counts: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Of each channel, in [0, 1] units, from counts (channels, 256); at least one grey level of deviation."""
+    """Of each channel, in [0, 1] units, from counts (channels, 256); the deviation is at least one grey level."""
     values = torch.arange(256, dtype=torch.float64) / 255
     means = (counts * values).sum(dim=1) / counts.sum(dim=1)
     variances = (counts * (values - means[:, None]) ** 2).sum(dim=1) / counts.sum(dim=1)

@@ -1,4 +1,4 @@
-"""One fold of a data set held out, for judging images by a network that was not trained on them."""
+"""Holds out one fold of a data set, to evaluate its images with a network that was not trained on them."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -17,16 +17,16 @@ Fold = Annotated[int, Ge(0)]
 
 @checked
 def held_out(whole: Callable[[], Dataset], path: str, fold: Fold, folds: Folds, seed: int) -> Dataset:
-    """The other folds to train on, and this one, with its given labels, in place of the test part.
+    """The data set with the other folds as the training part, and this one, with given labels, as the test part.
 
     Args:
         whole: loads the data set.
         path: .npy, the given labels (N,) of its training images.
-        fold: which one is held out, from 0.
-        folds: how many there are.
+        fold: the held-out fold, from 0.
+        folds: number of folds.
         seed: of the folds.
     Raises:
-        ValueError: there is no such fold, or the file has labels of other images.
+        ValueError: there is no such fold, or the file does not have one label per training image.
     """
     if fold >= folds:
         raise ValueError(f"fold={fold}: must be below folds={folds}")
@@ -49,7 +49,7 @@ def held_out(whole: Callable[[], Dataset], path: str, fold: Fold, folds: Folds, 
 
 
 def fold_of(labels: Tensor, folds: int, seed: int) -> Tensor:
-    """The fold of each image, every class spread evenly over them. Shapes: (N,) -> (N,), 0 to folds - 1."""
+    """The fold of each image; each class is spread evenly over the folds. Shapes: (N,) -> (N,), 0 to folds - 1."""
     order = np.random.RandomState(seed).permutation(len(labels))
     by_class = order[np.argsort(labels.numpy()[order], kind="stable")]
     out = np.empty(len(labels), dtype=np.int64)

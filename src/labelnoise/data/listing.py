@@ -1,4 +1,4 @@
-"""Which images a folder holds, with which labels: class subfolders, or a CSV of paths and labels. Opens no image."""
+"""Lists the images of a folder with their labels, from class subfolders or a CSV. Opens no image."""
 
 import csv
 import hashlib
@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 PARTS = ("train", "val", "test")
-# What torchvision.datasets.ImageFolder takes for an image.
+# The endings that torchvision.datasets.ImageFolder accepts.
 ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
 
@@ -20,8 +20,8 @@ class Entry(NamedTuple):
     Attributes:
         path: relative to the folder, with slashes.
         label: the name of its class.
-        part: train, val or test; empty where the folder does not say.
-        corrected: the name of its true class; empty where nobody gave it.
+        part: train, val or test; empty if not given.
+        corrected: the name of its true class; empty if not given.
     """
 
     path: str
@@ -31,7 +31,7 @@ class Entry(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """The images of a folder, in the order of their paths, and the names of the classes, in the order of numbers."""
+    """The images of a folder, ordered by path, and the class names, ordered by class number."""
 
     root: Path
     entries: tuple[Entry, ...]
@@ -39,12 +39,12 @@ class Listed(NamedTuple):
 
 
 def listed(root: Path, entries: Iterable[Entry], classes: Iterable[str] | None) -> Listed:
-    """Entries in the order of their paths, checked.
+    """Check the entries and order them by path.
 
     Args:
-        classes: their names; None: those of the training images, sorted, numbers by their value.
+        classes: names; None: those of the training images, sorted; whole numbers are sorted by value.
     Raises:
-        ValueError: no images, an unknown label, an empty class, or labels corrected for some images only.
+        ValueError: no images, an unknown label, an empty class, or corrected labels for only some training images.
     """
     ordered = tuple(sorted(set(entries)))
     if not ordered:
@@ -58,12 +58,12 @@ def listed(root: Path, entries: Iterable[Entry], classes: Iterable[str] | None) 
         raise ValueError(f"dataset.load.classes={','.join(names)}: names a class twice")
     for entry in ordered:
         if wrong := next((name for name in (entry.label, entry.corrected) if name and name not in names), None):
-            raise ValueError(f"{entry.path}: has label {wrong!r}, which is none of the classes {shown(names)}")
+            raise ValueError(f"{entry.path}: has label {wrong!r}, which is not one of the classes {shown(names)}")
     check_no_empty_class(names, (entry.label for entry in trained))
     if 0 < (missing := sum(not entry.corrected for entry in trained)) < len(trained):
         raise ValueError(
             f"dataset.load.corrected: {missing:,} of {len(trained):,} training images have no corrected label; list "
-            "every one, also where the given label is right"
+            "all of them, including those whose given label is right"
         )
     return Listed(root, ordered, names)
 
@@ -72,7 +72,7 @@ def check_unique(ordered: tuple[Entry, ...]) -> None:
     """Refuse an image that is listed with two labels or in two parts.
 
     Args:
-        ordered: by path.
+        ordered: the entries, ordered by path.
     """
     twice = [(a, b) for a, b in itertools.pairwise(ordered) if a.path == b.path]
     if twice:
@@ -96,13 +96,13 @@ def sorted_names(labels: Iterable[str]) -> tuple[str, ...]:
 
 
 def shown(names: Iterable[str]) -> str:
-    """Names in a message, not at length."""
+    """At most five names, for a message."""
     first = list(names)
     return ", ".join(first[:5]) + (f" and {len(first) - 5:,} more" if len(first) > 5 else "")
 
 
 def content_hash(found: Listed) -> str:
-    """A hash of what is there: paths, sizes in bytes, labels and parts, and the classes. Not of where the folder is."""
+    """A hash of paths, sizes in bytes, labels, parts and classes, but not of the folder's location."""
     digest = hashlib.sha256(repr(found.classes).encode())
     for entry in found.entries:
         try:
@@ -117,10 +117,10 @@ def content_hash(found: Listed) -> str:
 
 
 def from_folders(root: Path) -> list[Entry]:
-    """The images below class folders, `<class>/...`; below `train/`, and `val/` and `test/`, where there is a train/.
+    """The images in class folders `<class>/...`; if there is a `train/`, in those inside `train/`, `val/` and `test/`.
 
     Raises:
-        ValueError: the folder is not there, or one of its class folders holds no image.
+        ValueError: the folder does not exist, or one of its class folders has no image.
     """
     check_folder(root)
     given = [part for part in PARTS if (root / part).is_dir()] if (root / "train").is_dir() else [""]
@@ -133,16 +133,16 @@ def from_folders(root: Path) -> list[Entry]:
 
 
 def check_folder(root: Path) -> None:
-    """Refuse what is no folder."""
+    """Refuse a path that is not a folder."""
     if not root.is_dir():
         raise ValueError(f"data_dir={root}: no such folder")
 
 
 def images_below(folder: Path) -> list[Path]:
-    """The image files of a class's folder, sorted.
+    """The image files in a class's folder, sorted.
 
     Raises:
-        ValueError: it is not there or holds none.
+        ValueError: it does not exist or has none.
     """
     found = [
         Path(inside, name)
@@ -156,7 +156,7 @@ def images_below(folder: Path) -> list[Path]:
 
 
 def lines_of(file: Path) -> list[str]:
-    """The lines of a data set's list that are not empty.
+    """The non-empty lines of a data set's list file.
 
     Raises:
         ValueError: it cannot be read.
@@ -171,12 +171,12 @@ def lines_of(file: Path) -> list[str]:
 
 
 def from_csv(root: Path, name: str) -> list[Entry]:
-    """The images that a CSV lists: columns `path` and `label`, and `split` (train, val or test) where that is given.
+    """The images listed in a CSV with the columns `path` and `label`, and optionally `split` (train, val or test).
 
-    Without a column `split`, the first folder of the paths says it, where each is one of train, val and test.
+    Without `split`, the first folder of each path gives the part, if these folders are train and possibly val and test.
 
     Raises:
-        ValueError: the file cannot be read, lacks a column, or has a row that is wrong.
+        ValueError: the file cannot be read, lacks a column, or has an invalid row.
     """
     rows = _rows(root, name, "labels", ("path", "label"))
     entries = [Entry(_inside(root, row["path"], name), row["label"], row.get("split") or "") for row in rows]
@@ -191,10 +191,10 @@ def from_csv(root: Path, name: str) -> list[Entry]:
 
 
 def with_corrected(root: Path, name: str, entries: list[Entry]) -> list[Entry]:
-    """The entries with the labels of a second CSV, columns `path` and `label`, as their corrected ones.
+    """The entries with corrected labels from a second CSV with the columns `path` and `label`.
 
     Raises:
-        ValueError: as `from_csv`; two corrected labels for one image, or one for an image that is not listed.
+        ValueError: as `from_csv`; two corrected labels for one image, or a corrected label for an unlisted image.
     """
     rows = _rows(root, name, "corrected", ("path", "label"))
     corrected: dict[str, str] = {}
@@ -203,13 +203,13 @@ def with_corrected(root: Path, name: str, entries: list[Entry]) -> list[Entry]:
         if corrected.setdefault(path, row["label"]) != row["label"]:
             raise ValueError(f"{name}: {path} has two labels, {corrected[path]!r} and {row['label']!r}")
     if unknown := corrected.keys() - {entry.path for entry in entries}:
-        raise ValueError(f"{name}: {min(unknown)} is none of the images ({len(unknown):,} such rows)")
+        raise ValueError(f"{name}: {min(unknown)} is not one of the images ({len(unknown):,} such rows)")
     return [entry._replace(corrected=corrected.get(entry.path, "")) for entry in entries]
 
 
 def _rows(root: Path, name: str, option: str, needed: tuple[str, ...]) -> list[dict[str, str]]:
     where = f"dataset.load.{option}={name}"
-    if Path(name).is_absolute():  # the id of a run would depend on where the folder stands
+    if Path(name).is_absolute():  # a run's id would depend on the folder's location
         raise ValueError(f"{where}: must be relative to data_dir={root}")
     file = root / _inside(root, name, where)
     try:
@@ -230,10 +230,10 @@ def _rows(root: Path, name: str, option: str, needed: tuple[str, ...]) -> list[d
 
 
 def _inside(root: Path, path: str, where: str) -> str:
-    """A path relative to the folder, written one way.
+    """A normalised path relative to the folder.
 
     Raises:
-        ValueError: it leads out of the folder.
+        ValueError: it is outside the folder.
     """
     plain = os.path.normpath(os.path.relpath(path, root) if Path(path).is_absolute() else path)
     if plain == "." or Path(plain).parts[0] == ".." or "\0" in plain:

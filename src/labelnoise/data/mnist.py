@@ -10,7 +10,7 @@ from labelnoise.data.dataset import Dataset, obtain, pairs
 
 LOOKALIKES = {7: 1, 2: 7, 5: 6, 6: 5, 3: 8}  # Patrini et al. 2017, arXiv:1609.03683, section 5
 TOLERANCE = 2e-3  # of the published mean and deviation of the pixels, in [0, 1] units
-MD5 = {  # of MNIST's published files, unpacked; torchvision checks only the archives
+MD5 = {  # of MNIST's unpacked files; torchvision checks only the archives
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
     "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
     "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
@@ -22,21 +22,21 @@ def mnist(data_dir: str) -> Dataset:
     """60,000 and 10,000 grey digits of 28x28 pixels.
 
     Args:
-        data_dir: folder that holds MNIST/raw; downloaded into it where missing.
+        data_dir: folder that contains MNIST/raw; if missing, it is downloaded there.
     Raises:
-        FileNotFoundError: missing or damaged, and not to be downloaded.
+        FileNotFoundError: missing or damaged, and the download failed.
     Source: LeCun, Bottou, Bengio, Haffner 1998.
     """
     return _load("mnist", "MNIST", data_dir, (0.1307,), (0.3081,), pairs(10, LOOKALIKES))
 
 
 def fashion_mnist(data_dir: str) -> Dataset:
-    """60,000 and 10,000 grey pictures of clothes of 28x28 pixels.
+    """60,000 and 10,000 grey images of clothes of 28x28 pixels.
 
     Args:
-        data_dir: folder that holds FashionMNIST/raw; downloaded into it where missing.
+        data_dir: folder that contains FashionMNIST/raw; if missing, it is downloaded there.
     Raises:
-        FileNotFoundError: missing or damaged, and not to be downloaded.
+        FileNotFoundError: missing or damaged, and the download failed.
     Source: Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747.
     """
     return _load("fashion_mnist", "FashionMNIST", data_dir, (0.2860,), (0.3530,), None)
@@ -55,7 +55,7 @@ def _load(
     def load() -> tuple[datasets.MNIST, datasets.MNIST]:
         if faults():
             raise ValueError("not the published files")
-        # torchvision makes the folder before it downloads: only where a download is needed.
+        # torchvision creates the folder before it downloads, so request a download only if files are missing.
         missing = not all((raw / file).is_file() for file in MD5)
         both = [getattr(datasets, kind)(data_dir, train=train, download=missing) for train in (True, False)]
         for part, count in zip(both, (60_000, 10_000), strict=True):
@@ -80,7 +80,7 @@ def _load(
 
 
 def _fault(kind: str, path: Path) -> str | None:
-    """What is wrong with a file of the published names: Fashion-MNIST has MNIST's names."""
+    """What is wrong with a file, or None. Fashion-MNIST's files have the same names as MNIST's."""
     is_mnists = hashlib.md5(path.read_bytes()).hexdigest() == MD5[path.name]
     if kind == "MNIST":
         return None if is_mnists else f"{path} is damaged (not the published file)"
@@ -88,10 +88,10 @@ def _fault(kind: str, path: Path) -> str | None:
 
 
 def _check_pixels(name: str, raw: Path, images: Tensor, mean: float, std: float) -> None:
-    """Refuse images that are not the published ones: where no checksum is known, their mean and deviation tell.
+    """Refuse images whose mean and deviation are not the published ones; not all files have a known checksum.
 
     Raises:
-        ValueError: gives both means.
+        ValueError: gives the means and deviations.
     """
     counts = torch.bincount(images.flatten(), minlength=256).double()
     values = torch.arange(256, dtype=torch.float64) / 255

@@ -1,4 +1,4 @@
-"""Cutting a training set into the part to train on, a held-out part and a trusted part."""
+"""Splits a training set into a training, a held-out and a trusted part."""
 
 import numpy as np
 import torch
@@ -10,10 +10,10 @@ def split(true_labels: Tensor, num_val: int, num_trusted: int, seed: int) -> tup
 
     Args:
         true_labels: (N,).
-        num_val, num_trusted: images held out, images trusted; the rest is to train on.
+        num_val, num_trusted: sizes of the held-out and the trusted part; the rest is for training.
 
     Raises:
-        ValueError: nothing would be left to train on.
+        ValueError: no training images would be left.
     """
     count = len(true_labels)
     if num_val + num_trusted > count - 2:

@@ -1,4 +1,4 @@
-"""Training images that do not fit in memory: worker processes decode them for every batch, ahead of the training."""
+"""Training images that do not fit in memory: worker processes decode them for every batch, in advance."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from torch import Tensor
 from labelnoise.data.decode import read_image, workers_for_decoding
 from labelnoise.data.train_set import TrainSet
 
-AHEAD = 2  # batches under way for each worker process
+AHEAD = 2  # queued batches per worker process
 
 
 class StreamedImages:
-    """Image files that are indexed as the tensor (N, channels, size, size) of their pixels would be.
+    """Image files that are indexed like the tensor (N, channels, size, size) of their pixels.
 
     Args:
-        root: their folder. paths: relative to it; files that can be read.
+        root: their folder. paths: relative to it, readable.
         size: pixels. colour: three channels, or one.
     """
 
@@ -47,27 +47,27 @@ class StreamedImages:
         return torch.cat([self.decoded(part) for part in parts]) if parts else torch.empty(0, *self.shape[1:]).byte()
 
     def part(self, index: Tensor) -> "StreamedImages":
-        """Those at `index` (M,), undecoded."""
+        """The images at `index` (M,), not decoded."""
         return StreamedImages(self._root, [self._paths[i] for i in index.tolist()], self._size, self._colour)
 
     def ahead(self, positions: Sequence[int]) -> "Future[np.ndarray]":
-        """Let a worker process decode these."""
+        """Start decoding these images in a worker process."""
         files = [self._root / self._paths[i] for i in positions]
         return _workers().submit(_decode, files, self._size, self._colour)
 
     @staticmethod
     def decoded(batch: "Future[np.ndarray]") -> Tensor:
-        """What a worker process decoded, (B, channels, size, size), uint8.
+        """The pixels that a worker process decoded, (B, channels, size, size), uint8.
 
         Raises:
-            OSError: an image cannot be read any more.
+            OSError: an image can no longer be read.
         """
         return torch.from_numpy(batch.result()).permute(0, 3, 1, 2)
 
 
 @cache
 def _workers() -> ProcessPoolExecutor:
-    """This process's decoding processes. Not forked: a fork of a process with threads or a GPU may hang."""
+    """This process's decoding processes. Spawned, because a fork of a process with threads or a GPU may hang."""
     return ProcessPoolExecutor(workers_for_decoding(), get_context("spawn"))
 
 
@@ -75,28 +75,28 @@ def _decode(files: Sequence[Path], size: int, colour: bool) -> np.ndarray:
     images = [read_image(file, size, colour) for file in files]
     for file, image in zip(files, images, strict=True):
         if isinstance(image, str):
-            raise OSError(f"{file}: could be read when the data set was loaded, and not now ({image})")
+            raise OSError(f"{file}: could be read when the data set was loaded, but not any more ({image})")
     return np.stack(images)
 
 
 class StreamedTrainSet(TrainSet):
-    """A training set whose images are decoded when they are asked for; those of `order` ahead of that.
+    """A training set whose images are decoded on request; batches from `order` are decoded in advance.
 
-    Args: as of `TrainSet`, but for images.
+    Args: as in `TrainSet`, except images.
     """
 
     on_device = False
 
     def __init__(self, images: StreamedImages, labels: Tensor, *rest: Any, **more: Any) -> None:
-        nothing = torch.empty(0, *images.shape[1:], dtype=torch.uint8, device=labels.device)
-        super().__init__(nothing, labels, *rest, **more)
+        empty = torch.empty(0, *images.shape[1:], dtype=torch.uint8, device=labels.device)
+        super().__init__(empty, labels, *rest, **more)
         self._files = images
         self._coming: deque[tuple[list[int], Future[np.ndarray] | None]] = deque()
-        self._last: tuple[list[int], Tensor] = ([], nothing)
+        self._last: tuple[list[int], Tensor] = ([], empty)
 
     def order(self, size: int, among: Tensor | None = None) -> list[Tensor]:
         parts = super().order(size, among)
-        for _, batch in self._coming:  # of an epoch that was not finished
+        for _, batch in self._coming:  # left from an unfinished epoch
             if batch is not None:
                 batch.cancel()
         self._coming = deque((part.tolist(), None) for part in parts)
@@ -117,7 +117,7 @@ class StreamedTrainSet(TrainSet):
         return self._files.decoded(batch)
 
     def _look_ahead(self) -> None:
-        """Have the next batches decoded, as many as keep the worker processes busy."""
+        """Start decoding enough of the next batches to keep the worker processes busy."""
         for place, (positions, batch) in enumerate(list(islice(self._coming, AHEAD * workers_for_decoding() + 1))):
             if batch is None:
                 self._coming[place] = (positions, self._files.ahead(positions))

@@ -1,4 +1,4 @@
-"""What a method may see of the training data: batches and the training set, on the device. No true labels here."""
+"""The training data that a method may see: batches and the training set, on the device, without true labels."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,7 +10,7 @@ Augment = Callable[[Tensor, torch.Generator], Tensor]
 
 
 class Batch(NamedTuple):
-    """One step's images.
+    """The images of a step.
 
     Attributes:
         index: (B,), position in the training set.
@@ -29,18 +29,18 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
 
 class TrainSet:
-    """Images and noisy labels on one device, held once, as uint8.
+    """Images, as uint8, and noisy labels on one device.
 
     Args:
         images: (N, channels, H, W), uint8.
-        labels: (N,), noisy; a method that refines labels keeps its own.
+        labels: (N,), noisy; a method that refines labels keeps its own copy.
         num_classes: C.
         mean, std: of each channel, in [0, 1] units.
         augment: `(images uint8, generator) -> images uint8`, or None.
         generator: on the images' device; order and augmentation are drawn from it.
         trusted: a small set with true labels, cut from the training set, or None.
     Attributes:
-        on_device: whether steps read images from the device alone, as a CUDA graph needs.
+        on_device: whether steps read images only from the device, as CUDA graphs require.
     """
 
     on_device = True
@@ -56,7 +56,7 @@ class TrainSet:
         generator: torch.Generator,
         trusted: "TrainSet | None" = None,
     ) -> None:
-        self._images = images.contiguous(memory_format=torch.channels_last)  # a crop gathers whole pixels
+        self._images = images.contiguous(memory_format=torch.channels_last)  # crops gather whole pixels
         self.labels, self.num_classes, self.trusted = labels, num_classes, trusted
         self._mean = torch.tensor(mean, device=images.device)[:, None, None]
         self._std = torch.tensor(std, device=images.device)[:, None, None]
@@ -71,19 +71,19 @@ class TrainSet:
         return self._normalised(images if self._augment is None else self._augment(images, self.generator))
 
     def plain(self, index: Tensor) -> Tensor:
-        """The images as they are. Shapes: (B,) -> (B, channels, H, W) float32, normalised."""
+        """The images without augmentation. Shapes: (B,) -> (B, channels, H, W) float32, normalised."""
         return self._normalised(self.pixels(index))
 
     def pixels(self, index: Tensor) -> Tensor:
-        """The images as they are stored. Shapes: (B,) -> (B, channels, H, W) uint8."""
+        """The stored images. Shapes: (B,) -> (B, channels, H, W) uint8."""
         return self._images[index]
 
     def order(self, size: int, among: Tensor | None = None) -> list[Tensor]:
-        """Every image once, in a fresh random order: the index (B,) of each batch; the last holds what is left.
+        """Every image once, in a new random order: the index (B,) of each batch; the last one may be smaller.
 
         Args:
-            size: images a batch, >= 2. A single image left over joins the batch before it, because batch normalisation
-                cannot train on one image.
+            size: images per batch, >= 2. A single remaining image joins the batch before it, because batch
+                normalisation cannot train on one image.
             among: (M,), positions to choose from; all by default.
         """
         device = self.labels.device

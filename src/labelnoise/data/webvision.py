@@ -1,7 +1,7 @@
-"""WebVision-mini: the first 50 classes of WebVision 1.0's Google images, tested on its own or on ILSVRC12's validation.
+"""WebVision-mini: the first 50 classes of WebVision 1.0's Google images, with its or ILSVRC12's validation images.
 
-Layout below data_dir, as the archives unpack (reconstruction: the archives were not at hand):
-    webvision/info/synsets.txt               a line a class: its WordNet id, then its names
+Layout in data_dir after unpacking the archives (reconstruction: the archives were not available):
+    webvision/info/synsets.txt               one line per class: its WordNet id, then its names
     webvision/info/train_filelist_google.txt  lines `google/q0001/NAME.jpg CLASS`
     webvision/info/val_filelist.txt           lines `val000001.jpg CLASS`, of webvision/val_images_256
     ilsvrc12/val/n01440764/NAME.JPEG          ILSVRC12's validation images in folders by WordNet id
@@ -16,22 +16,22 @@ from labelnoise.data.from_files import Size, dataset_of, given_parts
 from labelnoise.data.listing import Entry, Listed, content_hash, images_below, lines_of, listed
 
 CLASSES = 50
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, which the protocol normalises by
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as in the protocol
 
 Test = Literal["webvision", "ilsvrc12"]
 
 
 @checked
 def webvision_mini(data_dir: str, size: Size = 224, test: Test = "webvision", stream: bool | None = None) -> Dataset:
-    """65,944 noisy web images of 50 classes to train on; no true labels are known.
+    """65,944 noisy training images from the web in 50 classes, without true labels.
 
     Args:
-        data_dir: holds webvision/, and ilsvrc12/ for its validation images; see above.
+        data_dir: contains webvision/, and ilsvrc12/ for its validation images; see above.
         size: pixels.
-        test: which images to test on.
-        stream: as of `labelnoise.data.from_files.dataset_of`.
+        test: the source of the test images.
+        stream: as in `labelnoise.data.from_files.dataset_of`.
     Raises:
-        ValueError: a file is missing or has other lines, or as `labelnoise.data.listing.listed`.
+        ValueError: a file is missing or has malformed lines, or as `labelnoise.data.listing.listed`.
     Source: Li et al. 2017, arXiv:1708.02862; the 50 classes: Jiang et al. 2018, arXiv:1712.05055.
     """
     found = find(data_dir, test)
@@ -39,7 +39,7 @@ def webvision_mini(data_dir: str, size: Size = 224, test: Test = "webvision", st
 
 
 def find(data_dir: str, test: Test) -> Listed:
-    """What `webvision_mini` reads, before any image is opened."""
+    """The images and labels of `webvision_mini`, without opening an image."""
     root = Path(data_dir)
     info = root / "webvision" / "info"
     ids = [line.split()[0] for line in lines_of(info / "synsets.txt")[:CLASSES]]
@@ -54,7 +54,7 @@ def find(data_dir: str, test: Test) -> Listed:
 
 
 def content(data_dir: str, test: Test = "webvision", **_: object) -> str:
-    """What a run's id says of the images."""
+    """The hash of the images for a run's id."""
     return content_hash(find(data_dir, test))
 
 
@@ -62,7 +62,7 @@ webvision_mini.content = content  # type: ignore[attr-defined]  # read by `label
 
 
 def _listed_in(file: Path, folder: str, part: str, ids: list[str]) -> list[Entry]:
-    """The entries of a list of paths and class numbers, as far as they are of the first classes."""
+    """The entries of a list of paths and class numbers that belong to the first classes."""
     entries = []
     for line in lines_of(file):
         path, _, number = line.rpartition(" ")

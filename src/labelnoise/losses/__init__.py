@@ -1,9 +1,9 @@
-"""Every loss by its name: `from labelnoise.losses import agce`.
+"""Every loss by name: `from labelnoise.losses import agce`.
 
 A loss is a function `(logits (B, C), labels (B,)) -> (B,)` of per-sample values; the caller reduces.
-`Loss(agce, a=0.6, q=0.6)` is the same as an `nn.Module` for anyone's training loop, and `published("agce", "cifar10")`
-gives the values of its card. Names are what the modules of this folder list in `__all__`, and the sums that
-`configs/loss` names; a new file needs no line here. `labelnoise.losses.regularisers` has the penalties.
+`Loss(agce, a=0.6, q=0.6)` is the same loss as an `nn.Module` for your own training loop. `published("agce", "cifar10")`
+returns the hyper-parameters on its card. The names are those in each module's `__all__` and the sums defined in
+`configs/loss`; a new file needs no change here. The penalties are in `labelnoise.losses.regularisers`.
 """
 
 import importlib
@@ -14,7 +14,7 @@ from typing import Any
 
 @cache
 def _modules() -> dict[str, str]:
-    """Where each public name is defined."""
+    """The module that defines each public name."""
     return {
         name: module
         for module in (found.name for found in pkgutil.iter_modules(__path__))

@@ -12,7 +12,7 @@ def mae(logits: Tensor, labels: Tensor, scale: float = 2.0) -> Tensor:
 
     Shapes: logits (B, C), labels (B,) -> (B,), in [0, scale].
     Args:
-        scale: > 0; 2 is the definition, 1 what the released sums with NCE and NFL weight.
+        scale: > 0; 2 by definition, 1 in the released sums with NCE and NFL.
     Raises:
         ValueError: scale out of range.
     Source: Ghosh, Kumar, Sastry 2017, arXiv:1712.09482, section 3.

@@ -1,7 +1,9 @@
 """Asymmetric losses: robust wherever the true label is the most likely one (clean-label-dominant noise).
 
-Source: Zhou, Liu, Jiang, Gao, Ji 2021, arXiv:2106.03110, section 3.3, and the code released with it. They are computed
-from log p_y and log(1 - p_y), so that value and gradient stay finite at saturated logits for all hyper-parameters.
+They are computed from log p_y and log(1 - p_y), so value and gradient stay finite at saturated logits for all
+hyper-parameters.
+
+Source: Zhou, Liu, Jiang, Gao, Ji 2021, arXiv:2106.03110, section 3.3, and the code released with it.
 """
 
 from math import inf, log
@@ -39,7 +41,7 @@ def aul(logits: Tensor, labels: Tensor, a: float, q: float) -> Tensor:
 
     Shapes: logits (B, C), labels (B,) -> (B,), >= 0.
     Args:
-        a: >= 1. q: > 0, the paper's p, named as in the released code.
+        a: >= 1. q: > 0, called q as in the released code; p in the paper.
     Raises:
         ValueError: a or q out of range.
     Source: Zhou et al. 2021, arXiv:2106.03110, definition of AUL.
@@ -71,7 +73,7 @@ def anorm(logits: Tensor, labels: Tensor, a: float, p: float) -> Tensor:
         a: >= 1. p: > 0; completely asymmetric for p <= 1.
     Raises:
         ValueError: a or p out of range.
-    Source: the code released with Zhou et al. 2021, arXiv:2106.03110; the paper's text has no such loss.
+    Source: the code released with Zhou et al. 2021, arXiv:2106.03110; the paper does not mention this loss.
     Differs: the released code clamps p_k at 1e-5; here nothing is clamped.
     """
     in_range("a", a, 1)

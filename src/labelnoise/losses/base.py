@@ -1,4 +1,4 @@
-"""What losses share: the check of shapes, log-probabilities that stay finite, ranges, and what a loss needs."""
+"""Shared by all losses: checks of shapes and ranges, log-probabilities that stay finite, and `needs`."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,9 +16,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def check_logits(logits: Tensor) -> None:
-    """Refuse what is not (B, C) floating point. Reads no value, so it never waits for the device.
+    """Check that logits are (B, C) and floating point. Reads no value, so it never waits for the device.
 
-    `at_least_single` calls it, and `of_label` and its like call `check_labels`: a loss that is made of them is checked.
+    `at_least_single` calls it, and `of_label` and `at_label` call `check_labels`: losses built from them are checked.
 
     Raises:
         ValueError: gives the shape and the type.
@@ -29,27 +29,27 @@ def check_logits(logits: Tensor) -> None:
 
 
 def check_labels(logits: Tensor, labels: Tensor) -> None:
-    """Refuse what is not (B,) int64 beside logits (B, C).
+    """Check that labels are (B,) and int64, and logits (B, C).
 
     Raises:
-        ValueError: gives both shapes, or the labels' type; or what `check_logits` says.
+        ValueError: gives both shapes, or the labels' type; or as `check_logits`.
     """
     check_logits(logits)
     if labels.shape != logits.shape[:1]:
         shapes = f"logits {tuple(logits.shape)} and labels {tuple(labels.shape)}"
-        raise ValueError(f"{shapes}: must be (B, C) and (B,), one label an image")
+        raise ValueError(f"{shapes}: must be (B, C) and (B,), one label per image")
     if labels.dtype != torch.int64:
         raise ValueError(f"labels {labels.dtype}: must be torch.int64")
 
 
 def in_range(name: str, value: float, low: float, high: float = float("inf"), *, open_low: bool = False) -> None:
-    """Refuse a hyper-parameter outside [low, high], or (low, high] if `open_low`.
+    """Check that a hyper-parameter is in [low, high], or in (low, high] if `open_low`.
 
     Raises:
-        ValueError: names the hyper-parameter, its value and what is allowed.
+        ValueError: gives the hyper-parameter, its value and the allowed range.
     """
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if number and (low < value if open_low else low <= value) and value <= high:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and (low < value if open_low else low <= value) and value <= high:
         return
     allowed = f"{name} {'>' if open_low else '>='} {low:g}" + (f" and <= {high:g}" if high < float("inf") else "")
     raise ValueError(f"{name}={value}: must be a number with {allowed}")
@@ -59,7 +59,7 @@ def in_range(name: str, value: float, low: float, high: float = float("inf"), *,
 
 
 def at_least_single(logits: Tensor) -> Tensor:
-    """`logits` in float32, or as they are if wider: the losses' logarithms need it.
+    """`logits` in float32, or unchanged if float64: the losses' logarithms need the precision.
 
     Raises:
         ValueError: not (B, C) floating point.
@@ -74,20 +74,20 @@ def log_probs(logits: Tensor) -> Tensor:
 
 
 def of_label(values: Tensor, labels: Tensor) -> Tensor:
-    """The entry of the given label. Shapes: (B, C), (B,) -> (B,).
+    """The entry at the given label. Shapes: (B, C), (B,) -> (B,).
 
     Raises:
-        ValueError: other shapes or types.
+        ValueError: wrong shapes or types.
     """
     check_labels(values, labels)
     return values.gather(1, labels[:, None]).squeeze(1)
 
 
 def at_label(values: Tensor, labels: Tensor) -> Tensor:
-    """1 at the given label and 0 elsewhere, in the type of `values`. Shapes: (B, C), (B,) -> (B, C).
+    """The one-hot label, in the type of `values`. Shapes: (B, C), (B,) -> (B, C).
 
     Raises:
-        ValueError: other shapes or types.
+        ValueError: wrong shapes or types.
     """
     check_labels(values, labels)
     return torch.zeros_like(values).scatter_(1, labels[:, None], 1.0)
@@ -101,8 +101,7 @@ def log_prob_of_label(logits: Tensor, labels: Tensor) -> Tensor:
 def log_complements(logits: Tensor) -> Tensor:
     """log(1 - p_k) for every class, finite with a finite gradient at any finite logits. Shapes: (B, C) -> (B, C).
 
-    log1p(-p_k) is exact while p_k <= 1/2 and -inf at saturation, so the largest class takes the other classes'
-    log-sum-exp instead.
+    log1p(-p_k) is exact for p_k <= 1/2 but -inf at saturation, so the largest class uses the log-sum-exp of the others.
     """
     z = at_least_single(logits)
     largest = torch.zeros_like(z, dtype=torch.bool).scatter_(1, z.argmax(dim=1, keepdim=True), True)
@@ -121,7 +120,7 @@ def log_complement_of_label(logits: Tensor, labels: Tensor) -> Tensor:
 
 # --------------------------------------------------------------------------------------------------------------- needs
 
-# What a loss or regulariser may ask for. Arguments are passed under their name; marks only say something of it.
+# What a loss or regulariser may declare with `needs`. Arguments are passed by name; marks only describe it.
 ARGUMENTS = {
     "features": "(B, D), the network's penultimate features",
     "other_logits": "(B, C), logits of a second augmented view of the same images",
@@ -134,16 +133,18 @@ ARGUMENTS = {
 MARKS = {
     "batch": "the value is 0-d, or (B,) where each depends on the whole batch",
     "extra_output": "the network has one output more than there are classes: logits are (B, C + 1)",
-    "binary": "for two classes alone",
-    "new_features": "returns features (B, D) that take the place of the network's in the training step",
+    "binary": "for two classes only",
+    "new_features": "returns features (B, D) that replace the network's in the training step",
 }
 
 
 def needs(*names: str) -> Callable[[Function], Function]:
-    """Declare what a loss needs beyond logits and labels, or a regulariser at all: words of ARGUMENTS and MARKS.
+    """Declare what a loss needs beyond logits and labels, or all that a regulariser needs.
 
+    Args:
+        names: keys of ARGUMENTS and MARKS.
     Raises:
-        ValueError: another word.
+        ValueError: an unknown name.
     """
     for name in names:
         if name not in ARGUMENTS and name not in MARKS:
@@ -157,7 +158,7 @@ def needs(*names: str) -> Callable[[Function], Function]:
 
 
 def needs_of(loss: Callable[..., Any]) -> frozenset[str]:
-    """What a loss needs: its own declaration, and those of the parts that a partial binds to a sum."""
+    """What a loss needs: its own declaration, and those of the losses that a partial binds to its arguments."""
     if isinstance(loss, partial):
         bound = [value for value in (*loss.args, *loss.keywords.values()) if callable(value)]
         return frozenset().union(needs_of(loss.func), *map(needs_of, bound))
@@ -165,12 +166,14 @@ def needs_of(loss: Callable[..., Any]) -> frozenset[str]:
 
 
 def try_out(loss: Callable[..., Any], **hyper_parameters: Any) -> None:
-    """Call a loss once, on logits of 0 and stand-ins for what it needs, for its refusals. Draws from no generator.
+    """Call a loss once, on zero logits and placeholders for what it needs, to check its hyper-parameters.
+
+    Leaves the random generators as they were.
 
     Raises:
-        ValueError: as the loss says.
+        ValueError: raised by the loss.
     """
-    given = _stand_ins(needs_of(loss))
+    given = _placeholders(needs_of(loss))
     asked = {name: value for name, value in given.items() if name in needs_of(loss)}
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         loss(given["logits"], given["labels"], **asked, **hyper_parameters)
@@ -180,14 +183,14 @@ def try_out_regulariser(regulariser: Callable[..., Any]) -> None:
     """Call a regulariser once, as `try_out` does a loss.
 
     Raises:
-        ValueError: as the regulariser says.
+        ValueError: raised by the regulariser.
     """
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        regulariser(**{name: v for name, v in _stand_ins(frozenset()).items() if name in needs_of(regulariser)})
+        regulariser(**{name: v for name, v in _placeholders(frozenset()).items() if name in needs_of(regulariser)})
 
 
-def _stand_ins(needed: frozenset[str]) -> dict[str, Any]:
-    """Something in the place of each of ARGUMENTS."""
+def _placeholders(needed: frozenset[str]) -> dict[str, Any]:
+    """A value for each of ARGUMENTS."""
     logits = torch.zeros(2, (2 if "binary" in needed else 10) + ("extra_output" in needed))
     return {
         "logits": logits,

@@ -1,4 +1,4 @@
-"""The cards, `configs/loss/<name>.yaml`, read from Python: published values, and the sums as functions."""
+"""Reads the cards, `configs/loss/<name>.yaml`, from Python: published values, and the sums as functions."""
 
 import importlib
 import inspect
@@ -14,20 +14,20 @@ from labelnoise.losses.base import ARGUMENTS, needs_of
 
 __all__ = ["published"]
 
-_installed = Path(__file__).parents[1] / "configs"  # in a wheel; in a checkout they stand at the top
+_installed = Path(__file__).parents[1] / "configs"  # in a wheel; a checkout has them in its root
 CARDS = (_installed if _installed.is_dir() else Path(__file__).parents[3] / "configs") / "loss"
 
 
 def published(loss: str, dataset: str) -> dict[str, Any]:
-    """The hyper-parameters that a loss's card has for a data set; the card's first lines say who published them.
+    """The hyper-parameters on a loss's card for a data set; the card's first lines give their source.
 
     Args:
         loss: as in `loss=` on the command line, such as "agce" or "nce_agce".
-        dataset: a row of the card: "mnist", "cifar10", "cifar100", or "default", which serves other data.
+        dataset: a row of the card: "mnist", "cifar10", "cifar100", or "default" for other data.
     Returns:
         name -> value; empty for a loss without hyper-parameters.
     Raises:
-        ValueError: no such loss, or no such row; the message lists what there is.
+        ValueError: unknown loss or row; the message lists the known ones.
     """
     names = sorted(path.stem for path in CARDS.glob("*.yaml"))
     if loss not in names:
@@ -42,7 +42,7 @@ def published(loss: str, dataset: str) -> dict[str, Any]:
 
 @cache
 def sums() -> frozenset[str]:
-    """The cards that put several functions together; each is a function of its name too."""
+    """The names of the cards that combine several functions; `sum_of` returns each as one function."""
     found = (path.stem for path in CARDS.glob("*.yaml"))
     return frozenset(name for name in found if any(isinstance(value, dict) for value in _node(name).values()))
 
@@ -86,7 +86,7 @@ def _read(name: str) -> dict[str, Any]:
 
 
 def _node(name: str) -> dict[str, Any]:
-    """The part of a card that Hydra makes the loss from."""
+    """The part of a card from which Hydra builds the loss."""
     content = _read(name)
     node: dict[str, Any] = content.get("loss", content)
     return node
@@ -104,6 +104,6 @@ def _target(node: dict[str, Any]) -> Any:
 
 
 def _made(node: dict[str, Any]) -> Any:
-    """The function with the parts and constants that the card binds; what it interpolates is left to the caller."""
+    """The function with the card's parts and constants bound; the caller passes the interpolated values."""
     bound = {key: _made(value) if isinstance(value, dict) else value for key, value in node.items() if key[0] != "_"}
     return partial(_target(node), **{key: value for key, value in bound.items() if not _is_interpolated(value)})

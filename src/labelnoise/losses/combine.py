@@ -1,4 +1,4 @@
-"""Losses made of losses: a weighted sum, such as an active and a passive one, and a bias on the label's logit.
+"""Losses built from losses: a weighted sum, such as of an active and a passive loss, and a bias on the label's logit.
 
 Sources: Ma, Huang, Wang, Romano, Erfani, Bailey 2020, arXiv:2006.13554, equation 8 (the sum);
 Staats, Thamm, Rosenow 2025 (AAAI), arXiv:2306.05497 (the bias).
@@ -39,8 +39,8 @@ def weighted_sum(
     Args:
         first, second: losses `(logits, labels, **their hyper-parameters) -> (B,)`.
         alpha, beta: >= 0.
-        hyper_parameters: of the parts; each goes to whichever part has one of that name. What a part needs beyond
-            logits and labels is passed on in the same way.
+        hyper_parameters: of the parts, passed to each part that has one of that name. What a part needs beyond logits
+            and labels is passed in the same way.
     Raises:
         ValueError: a weight out of range, or a hyper-parameter that neither part has.
     """
@@ -59,7 +59,7 @@ def weighted_sum(
 
 
 def logit_bias(logits: Tensor, labels: Tensor, *, loss: LossFunction, bias: float, **hyper_parameters: Any) -> Tensor:
-    """A loss at logits with a constant added at the label, so that a bounded loss has a gradient from the start.
+    """A loss of the logits with `bias` added to the label's logit, so a bounded loss has a gradient from the start.
 
     Shapes: logits (B, C), labels (B,) -> (B,).
     Args:
@@ -67,7 +67,7 @@ def logit_bias(logits: Tensor, labels: Tensor, *, loss: LossFunction, bias: floa
         bias: >= 0; at log(C - 1) an untrained network has p_y = 1/2.
         hyper_parameters: the loss's.
     Raises:
-        ValueError: bias out of range, or what the loss refuses.
+        ValueError: bias out of range, or raised by the loss.
     Source: Staats, Thamm, Rosenow 2025, arXiv:2306.05497.
     """
     in_range("bias", bias, 0)

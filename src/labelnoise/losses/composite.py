@@ -1,4 +1,4 @@
-"""Comp-sum losses: one family with cross-entropy, generalized cross-entropy and mean absolute error in it."""
+"""Comp-sum losses: a family that contains cross-entropy, generalized cross-entropy and mean absolute error."""
 
 import torch
 from torch import Tensor
@@ -11,9 +11,9 @@ __all__ = ["comp_sum"]
 def comp_sum(logits: Tensor, labels: Tensor, tau: float) -> Tensor:
     """Comp-sum loss, ((1 + S)^(1 - tau) - 1) / (1 - tau), log(1 + S) at tau 1, with S = sum_{k != y} exp(z_k - z_y).
 
-    As 1 + S = 1 / p_y it is (1 - p_y^q) / q with q = tau - 1: cross-entropy at tau 1, `gce` between 1 and 2, half the
-    mean absolute error at 2, completely asymmetric from there on. Below 1 it grows exponentially in the logits, and
-    is infinite where the label's is some 88 / (1 - tau) below the largest.
+    Since 1 + S = 1 / p_y, it equals (1 - p_y^q) / q with q = tau - 1. tau = 1 is cross-entropy, 1 < tau < 2 is `gce`,
+    tau = 2 is half the mean absolute error, and tau >= 2 is completely asymmetric. For tau < 1 it grows exponentially
+    in the logits and overflows to infinity when the label's logit is about 88 / (1 - tau) below the largest.
 
     Shapes: logits (B, C), labels (B,) -> (B,), >= 0.
     Args:

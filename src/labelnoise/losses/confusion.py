@@ -1,7 +1,7 @@
-"""AnyLoss: a metric of the confusion matrix as a loss, of predictions pushed towards 0 and 1 by a steep sigmoid.
+"""AnyLoss: a confusion-matrix metric as a loss. A steep sigmoid pushes the predictions towards 0 and 1.
 
 Source: Han, Moniz, Chawla 2024 (KDD), arXiv:2405.14745, AnyLoss: Transforming Classification Metrics into Loss
-Functions. The paper has two classes; `any_loss_mc`, one class against the rest, is an extension of this project's.
+Functions. The paper covers two classes; `any_loss_mc`, one class against the rest, is this project's extension.
 """
 
 import torch
@@ -25,7 +25,7 @@ def _scores(predicted: Tensor, true: Tensor, metric: str) -> Tensor:
     sensitivity, specificity = hits / positives.clamp(min=1), rejections / negatives.clamp(min=1)
     if metric == "balanced_accuracy":
         return (sensitivity + specificity) / 2
-    return (sensitivity * specificity).clamp(min=1e-30).sqrt()  # at 0, where a class is absent, it has no gradient
+    return (sensitivity * specificity).clamp(min=1e-30).sqrt()  # sqrt has no finite gradient at 0 (an absent class)
 
 
 def _checked(metric: str, L: float) -> None:
@@ -36,14 +36,14 @@ def _checked(metric: str, L: float) -> None:
 
 @needs("batch")
 def any_loss_mc(logits: Tensor, labels: Tensor, L: float, metric: str = "f1") -> Tensor:
-    """1 - the mean over the batch's classes of a metric of each against the rest, of sigmoid(L (p_k - 1/2)).
+    """1 - the mean over the batch's classes of a one-against-the-rest metric of sigmoid(L (p_k - 1/2)).
 
     Shapes: logits (B, C), labels (B,) -> 0-d, in [0, 1].
     Args:
-        L: > 0, the steepness. The paper's 73 leaves no gradient where every p_k is far from 1/2, as it is at first.
+        L: > 0, the steepness. The paper's 73 gives no gradient if every p_k is far from 1/2, as at the start.
         metric: accuracy, f1, balanced_accuracy or g_mean.
     Raises:
-        ValueError: L out of range, or no such metric.
+        ValueError: L out of range, or unknown metric.
     Source: an extension of Han, Moniz, Chawla 2024, arXiv:2405.14745.
     """
     _checked(metric, L)
@@ -56,13 +56,13 @@ def any_loss_mc(logits: Tensor, labels: Tensor, L: float, metric: str = "f1") ->
 
 @needs("batch", "binary")
 def any_loss(logits: Tensor, labels: Tensor, L: float = 73.0, metric: str = "f1") -> Tensor:
-    """AnyLoss as published, for two classes: 1 - a metric of sigmoid(L (p_1 - 1/2)), class 1 being the positive.
+    """AnyLoss as published, for two classes: 1 - a metric of sigmoid(L (p_1 - 1/2)); class 1 is the positive one.
 
     Shapes: logits (B, 2), labels (B,) -> 0-d, in [0, 1].
     Args:
         L: > 0, the steepness. metric: accuracy, f1, balanced_accuracy or g_mean.
     Raises:
-        ValueError: L out of range, no such metric, or not two classes.
+        ValueError: L out of range, unknown metric, or not two classes.
     Source: Han, Moniz, Chawla 2024, arXiv:2405.14745.
     """
     _checked(metric, L)

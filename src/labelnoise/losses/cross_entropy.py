@@ -1,4 +1,4 @@
-"""Cross-entropy: the loss that memorises."""
+"""Cross-entropy."""
 
 from torch import Tensor
 

@@ -1,7 +1,7 @@
-"""EnsLoss: every batch draws another convex, decreasing function of the margin, given by its derivatives alone.
+"""EnsLoss: each batch draws a new convex, decreasing function of the margin, specified only by its derivatives.
 
 Source: Dai 2025 (ICML), EnsLoss: Stochastic Calibrated Loss Ensembles for Preventing Overfitting in Classification.
-The paper has two classes; `ens_loss_mc` is an extension of this project's, for which calibration is not proven.
+The paper covers two classes; `ens_loss_mc` is this project's extension, for which calibration is not proven.
 """
 
 import torch
@@ -13,7 +13,7 @@ __all__ = ["ens_loss", "ens_loss_mc"]
 
 
 def _derivatives(margins: Tensor, lam: float, generator: torch.Generator) -> Tensor:
-    """Of a drawn loss at each margin: negative, and the smaller the margin, the more. Shapes: (B,) -> (B,)."""
+    """The derivatives of a drawn loss: negative, and more so at smaller margins. Shapes: margins (B,) -> (B,)."""
     drawn = torch.randn(margins.shape, generator=generator, device=margins.device)
     box_cox = drawn.exp() if lam == 0 else (1 + lam * drawn).clamp(min=0) ** (1 / lam)
     sizes = (-box_cox).clamp(min=-1).sort().values.to(margins.dtype)
@@ -25,12 +25,12 @@ def _derivatives(margins: Tensor, lam: float, generator: torch.Generator) -> Ten
 def ens_loss_mc(logits: Tensor, labels: Tensor, lam: float = 0.0, *, generator: torch.Generator) -> Tensor:
     """EnsLoss for any number of classes, g m with m = z_y - log sum_{k != y} exp z_k and g a drawn derivative at m.
 
-    g = -BoxCoxInverse_lam(N(0, 1)), at least -1, sorted as the margins are, over m where m > 1; no gradient goes
-    through it. Only the gradient means something: the value is no measure of fit. For two classes it is `ens_loss`.
+    g = -BoxCoxInverse_lam(N(0, 1)), clamped at -1 from below, sorted like the margins, divided by m where m > 1, and
+    detached. Only the gradient is meaningful; the value does not measure the fit. For two classes it equals `ens_loss`.
 
     Shapes: logits (B, C), labels (B,) -> (B,), of either sign.
     Args:
-        lam: in [-1, 1], of the Box-Cox transform; 0: exp.
+        lam: in [-1, 1], the parameter of the Box-Cox transform; 0 is exp.
         generator: on the device of the logits.
     Raises:
         ValueError: lam out of range.

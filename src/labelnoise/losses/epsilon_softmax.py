@@ -1,8 +1,10 @@
 """Cross-entropy and focal loss of the epsilon-softmax, which moves the prediction towards its largest class.
 
+The epsilon-softmax adds m to the largest probability and divides all by m + 1, so a large m gives an almost one-hot
+output.
+
 Source: Wang, Zhou, Zhai, Jiang, Ji, Liu 2024 (NeurIPS), epsilon-Softmax: Approximating One-Hot Vectors for Mitigating
-Label Noise: m is added to the largest probability and all are divided by m + 1, so that the output of a large m is
-almost one-hot.
+Label Noise.
 """
 
 from math import log
@@ -44,9 +46,9 @@ def ce_eps(logits: Tensor, labels: Tensor, m: float, clamp: float = 0.0) -> Tens
     Shapes: logits (B, C), labels (B,) -> (B,), in nats.
     Args:
         m: >= 0; 0 is cross-entropy.
-        clamp: in [0, 0.1]; the probability is clamped from below at it, 0: not at all. The released code has 1e-8,
-            which takes the gradient from every image with p_y < 1e-8 (m + 1) whose label is not the largest class:
-            with a large m a filter of samples, not a protection of the logarithm.
+        clamp: in [0, 0.1], the lower clamp of the probability; 0: none. The released code has 1e-8, which removes the
+            gradient of every image with p_y < 1e-8 (m + 1) whose label is not the largest class. With a large m this
+            selects samples; it does not merely protect the logarithm.
     Raises:
         ValueError: m or clamp out of range.
     Source: Wang et al. 2024 (NeurIPS).

@@ -1,4 +1,4 @@
-"""Focal loss: cross-entropy with less weight on what is classified well."""
+"""Focal loss: cross-entropy with less weight on well-classified images."""
 
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""The gambler's loss: one output more than classes, on which the network may bet instead of on a class."""
+"""The gambler's loss: an extra output lets the network abstain."""
 
 from math import log
 
@@ -12,17 +12,17 @@ __all__ = ["gambler"]
 
 @needs("extra_output")
 def gambler(logits: Tensor, labels: Tensor, o: float) -> Tensor:
-    """Gambler's loss, -log(p_y + p_abstain / o), the last output being the abstention.
+    """Gambler's loss, -log(p_y + p_abstain / o); the last output is the abstention.
 
-    A sample is worth no more than log o + -log p_abstain, which bounds the gradient of one that cannot be fitted.
+    The loss of an image is at most log o - log p_abstain, which bounds the gradient of images that cannot be fitted.
 
     Shapes: logits (B, C + 1), labels (B,) in 0 to C - 1 -> (B,), in nats.
     Args:
-        o: > 1, the odds; at most C, above which betting on the most likely class always pays.
+        o: > 1, the odds; should be at most C, as above C it never pays to abstain.
     Raises:
         ValueError: o out of range.
-    Source: Liu, Wang, Liang, Salakhutdinov, Morency, Ueda 2019 (NeurIPS), arXiv:1907.00208. Its authors train with
-        cross-entropy first where o is small, which this loss leaves to the schedule of whoever uses it.
+    Source: Liu, Wang, Liang, Salakhutdinov, Morency, Ueda 2019 (NeurIPS), arXiv:1907.00208.
+    Differs: for small o the authors first train with cross-entropy; this loss does not.
     """
     in_range("o", o, 1, open_low=True)
     logs = log_probs(logits)

@@ -1,4 +1,4 @@
-"""Gaussian class-conditional simplex loss: the outputs of each class are to be a Gaussian at its own corner."""
+"""Gaussian class-conditional simplex loss: fits the outputs of each class to a Gaussian at that class's vertex."""
 
 from math import log
 
@@ -12,19 +12,19 @@ __all__ = ["gccs"]
 
 @needs("batch")
 def gccs(logits: Tensor, labels: Tensor, mu: float, sigma: float, lam: float) -> Tensor:
-    """The mean over the batch's classes c of KL(N(m_c, S_c), N(mu e_c, sigma^2 I)) times 2, plus lam (kurtosis - 3)^2.
+    """The mean over the batch's classes c of 2 KL(N(m_c, S_c), N(mu e_c, sigma^2 I)) + lam sum_k (kurtosis_k - 3)^2.
 
-    m_c and S_c are mean and variances of the outputs of the batch's images of class c, e_c the standard basis, and the
-    kurtosis that of each output, summed over them.
+    m_c and S_c are the mean and the variances of the outputs of the batch's images of class c, e_c the standard basis,
+    and kurtosis_k the kurtosis of output k.
 
     Shapes: logits (B, C), labels (B,) -> 0-d.
     Args:
-        mu: > 0, the distance of the corners. sigma: > 0. lam: >= 0.
+        mu: > 0, the distance of the vertices from 0. sigma: > 0. lam: >= 0.
     Raises:
         ValueError: mu, sigma or lam out of range.
     Source: a reconstruction of Ali, Migliorati, Bianchi, Magli 2020 (ICPR), arXiv:2010.15487.
-    Differs: S_c is diagonal, as a batch has fewer images of a class than a full covariance takes; sigma^2 / 1000 is
-        added to it, so that a class with a single image is finite.
+    Differs: S_c is diagonal, because a batch has too few images of a class for a full covariance; sigma^2 / 1000 is
+        added to it, so that the loss is finite for a class with a single image.
     """
     in_range("mu", mu, 0, open_low=True)
     in_range("sigma", sigma, 0, open_low=True)

@@ -17,7 +17,7 @@ def gce(logits: Tensor, labels: Tensor, q: float) -> Tensor:
     Raises:
         ValueError: q out of range.
     Source: Zhang, Sabuncu 2018, arXiv:1805.07836, equation 6.
-    Differs: the released code clamps p_y at 1e-7, which cuts the gradient below it; here nothing is clamped.
+    Differs: the released code clamps p_y at 1e-7, which removes the gradient below it; here nothing is clamped.
     """
     in_range("q", q, 0, 1, open_low=True)
     return -torch.expm1(q * log_prob_of_label(logits, labels)) / q

@@ -1,6 +1,6 @@
-"""Jensen-Shannon divergences between label and predictions, between cross-entropy and mean absolute error.
+"""Jensen-Shannon divergences of label and predictions: they interpolate cross-entropy and mean absolute error.
 
-Source: Englesson, Azizpour 2021 (NeurIPS), arXiv:2105.04522. Scaled by -1 / ((1 - pi) log(1 - pi)) as there.
+Source: Englesson, Azizpour 2021 (NeurIPS), arXiv:2105.04522, including the factor -1 / ((1 - pi) log(1 - pi)).
 """
 
 from math import log, log1p
@@ -44,8 +44,8 @@ def js(logits: Tensor, labels: Tensor, pi: float) -> Tensor:
 def gjs(logits: Tensor, labels: Tensor, pi: float, *, other_logits: Tensor) -> Tensor:
     """Generalized Jensen-Shannon loss of the label and the predictions p, p' of two augmented views.
 
-    scale (pi KL(e_y, m) + w KL(p, m) + w KL(p', m)), m = pi e_y + w (p + p'), w = (1 - pi) / 2: a Jensen-Shannon loss
-    with the mean of the predictions, and a term that asks the two to agree.
+    scale (pi KL(e_y, m) + w KL(p, m) + w KL(p', m)), m = pi e_y + w (p + p'), w = (1 - pi) / 2: the Jensen-Shannon loss
+    of the mean prediction, plus a consistency term between the two.
 
     Shapes: logits (B, C), labels (B,), other_logits (B, C) -> (B,), >= 0.
     Args:

@@ -8,9 +8,9 @@ __all__ = ["unhinged"]
 
 
 def unhinged(logits: Tensor, labels: Tensor) -> Tensor:
-    """Unhinged loss, 1 - (z_y - mean_k z_k): 1 - v for two classes, v half the difference of their logits.
+    """Unhinged loss, 1 - (z_y - mean_k z_k). For two classes it is 1 - v, with v half the difference of their logits.
 
-    Sums to C over the labels. Not bounded from below: it falls for ever as logits grow, so it wants weight decay.
+    The sum over the labels is C. It has no lower bound and falls as the logits grow, so train it with weight decay.
 
     Shapes: logits (B, C), labels (B,) -> (B,).
     Source: van Rooyen, Menon, Williamson 2015 (NeurIPS), arXiv:1505.07634, for two classes. The form for C

@@ -15,8 +15,8 @@ def ce_logitclip(logits: Tensor, labels: Tensor, delta: float, released: bool = 
     Shapes: logits (B, C), labels (B,) -> (B,), in nats, at most log(1 + (C - 1) exp(sqrt(2) delta)).
     Args:
         delta: > 0, the largest norm.
-        released: scale to the norm delta where ||z||_2 > 1 / delta, as the released code and wang2024's do. The same
-            at delta 1; above 1 it stretches short logits too, below 1 it leaves norms up to 1 / delta.
+        released: rescale to norm delta where ||z||_2 > 1 / delta, as the released code and wang2024's do. For delta 1
+            it is the same; delta > 1 also enlarges norms in (1 / delta, delta); delta < 1 keeps norms up to 1 / delta.
     Raises:
         ValueError: delta out of range.
     Source: Wei, Zhuang, Xie, Feng, Niu, An, Li 2023 (ICML), arXiv:2212.04055.
@@ -25,6 +25,6 @@ def ce_logitclip(logits: Tensor, labels: Tensor, delta: float, released: bool = 
     z = at_least_single(logits)
     norm = vector_norm(z, dim=1, keepdim=True)
     threshold = 1 / delta if released else delta
-    # The clamp keeps the side that `where` drops finite, and with it the gradient.
+    # The clamp keeps the branch that `where` discards finite, and so the gradient.
     clipped = torch.where(norm > threshold, z * (delta / norm.clamp(min=threshold)), z)
     return -log_prob_of_label(clipped, labels)

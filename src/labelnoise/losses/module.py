@@ -1,4 +1,4 @@
-"""A loss function as an `nn.Module`, for anyone's training loop."""
+"""A loss function as an `nn.Module`, for any training loop."""
 
 import inspect
 from collections.abc import Callable
@@ -13,20 +13,20 @@ __all__ = ["Loss"]
 
 
 class Loss(nn.Module):
-    """A loss function as a module that drops into any training loop.
+    """A loss function as a module.
 
     criterion = Loss(agce, a=0.6, q=0.6)
     criterion(logits, labels).backward()
 
-    The number of classes is that of the logits. What the function needs beyond logits and labels (`needs_of`) is
-    given by name when it is called: `Loss(gjs, pi=0.5)(logits, labels, other_logits=...)`.
+    The logits give the number of classes. What the function needs beyond logits and labels (`needs_of`) is passed by
+    name in the call: `Loss(gjs, pi=0.5)(logits, labels, other_logits=...)`.
 
     Args:
         function: `(logits (B, C), labels (B,), **hyper_parameters) -> (B,)`.
         reduction: "mean" and "sum" give a 0-d tensor, "none" the function's own values.
         hyper_parameters: the function's.
     Raises:
-        ValueError: a hyper-parameter is missing, unknown or out of range, or the reduction is none of the three.
+        ValueError: a hyper-parameter is missing, unknown or out of range, or the reduction is unknown.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Loss(nn.Module):
 
 
 def _check_hyper_parameters(function: Callable[..., Any], given: dict[str, Any], needed: frozenset[str]) -> None:
-    """Names by the signature; ranges by a call of the package's own functions on logits of 0."""
+    """Check names against the signature. Check ranges by a call on zero logits, for the package's own functions."""
     name = getattr(function, "__name__", str(function))
     parameters = dict(list(inspect.signature(function).parameters.items())[2:])
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
@@ -63,5 +63,5 @@ def _check_hyper_parameters(function: Callable[..., Any], given: dict[str, Any],
     for missing in [n for n, p in known.items() if p.default is p.empty and n not in given]:
         raise ValueError(f"{missing}: {name} needs a value, {missing}=...")
     own = function.func if isinstance(function, partial) else function
-    if getattr(own, "__module__", "").startswith("labelnoise."):  # another's may not stand a call on ten classes
+    if getattr(own, "__module__", "").startswith("labelnoise."):  # a user's function may not accept ten classes
         try_out(function, **given)

@@ -47,7 +47,7 @@ def ngce(logits: Tensor, labels: Tensor, q: float) -> Tensor:
         q: in (0, 1].
     Raises:
         ValueError: q out of range.
-    Source: Ma et al. 2020, arXiv:2006.13554, equation 4 over generalized cross-entropy.
+    Source: Ma et al. 2020, arXiv:2006.13554, equation 4 applied to generalized cross-entropy.
     Differs: the released code clamps p_k at 1e-7; here nothing is clamped.
     """
     in_range("q", q, 0, 1, open_low=True)

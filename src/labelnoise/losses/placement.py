@@ -1,4 +1,4 @@
-"""The orthogonal loss: every class has a direction of its own, orthogonal to the others', and no weights."""
+"""The orthogonal loss: each class has a fixed direction, orthogonal to the others."""
 
 from torch import Tensor
 from torch.linalg import vector_norm
@@ -11,16 +11,16 @@ __all__ = ["orthogonal"]
 def orthogonal(logits: Tensor, labels: Tensor, beta: float) -> Tensor:
     """1 - c_y + beta mean_{k != y} c_k^2, c_k the cosine of the network's output and the k-th basis vector.
 
-    The output is the feature and the standard basis the fixed one, so that the class of the largest cosine is that of
-    the largest logit and nothing is learnt behind the output.
+    The network's output is the feature and the standard basis the fixed basis. So the largest cosine and the largest
+    logit belong to the same class, and no weights follow the output.
 
     Shapes: logits (B, C), labels (B,) -> (B,), in [0, 2 + beta].
     Args:
         beta: >= 0.
     Raises:
         ValueError: beta out of range.
-    Source: a reconstruction of Cancela et al. 2020 (ICPR) from its abstract, which says that features are projected on
-        a fixed orthogonal basis; its formulas are not known.
+    Source: a reconstruction of Cancela et al. 2020 (ICPR) from its abstract, according to which features are projected
+        on a fixed orthogonal basis; its formulas are not known.
     """
     in_range("beta", beta, 0)
     z = at_least_single(logits)

@@ -1,6 +1,7 @@
-"""Regularisers: what is added to any loss, each a function of what it needs alone, times a weight.
+"""Regularisers for any loss. Each is a function of the inputs that it declares with `needs`.
 
-A penalty returns 0-d. `pgm` returns features, which take the place of the network's in the training step.
+A penalty, already multiplied by its weight, is 0-d and is added to the loss. `pgm` returns features that replace the
+network's in the training step.
 """
 
 import math
@@ -18,14 +19,14 @@ __all__ = ["entropy", "l1", "norm", "pgm"]
 def norm(weights: list[Tensor], weight: float) -> Tensor:
     """weight sum over layers and their output units of (1 - ||w||_2)^2, w the unit's incoming weights.
 
-    Layers are the tensors of two or more dimensions; batch normalisation and biases are left out.
+    Layers are the tensors of two or more dimensions; batch normalisation and biases are excluded.
 
     Shapes: any -> 0-d.
     Args:
         weight: >= 0.
     Raises:
         ValueError: weight out of range.
-    Source: Georgiou, Schmitt, Baeck, Chen, Lew 2020 (ICPR), arXiv:2103.06583, Norm Loss; in place of weight decay.
+    Source: Georgiou, Schmitt, Baeck, Chen, Lew 2020 (ICPR), arXiv:2103.06583, Norm Loss; replaces weight decay.
     """
     in_range("weight", weight, 0)
     layers = [w for w in weights if w.dim() > 1]
@@ -34,14 +35,14 @@ def norm(weights: list[Tensor], weight: float) -> Tensor:
 
 @needs("weights")
 def l1(weights: list[Tensor], weight: float) -> Tensor:
-    """weight times the sum of the absolute values of all parameters, batch normalisation and biases too.
+    """weight times the sum of the absolute values of all parameters, including batch normalisation and biases.
 
     Shapes: any -> 0-d.
     Args:
         weight: >= 0.
     Raises:
         ValueError: weight out of range.
-    Source: the active negative loss, Ye et al. 2023 (NeurIPS), as released; in place of weight decay.
+    Source: the active negative loss, Ye et al. 2023 (NeurIPS), as released; replaces weight decay.
     """
     in_range("weight", weight, 0)
     return weight * torch.stack([w.abs().sum() for w in weights]).sum()
@@ -49,7 +50,7 @@ def l1(weights: list[Tensor], weight: float) -> Tensor:
 
 @needs("logits")
 def entropy(logits: Tensor, weight: float) -> Tensor:
-    """weight (log C - H), H the entropy of the mean prediction of the batch: keeps the predicted classes balanced.
+    """weight (log C - H), H the entropy of the batch's mean prediction: keeps the predicted classes balanced.
 
     Shapes: logits (B, C) -> 0-d, in [0, weight log C].
     Args:
@@ -65,10 +66,10 @@ def entropy(logits: Tensor, weight: float) -> Tensor:
 
 @needs("features", "logits", "labels", "new_features")
 def pgm(features: Tensor, logits: Tensor, labels: Tensor, strength: float) -> Tensor:
-    """Probability-guided maxout: without the most active features, the more of them the likelier the label is.
+    """Probability-guided maxout: drops the most active features, more of them the larger p_y is.
 
-    A share of 1 - strength p_y of each image's features, the smallest, is kept and divided by that share. The head's
-    logits of what is returned go into the loss; a test has all features.
+    It keeps the smallest 1 - strength p_y of each image's features and divides them by that share. The loss is computed
+    from the head's logits of the returned features; evaluation uses all features.
 
     Shapes: features (B, D), logits (B, C) of those features, labels (B,) -> (B, D).
     Args:
@@ -76,7 +77,7 @@ def pgm(features: Tensor, logits: Tensor, labels: Tensor, strength: float) -> Te
     Raises:
         ValueError: strength out of range.
     Source: Ferrari, Berretti, Del Bimbo 2020 (ICPR), Probability Guided Maxout, and the code released with it.
-    Differs: a learned factor on the kept features, 1 at first, is left to the head.
+    Differs: no learned factor on the kept features (initially 1); the head can learn it.
     """
     in_range("strength", strength, 0)
     if strength >= 1:

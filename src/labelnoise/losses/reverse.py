@@ -1,4 +1,4 @@
-"""Reverse and symmetric cross-entropy: prediction and label change places.
+"""Reverse cross-entropy, which swaps prediction and label, and symmetric cross-entropy.
 
 Source: Wang, Ma, Chen, Luo, Yi, Bailey 2019, arXiv:1908.06112.
 """
@@ -11,7 +11,7 @@ from labelnoise.losses.base import in_range, log_complement_of_label, log_prob_o
 
 __all__ = ["rce", "sce"]
 
-LOG_ZERO = log(1e-4)  # the label's log 0 as released, -9.21; the papers' texts say -4
+LOG_ZERO = log(1e-4)  # replaces log 0, as released: -9.21; the papers have -4
 
 
 def rce(logits: Tensor, labels: Tensor, A: float = LOG_ZERO) -> Tensor:
@@ -19,7 +19,7 @@ def rce(logits: Tensor, labels: Tensor, A: float = LOG_ZERO) -> Tensor:
 
     Shapes: logits (B, C), labels (B,) -> (B,), in [0, -A].
     Args:
-        A: <= 0, what log 0 stands for.
+        A: <= 0, replaces log 0.
     Raises:
         ValueError: A out of range.
     Source: Wang et al. 2019, arXiv:1908.06112, equations 6 and 12.
@@ -35,7 +35,7 @@ def sce(logits: Tensor, labels: Tensor, alpha: float, beta: float, A: float = LO
     Shapes: logits (B, C), labels (B,) -> (B,).
     Args:
         alpha, beta: >= 0.
-        A: <= 0, what log 0 stands for.
+        A: <= 0, replaces log 0.
     Raises:
         ValueError: alpha, beta or A out of range.
     Source: Wang et al. 2019, arXiv:1908.06112, equation 7.

@@ -1,4 +1,4 @@
-"""Knowledge-embedded soft labels: beside the label, a distribution over the classes that it is related to."""
+"""Knowledge-embedded soft labels: part of the target is spread over the classes related to the label."""
 
 import torch
 from torch import Tensor
@@ -15,8 +15,8 @@ def kesl(logits: Tensor, labels: Tensor, lam: float, spread: float, *, superclas
     Shapes: logits (B, C), labels (B,) -> (B,), in nats.
     Args:
         lam: >= 0. spread: in [0, 1].
-        superclass: (C,), int64; None: all classes are related alike, which is label smoothing. A class that is alone
-            keeps its one-hot label.
+        superclass: (C,), int64; None: all classes are equally related, which is label smoothing. A class that is alone
+            in its superclass keeps its one-hot label.
     Raises:
         ValueError: lam or spread out of range.
     Source: a reconstruction of Yuan et al. 2020 (ICPR), Knowledge Embedded Soft Labels, from its

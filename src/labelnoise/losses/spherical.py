@@ -8,19 +8,19 @@ from labelnoise.losses.base import at_least_single, in_range, of_label
 
 __all__ = ["z_loss"]
 
-EPSILON = 1e-6  # added to the variance: equal logits have none
+EPSILON = 1e-6  # added to the variance, which is 0 for equal logits
 
 
 def z_loss(logits: Tensor, labels: Tensor, a: float, b: float) -> Tensor:
     """Z-loss, softplus(a (b - s_y)) / a with s_y = (z_y - mean_k z_k) / (standard deviation over k).
 
-    s_y is at most sqrt(C - 1): a larger b always leaves a gradient. Not the penalty on log Z of the same name.
+    s_y is at most sqrt(C - 1), so a larger b always leaves a gradient. Not the penalty on log Z of the same name.
 
     Shapes: logits (B, C), labels (B,) -> (B,), >= 0.
     Args:
-        a: > 0, the sharpness of the hinge. b: the standardised logit that is asked for.
+        a: > 0, the sharpness of the hinge. b: the target of the standardised logit.
     Raises:
-        ValueError: a out of range, or b no number.
+        ValueError: a out of range, or b not a number.
     Source: de Brebisson, Vincent 2016, arXiv:1604.08859.
     """
     in_range("a", a, 0, open_low=True)

@@ -1,4 +1,4 @@
-"""Squared errors of the prediction: mean squared error, and the asymmetric one that overshoots the label."""
+"""Squared errors: mean squared error, and the asymmetric one, whose target exceeds 1 at the label."""
 
 from torch import Tensor
 
@@ -12,7 +12,7 @@ def mse(logits: Tensor, labels: Tensor) -> Tensor:
 
     Shapes: logits (B, C), labels (B,) -> (B,), in [0, 2].
     Source: Ghosh, Kumar, Sastry 2017, arXiv:1712.09482, section 3.
-    Differs: released codes take the mean over the C classes, a factor of 1/C.
+    Differs: released code averages over the C classes, a factor of 1/C.
     """
     logs = log_probs(logits)
     return (logs.exp() - at_label(logs, labels)).square().sum(dim=1)
@@ -21,7 +21,8 @@ def mse(logits: Tensor, labels: Tensor) -> Tensor:
 def amse(logits: Tensor, labels: Tensor, a: float) -> Tensor:
     """Asymmetric mean squared error, the mean over k of (p_k - a [k = y])^2.
 
-    Asymmetric where a (w_m - w_n) >= 1 for the two largest label probabilities w_m > w_n: by a difference, not a ratio.
+    Asymmetric if a (w_m - w_n) >= 1 for the two largest label probabilities w_m > w_n: their difference matters, not
+    their ratio.
 
     Shapes: logits (B, C), labels (B,) -> (B,), >= (a - 1)^2 / C.
     Args:

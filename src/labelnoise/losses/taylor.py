@@ -1,4 +1,4 @@
-"""Taylor cross-entropy, between mean absolute error and cross-entropy by the length of a series."""
+"""Taylor cross-entropy: a truncated series between mean absolute error and cross-entropy."""
 
 from torch import Tensor
 
@@ -12,7 +12,7 @@ def taylor_ce(logits: Tensor, labels: Tensor, t: int) -> Tensor:
 
     Shapes: logits (B, C), labels (B,) -> (B,), in [0, sum of 1/i].
     Args:
-        t: terms, >= 1; one is half the mean absolute error, infinitely many are cross-entropy.
+        t: number of terms, >= 1; 1 is half the mean absolute error, infinity is cross-entropy.
     Raises:
         ValueError: t is not a whole number of at least 1.
     Source: Feng, Shu, Lin, Lv, Li, An 2020 (IJCAI), Can Cross Entropy Loss Be Robust to Label Noise?

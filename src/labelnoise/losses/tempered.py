@@ -7,13 +7,13 @@ from labelnoise.losses.base import at_least_single, in_range, log_probs, of_labe
 
 __all__ = ["bi_tempered"]
 
-NEWTON_STEPS = 24  # from below on a convex function; enough for t2 = 4 and ten thousand classes in float32
+NEWTON_STEPS = 24  # from below the root of a convex function; enough for t2 = 4 and ten thousand classes in float32
 
 
 def _tempered_log_probs(logits: Tensor, t: float) -> Tensor:
     """log exp_t(z_k - c) with c such that the sum is 1; exp_t(x) = (1 + (1 - t) x)^(1 / (1 - t)), t > 1.
 
-    The last Newton step carries the gradient, which makes it that of the exact c. Shapes: (B, C) -> (B, C).
+    Only the last Newton step has a gradient, which is that of the exact c. Shapes: (B, C) -> (B, C).
     """
     z = at_least_single(logits)
     z = z - z.detach().amax(dim=1, keepdim=True)
@@ -42,7 +42,7 @@ def bi_tempered(logits: Tensor, labels: Tensor, t1: float, t2: float) -> Tensor:
     Raises:
         ValueError: t1 or t2 out of range.
     Source: Amid, Warmuth, Anil, Koren 2019 (NeurIPS), arXiv:1906.03361.
-    Differs: the authors' code finds the normalisation by five fixed-point steps; here Newton's method converges.
+    Differs: the authors' code finds c with five fixed-point steps; here Newton's method runs to convergence.
     """
     in_range("t1", t1, 0, 1)
     in_range("t2", t2, 1)

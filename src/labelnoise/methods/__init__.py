@@ -1,1 +1,1 @@
-"""Ways to train, one paper a file, on the interface of `labelnoise.training.method`."""
+"""Training methods, one file per paper, on the interface of `labelnoise.training.method`."""

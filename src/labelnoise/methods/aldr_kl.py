@@ -1,4 +1,4 @@
-"""ALDR-KL: the label-distributionally robust loss with a temperature of each image's own."""
+"""ALDR-KL: the label-distributionally robust loss with a temperature for each image."""
 
 from math import log
 from typing import Annotated
@@ -21,10 +21,10 @@ FLOOR = 1e-5  # added to q, as in the released code
 class ALDRKL(ERM):
     """t log((1/C) sum_k exp((z_k - z_y + margin [k != y]) / t)) - (alpha log C / (2 t0)) (t - t0)^2.
 
-    z are the logits over the mean of their absolute values. At every visit, before the loss, an image's temperature t
-    moves to t0 (1 - KL(q || 1/C) / (alpha log C)) with q = softmax(z / t), starting from t0: one step of the iteration
-    whose fixed point maximises the loss over t. A confident image gets a low t, a doubtful one keeps t0. The loss is
-    not bounded by 0 from below.
+    z are the logits divided by the mean of their absolute values. An image's temperature t starts at t0. Each time the
+    image is used, before the loss is computed, t becomes t0 (1 - KL(q || 1/C) / (alpha log C)) with q = softmax(z / t):
+    one step of the iteration whose fixed point maximises the loss over t. A confident prediction lowers t; a uniform
+    one keeps t0. The loss may be negative.
 
     Args:
         initial: t0, > 0.
@@ -32,8 +32,9 @@ class ALDRKL(ERM):
         margin: >= 0.
     Raises:
         ValueError: a hyper-parameter out of range, or a loss other than cross-entropy.
-    Source: Zhu, Ying, Yang 2023 (ICML), arXiv:2112.14869, the adaptive loss; the normalised logits, and q without
-        the margin, as in the released code. For CIFAR-100 that code takes softplus of the logits first; here not.
+    Source: Zhu, Ying, Yang 2023 (ICML), arXiv:2112.14869, the adaptive loss. As in the released code, the logits are
+        normalised and q has no margin.
+    Differs: for CIFAR-100 the released code first applies softplus to the logits.
     """
 
     temperature: Tensor

@@ -1,4 +1,4 @@
-"""Empirical risk minimisation that keeps what each image's training passes said of its given label."""
+"""Empirical risk minimisation that records how each image's given label was predicted during training."""
 
 import torch
 from torch import Tensor
@@ -10,18 +10,19 @@ from labelnoise.training.method import Audit, Setup
 
 
 class AuditedERM(ERM):
-    """ERM with the mean over the epochs of each image's class probabilities, loss and margin. It takes no extra pass.
+    """ERM that averages each image's class probabilities, loss and margin over the epochs, without extra passes.
 
-    A wrong label is fitted late, so a mean over epochs tells it from a right one where the last epoch no longer does.
+    Wrong labels are fitted late, so a mean over epochs separates them from right ones even if the last epoch cannot.
     The probabilities are those of the training passes: of augmented images, before each update.
 
     Sources: the mean margin is the area under the margin of Pleiss et al. 2020 (arXiv:2001.10528), on probabilities in
     place of logits; the mean loss as in O2U-Net (Huang et al. 2019).
 
     Attributes:
-        passes: (N,), how often each image was trained on.
-        probability_sum: (N, C), of the class probabilities. loss_sum, margin_sum: (N,), of -log p_given, and of
-            p_given less the largest other probability.
+        passes: (N,), number of training passes of each image.
+        probability_sum: (N, C), sum of the class probabilities.
+        loss_sum: (N,), sum of -log p_given.
+        margin_sum: (N,), sum of p_given minus the largest other probability.
     """
 
     passes: Tensor
@@ -48,7 +49,7 @@ class AuditedERM(ERM):
         return super().objective(outputs, batch)
 
     def mean_probabilities(self) -> Tensor:
-        """Over the epochs so far. Shapes: -> (N, C); uniform for an image that no step has seen."""
+        """Over the epochs so far. Shapes: -> (N, C); uniform for an image that was not used yet."""
         uniform = 1 / self.train_set.num_classes
         mean = self.probability_sum / self.passes[:, None].clamp_min(1)
         return torch.where(self.passes[:, None] > 0, mean, uniform)
@@ -58,20 +59,20 @@ class AuditedERM(ERM):
         return self.loss_sum / self.passes.clamp_min(1)
 
     def mean_margin(self) -> Tensor:
-        """p_given less the largest other probability, over the epochs so far. Shapes: -> (N,)."""
+        """p_given minus the largest other probability, over the epochs so far. Shapes: -> (N,)."""
         return self.margin_sum / self.passes.clamp_min(1)
 
     def audit(self) -> Audit:
-        """`clean` is exp(-mean loss), the geometric mean of p_given; proposed has the largest mean probability.
+        """`clean` is exp(-mean loss), the geometric mean of p_given; `proposed` has the largest mean probability.
 
-        The loss and not the margin was chosen on known labels: of CIFAR-10N (cnn4, nce_agce, 6 epochs) it ranks with an
-        area under the precision-recall curve of 0.718, the margin with 0.661; on digits both have 0.999.
+        The loss was preferred to the margin on data with known labels: on CIFAR-10N (cnn4, nce_agce, 6 epochs) its area
+        under the precision-recall curve is 0.718, the margin's 0.661; on digits both have 0.999.
         """
         return Audit((-self.mean_loss()).exp(), self.mean_probabilities().argmax(dim=1))
 
 
 def margin(probs: Tensor, labels: Tensor) -> Tensor:
-    """The label's probability less the largest other one, -1 to 1. Shapes: (B, C), (B,) -> (B,)."""
+    """The label's probability minus the largest other one, -1 to 1. Shapes: (B, C), (B,) -> (B,)."""
     given = labels[:, None]
     others = probs.scatter(1, given, -1.0).amax(dim=1)
     return probs.gather(1, given).squeeze(1) - others

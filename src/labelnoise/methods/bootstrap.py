@@ -1,4 +1,4 @@
-"""Bootstrapping: the target is the label mixed with what the network says itself."""
+"""Bootstrapping: the target mixes the given label with the network's own prediction."""
 
 from typing import Annotated, Literal
 
@@ -17,13 +17,13 @@ PUBLISHED = {"soft": 0.95, "hard": 0.8}
 
 
 class Bootstrap(ERM):
-    """Cross-entropy with the target beta y + (1 - beta) s; s is the prediction p, or its largest class.
+    """Cross-entropy with the target beta y + (1 - beta) s; s is the prediction p (soft) or its largest class (hard).
 
-    The gradient passes through p in the soft target too: it is cross-entropy and a penalty on the entropy of p.
+    The soft target is not detached, so the loss is cross-entropy plus a penalty on the entropy of p.
 
     Args:
         kind: soft or hard.
-        beta: weight of the given label, 0 to 1; None: the paper's, 0.95 for soft and 0.8 for hard.
+        beta: weight of the given label, 0 to 1; None: as in the paper, 0.95 for soft and 0.8 for hard.
     Raises:
         ValueError: a hyper-parameter out of range, or a loss other than cross-entropy.
     Source: Reed, Lee, Anguelov, Szegedy, Erhan, Rabinovich 2015, arXiv:1412.6596, section 3.

@@ -1,4 +1,4 @@
-"""Confidence-adaptive regularisation: a second output says how far to trust each image, and targets are corrected."""
+"""Confidence-adaptive regularisation: an extra output weights each image by confidence, and targets are corrected."""
 
 from typing import Annotated
 
@@ -12,30 +12,30 @@ from labelnoise.losses.base import at_least_single
 from labelnoise.methods.own_loss import only_ce
 from labelnoise.training.method import Audit, Feed, Method, Setup, StepResult
 
-LOG_ZERO = -4.0  # stands for log 0 in the reverse cross-entropy
-FLOOR = 1e-7  # of what a logarithm is taken of
+LOG_ZERO = -4.0  # replaces log 0 in the reverse cross-entropy
+FLOOR = 1e-7  # lower clamp of the arguments of logarithms
 
 
 class CAR(Method):
-    """With a prediction p, a confidence h in (0, 1) and a target t for each image, the mean of
+    """For an image with prediction p, confidence h in (0, 1) and target t, the loss is
 
         -sum_k t_k log(h (p_k - t_k) + t_k) - lam log h - beta sum_k p_k log t_k.
 
-    A small h takes an image out of the first term, which vanishes with it; the second term is what that costs. The
-    targets are the labels at first; after `warm_up`, at every visit, before the loss, t <- keep t + (1 - keep) p where
-    the largest p is at least `sure`. The confidence is the sigmoid of one more output of the network.
+    As h tends to 0 the first term vanishes, so the image is ignored; the second term penalises that. The targets start
+    as the given labels. After `warm_up`, each time an image is used and before its loss is computed, its target becomes
+    keep t + (1 - keep) p if the largest p is at least `sure`. The confidence is the sigmoid of an extra output.
 
     Memory: (N, C) floats.
 
     Args:
         lam, beta: >= 0.
-        warm_up: fraction of the run before targets move, 0 to 1; one epoch at least.
+        warm_up: fraction of the run before targets change, 0 to 1; at least one epoch.
         keep, sure: 0 to 1.
     Raises:
         ValueError: a hyper-parameter out of range, or a loss other than cross-entropy.
     Source: a reconstruction of Lu, Bo, He 2021, arXiv:2108.08212, Confidence Adaptive Regularization, from notes: no
         code is public, and the form of the targets, their thresholds, the third term and the values are not confirmed.
-        The confidence is linear in the features here, where the paper has a small network.
+    Differs: the confidence is linear in the features; the paper uses a small network.
     """
 
     target: Tensor
@@ -57,7 +57,7 @@ class CAR(Method):
         self.register_buffer("target", F.one_hot(setup.train.labels, setup.train.num_classes).float())
 
     def feeds(self) -> list[Feed]:
-        """Every image once; the kind says whether targets move."""
+        """Every image once; `kind` selects whether targets are corrected."""
         kind = "train" if self.clock.stage(self.warm_up) == 0 else "correct"
         return [Feed((kind,), feed.index) for feed in super().feeds()]
 

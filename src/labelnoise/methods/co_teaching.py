@@ -5,14 +5,14 @@ from torch import Tensor, nn
 
 from labelnoise.training.method import Audit, Feed, Method, Setup, StepResult
 
-NOT_KNOWN = 0.2  # taken for the noise rate where it is not known
+NOT_KNOWN = 0.2  # the noise rate assumed if it is not known
 
 
 def noise_rate(setup: Setup) -> float:
-    """The share of wrong labels by the noise's transition matrix, classes counting alike; 0.2 where it is not known.
+    """The share of wrong labels from the noise's transition matrix, classes equally weighted; 0.2 if it is not known.
 
-    The papers on small-loss selection give it to their methods. Under noise that spares some classes it is less than
-    the rate within a class: JoCoR's released code halves the rate of CIFAR-10's asymmetric noise for the same reason.
+    The papers on small-loss selection assume it known. If the noise leaves some classes clean, it is below the rate
+    within a class: for this reason JoCoR's released code halves the rate of CIFAR-10's asymmetric noise.
     """
     if setup.transition is None:
         return NOT_KNOWN
@@ -21,25 +21,25 @@ def noise_rate(setup: Setup) -> float:
 
 
 def smallest(losses: Tensor, count: int | Tensor) -> Tensor:
-    """Which are the `count` smallest. Shapes: (B,) -> (B,) bool. A 0-d tensor as count never leaves the device."""
+    """A mask of the `count` smallest. Shapes: (B,) -> (B,) bool. A 0-d tensor as count stays on the device."""
     rank = losses.detach().argsort(stable=True).argsort(stable=True)
     return rank < count
 
 
 def mean_of(losses: Tensor, chosen: Tensor) -> Tensor:
-    """The mean over those that are chosen, 0 where none is. Shapes: (B,), (B,) bool -> 0-d."""
+    """The mean over the chosen losses, 0 if there are none. Shapes: (B,), (B,) bool -> 0-d."""
     return torch.where(chosen, losses, 0.0).sum() / chosen.sum().clamp_min(1)
 
 
 class CoTeaching(Method):
-    """Of each batch, each network passes its small-loss images to the other, which takes its step on them.
+    """In each batch, each network selects its small-loss images, and the other network trains on them.
 
-    The share that is dropped grows linearly from 0 to `forget_rate` over the first `gradual` of the run's epochs and
-    stays there: R(t) = 1 - min(t / T_k, 1) * forget_rate. Predictions are the first network's, as each network is
-    reported by itself in the paper.
+    The dropped share grows linearly from 0 to `forget_rate` over the fraction `gradual` of the run and then stays:
+    the kept share is R(t) = 1 - min(t / T_k, 1) * forget_rate. Predictions are the first network's, because the paper
+    reports each network separately.
 
     Args:
-        forget_rate: share of each batch that is dropped in the end, 0 to below 1; None: the noise rate, as the paper.
+        forget_rate: final dropped share of each batch, 0 to below 1; None: the noise rate, as in the paper.
         gradual: T_k as a fraction of the run; 10 of 200 epochs in the paper.
     Raises:
         ValueError: a hyper-parameter out of range.
@@ -57,21 +57,21 @@ class CoTeaching(Method):
             raise ValueError(f"method.gradual={gradual}: must be a number from 0 to 1")
         self.forget_rate, self.gradual = forget_rate, gradual
         self.learners_of = nn.ModuleList([setup.make_learner(), setup.make_learner()])
-        # how often each image was chosen so far, by either network
+        # how often either network has chosen each image
         self.register_buffer("chosen", torch.zeros(len(setup.train)))
 
     def remembered(self) -> float:
-        """R(t), the share of each batch that is kept in the epoch under way."""
+        """R(t), the share of each batch that is kept in the current epoch."""
         return 1 - min((self.clock.epoch + 1) / self.clock.length(self.gradual), 1.0) * self.forget_rate
 
     def feeds(self) -> list[Feed]:
-        """Every image once; the kind says how many images of the batch are kept."""
+        """Every image once; `kind` contains how many images of the batch are kept."""
         share = self.remembered()
         parts = self.train_set.order(self.clock.batch_size)
         return [Feed(("train", max(1, round(share * len(index)))), {"train": index}) for index in parts]
 
     def losses(self, logits: list[Tensor], labels: Tensor) -> list[Tensor]:
-        """What each network takes its step on (B,), from the logits of both."""
+        """The losses (B,) that each network minimises, from the logits of both."""
         return [self.loss(one, labels) for one in logits]
 
     def choose(self, feed: Feed, logits: list[Tensor], losses: list[Tensor]) -> list[Tensor]:
@@ -95,5 +95,5 @@ class CoTeaching(Method):
         return self.learners_of[0](images)
 
     def audit(self) -> Audit:
-        """How often the two networks chose each image, as a share of the one chosen most often."""
+        """How often the two networks chose each image, relative to the image chosen most often."""
         return Audit(self.chosen / self.chosen.max().clamp_min(1))

@@ -1,4 +1,4 @@
-"""Co-teaching+: co-teaching among the images on which the two networks disagree, so that they stay different."""
+"""Co-teaching+: co-teaching on the images on which the two networks disagree, which keeps the networks different."""
 
 from torch import Tensor
 
@@ -7,19 +7,19 @@ from labelnoise.training.method import Feed, Setup
 
 
 class CoTeachingPlus(CoTeaching):
-    """Co-teaching first; then only images count whose predicted class differs between the networks.
+    """Co-teaching, restricted after a warm-up to images whose predicted class differs between the networks.
 
-    Of the images of a batch that the networks predict differently, each passes the R(t) share with the smallest losses
-    to the other, at least one. Where the networks agree on a whole batch it gives no gradient.
+    Among these images of a batch, each network selects the share R(t) with the smallest losses, at least one, for the
+    other. A batch on which the networks agree completely gives no gradient.
 
     Args:
-        forget_rate, gradual: as co-teaching's.
+        forget_rate, gradual: as in `CoTeaching`.
         warm_up: fraction of the run that is plain co-teaching; 20 of 200 epochs in the released CIFAR-10 code.
     Raises:
         ValueError: a hyper-parameter out of range.
     Source: Yu et al. 2019, arXiv:1901.04215, algorithm 1 and equation 1.
-    Differs: the released code passes probabilities where its cross-entropy expects logits, and falls back to all images
-        of a batch without disagreement in early steps; here neither.
+    Differs: the released code passes probabilities to a cross-entropy that expects logits, and in early steps it uses
+        all images of a batch without disagreement. Neither is done here.
     """
 
     def __init__(self, setup: Setup, forget_rate: float | None, gradual: float, warm_up: float) -> None:
@@ -29,7 +29,7 @@ class CoTeachingPlus(CoTeaching):
         self.warm_up = warm_up
 
     def feeds(self) -> list[Feed]:
-        """Co-teaching's; after the warm-up the kind says that disagreement counts."""
+        """As in `CoTeaching`; after the warm-up, `kind` starts with "disagree"."""
         feeds = super().feeds()
         if self.clock.stage(self.warm_up) == 0:
             return feeds

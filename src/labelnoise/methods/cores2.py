@@ -1,4 +1,4 @@
-"""CORES2: a confidence regulariser, and a sieve that drops the images whose label is less likely than a random one."""
+"""CORES2: a confidence regulariser, and a sieve that drops images whose label fits worse than a random label."""
 
 from typing import Annotated
 
@@ -14,23 +14,24 @@ from labelnoise.training.method import Audit, Feed, Setup, StepResult
 
 
 class CORES2(ERM):
-    """l(p, y) - beta sum_k P(k) l(p, k), l cross-entropy and P the shares of the given labels.
+    """l(p, y) - beta sum_k P(k) l(p, k), with l cross-entropy and P the class frequencies of the given labels.
 
-    beta is 0 for `plain` of the run, then grows linearly over `ramp` and stays. After both, the sieve keeps an image
-    while its loss, the regulariser included, is below the mean of the same over all labels, which is
+    beta is 0 for the fraction `plain` of the run, then grows linearly over `ramp` and stays constant. After both, the
+    sieve keeps an image if its regularised loss is below the mean of that loss over all labels. The regulariser does
+    not depend on the label, so the condition is
 
-        l(p, y) < (1/C) sum_k l(p, k):
+        l(p, y) < (1/C) sum_k l(p, k).
 
-    the regulariser does not depend on the label and is on both sides. The mean loss is over those kept.
+    The loss is averaged over the kept images.
 
     Args:
         beta: >= 0.
-        plain, ramp: fractions of the run, 0 to 1; each lasts an epoch at least.
+        plain, ramp: fractions of the run, 0 to 1; each lasts at least one epoch.
     Raises:
         ValueError: a hyper-parameter out of range, or a loss other than cross-entropy.
     Source: Cheng, Zhu, Li, Gong, Sun, Liu 2021, arXiv:2010.02347, sections 2 and 3.
-    Differs: the sieve looks at the step's own outputs, as the released code does, not at the last epoch's network; the
-        paper's second phase, which uses the dropped images without labels, is not here.
+    Differs: the sieve uses the outputs of the current step, as the released code does, not the network of the last
+        epoch. The paper's second phase, which uses the dropped images without labels, is not implemented.
     """
 
     weight: Tensor
@@ -54,7 +55,7 @@ class CORES2(ERM):
         )
         self.register_buffer("prior", counts / len(labels))
         self.register_buffer("weight", torch.zeros(()))
-        # of each image, the right side of the sieve's rule less the left one, at its last visit
+        # each image's (1/C) sum_k l(p, k) - l(p, y) when it was last used
         self.register_buffer("margin", torch.zeros(len(labels)))
 
     def begin_epoch(self) -> None:
@@ -63,7 +64,7 @@ class CORES2(ERM):
         self.weight.fill_(self.beta * min(max(since / self.clock.length(self.ramp), 0.0), 1.0))
 
     def feeds(self) -> list[Feed]:
-        """Every image once; the kind says whether the sieve is at work."""
+        """Every image once; `kind` selects whether the sieve is active."""
         kind = "sieve" if self.clock.stage(self.plain, self.ramp) == 2 else "all"
         return [Feed((kind,), feed.index) for feed in super().feeds()]
 
@@ -76,11 +77,11 @@ class CORES2(ERM):
         self.margin[batch.index] = margin.to(self.margin.dtype)
         kept = margin > 0 if feed.kind[0] == "sieve" else torch.ones_like(margin, dtype=torch.bool)
         values = given - self.weight * (self.prior * losses).sum(dim=1)
-        shares = kept * (len(kept) / kept.sum().clamp_min(1))  # so that the batch's mean is that of those kept
+        shares = kept * (len(kept) / kept.sum().clamp_min(1))  # makes the batch mean the mean over the kept images
         loss = self.criterion.mean(values * shares, outputs, batch)
         self.learner.update(loss)
         return StepResult(loss.detach(), batch.index, outputs.logits.detach().argmax(dim=1), kept)
 
     def audit(self) -> Audit:
-        """The sieve's margin at each image's last visit: above 0 it is kept."""
+        """The sieve's margin when each image was last used; the sieve keeps images with a margin above 0."""
         return Audit(self.margin)

@@ -1,4 +1,4 @@
-"""Loss correction by the transition matrix: forward, on the predictions, and backward, on the losses."""
+"""Loss correction with the transition matrix: forward corrects the predictions, backward the losses."""
 
 from abc import ABC
 from typing import Annotated
@@ -15,7 +15,7 @@ from labelnoise.methods.transition import anchor_estimate, error_of, given_matri
 from labelnoise.training.criterion import Outputs
 from labelnoise.training.method import Feed, Setup, StepResult
 
-SMALLEST = 1e-30  # stands for a probability of 0, whose logarithm would be infinite
+SMALLEST = 1e-30  # replaces a probability of 0, whose logarithm is infinite
 
 
 def inverse_of(matrix: Tensor) -> Tensor:
@@ -24,21 +24,20 @@ def inverse_of(matrix: Tensor) -> Tensor:
 
 
 class Correction(ERM, ABC):
-    """What both share: the matrix T, T_ij = P(given j | true i), and its estimate.
+    """The base of both corrections: the matrix T, T_ij = P(given j | true i), and its estimate.
 
-    With `transition=anchor` the first epochs train without correction, as with the identity for T; then T is estimated
-    from the predictions on the training images, and training goes on with it. Where the noise's own matrix is known,
-    `transition_error` in the history is the estimate's error, see `transition.error_of`; training does not use it.
+    With `transition=anchor`, training starts without correction (T is the identity). After `warm_up`, T is estimated
+    from the predictions on the training images, and the same network continues with it. If the true matrix is known,
+    the history has the estimate's error as `transition_error` (see `transition.error_of`); training does not use it.
 
     Args:
-        transition: true, the noise's own matrix; anchor; or a .npy or .json file with (C, C), rows the true class.
+        transition: true, the noise's true matrix; anchor; or a .npy or .json file with (C, C), rows the true class.
         warm_up: epochs before the estimate, as a fraction of the run; 0 to 1.
         quantile: of the estimate, see `transition.anchor_estimate`; 0 to 1.
     Raises:
-        ValueError: a hyper-parameter out of range, or a matrix that cannot be had.
+        ValueError: a hyper-parameter out of range, or the matrix is unknown or invalid.
     Source: Patrini, Rozza, Menon, Nock, Qu 2017, arXiv:1609.03683, theorems 1 and 2, section 4.
-    Differs: the paper trains a first network to the end for the estimate and a second one with the correction; here one
-        network goes on.
+    Differs: the paper trains one network to the end for the estimate and a second one with the correction.
     """
 
     provides = frozenset({"logits", "labels"})
@@ -78,9 +77,9 @@ class Correction(ERM, ABC):
 
 
 class Forward(Correction):
-    """The loss on the predicted given labels, l(T' p, y): with the true T its minimiser is the clean one.
+    """The loss of the predicted distribution of given labels, l(T' p, y). With the true T it has the clean minimiser.
 
-    Args, Raises, Source: as Correction's; theorem 2. The paper's loss is cross-entropy; any loss of the logits will do.
+    Args, Raises, Source: as in `Correction`; theorem 2. The paper uses cross-entropy; any loss of the logits works.
     """
 
     def objective(self, outputs: Outputs, batch: Batch) -> Tensor:
@@ -92,14 +91,14 @@ class Forward(Correction):
 class Backward(Correction):
     """The losses of all labels weighted by the inverse, sum_j (T^-1)_yj l(p, j): unbiased for the clean loss.
 
-    Weights may be negative, so the objective may be, too. T's pseudo-inverse is used where it has no inverse.
+    Weights may be negative, and so may the objective. If T has no inverse, its pseudo-inverse is used.
 
-    Args, Raises, Source: as Correction's; theorem 1. Any loss of the logits will do; it is computed for every class.
+    Args, Raises, Source: as in `Correction`; theorem 1. Any loss of the logits works; it is computed for every class.
     """
 
     def objective(self, outputs: Outputs, batch: Batch) -> Tensor:
         count, classes = outputs.logits.shape
-        every = torch.arange(classes, device=batch.labels.device).repeat(count)
+        all_labels = torch.arange(classes, device=batch.labels.device).repeat(count)
         repeated = outputs._replace(logits=outputs.logits.repeat_interleave(classes, dim=0))
-        losses = super().objective(repeated, batch._replace(labels=every)).view(count, classes)
+        losses = super().objective(repeated, batch._replace(labels=all_labels)).view(count, classes)
         return (self.inverse[batch.labels] * losses).sum(dim=1)

@@ -1,4 +1,4 @@
-"""DivideMix: two networks divide the images for each other into labelled and unlabelled ones, and learn by MixMatch."""
+"""DivideMix: each network splits the images into labelled and unlabelled for the other, which trains by MixMatch."""
 
 import itertools
 import warnings
@@ -14,10 +14,10 @@ from labelnoise.training.method import Audit, Feed, Method, Setup, StepResult
 
 
 def clean_probability(losses: Tensor) -> Tensor:
-    """The probability that each loss is of the mixture component with the smaller mean.
+    """The probability that each loss belongs to the mixture component with the smaller mean.
 
-    A Gaussian mixture of two components is fitted to the losses, scaled to [0, 1]. Where all are equal all are clean.
-    Shapes: (N,) -> (N,). On the host.
+    A Gaussian mixture of two components is fitted to the losses, scaled to [0, 1]. If all losses are equal, it is 1.
+    Shapes: (N,) -> (N,). Computed on the host.
     Source: Li, Socher, Hoi 2020, section 3.1; iterations, tolerance and covariance floor as in the released code.
     """
     from sklearn.mixture import GaussianMixture
@@ -40,34 +40,35 @@ def sharpen(probs: Tensor, temperature: float) -> Tensor:
 
 
 class DivideMix(Method):
-    """Warm-up by cross-entropy; then each network is trained on the division that the other's losses give.
+    """Warm-up with cross-entropy; then each network trains on the split that the other network's losses give.
 
-    An image whose probability to be clean is above `threshold` is labelled: its target is its label and the network's
-    own mean prediction over two views, mixed by that probability, then sharpened (co-refinement). The others' targets
-    are the mean prediction of both networks over two views, sharpened (co-guessing). All are mixed up with each other:
+    An image is labelled if its probability of being clean is above `threshold`. Its target mixes, by that probability,
+    its label and the network's own mean prediction over two views, and is sharpened (co-refinement). For the unlabelled
+    images, the target is the sharpened mean prediction of both networks over two views (co-guessing). Mixup over all of
+    them gives
 
         L = L_labelled + weight L_unlabelled + KL(uniform || mean p),
 
-    cross-entropy on labelled and mean squared error of the probabilities on unlabelled images. The weight grows
-    linearly from 0 to `lam_u` over `ramp`. Predictions are the mean of both networks'; the saved network is the first.
+    with cross-entropy on labelled images and the mean squared error of the probabilities on unlabelled ones. The weight
+    grows linearly from 0 to `lam_u` over `ramp`. Predictions average both networks; the first network is saved.
 
-    An epoch has as many steps of `batch_size` labelled images as there are, for either network, each beside as many
-    unlabelled ones: four views are passed twice and two once more, so it costs several times an epoch of erm.
+    In an epoch, each network uses each labelled image once, in batches of `batch_size`, each with as many unlabelled
+    images. A step has two passes over four views and one over two, so an epoch costs several times one of erm.
 
     Args:
         warm_up, ramp: fractions of the run; 10 and 16 of 300 epochs on CIFAR-10.
-        alpha: of the Beta distribution of the mixing, > 0.
+        alpha: of mixup's Beta distribution, > 0.
         temperature: of the sharpening, > 0.
         threshold: 0 to 1.
         lam_u: >= 0.
-        confidence_penalty: in the warm-up, subtract the entropy of the predictions from the loss; the paper does under
-            asymmetric noise.
+        confidence_penalty: in the warm-up, subtract the entropy of the predictions from the loss, as the paper does
+            under asymmetric noise.
     Raises:
         ValueError: a hyper-parameter out of range, or a loss other than cross-entropy.
     Source: Li, Socher, Hoi 2020, arXiv:2002.07394, algorithm 1 and equations 3 to 12.
-    Differs: the views that targets are guessed from are passed together and so share their batch normalisation; the
-        weight of the unlabelled loss grows by epoch, not by step; losses are not averaged over epochs, as the paper
-        does at 90% noise. An epoch in which fewer than two images are labelled is one of the warm-up.
+    Differs: the views for the targets share one pass and so their batch statistics; the weight of the unlabelled loss
+        grows per epoch, not per step; losses are not averaged over epochs, as the paper does at 90% noise. If fewer
+        than two images are labelled, the epoch is a warm-up epoch.
     """
 
     clean: Tensor
@@ -99,14 +100,14 @@ class DivideMix(Method):
         self.warm_up, self.ramp, self.temperature, self.threshold = warm_up, ramp, temperature, threshold
         self.lam_u, self.confidence_penalty = lam_u, confidence_penalty
         self.learners_of = nn.ModuleList([setup.make_learner(), setup.make_learner()])
-        # each network's opinion of the labels, by its losses; what each image was last trained towards; lam_u so far
+        # clean probabilities from each network's losses; each image's last target class; current weight of L_unlabelled
         self.register_buffer("clean", torch.ones(2, len(setup.train)))
         self.register_buffer("proposed", setup.train.labels.clone())
         self.register_buffer("weight", torch.zeros(()))
         self.register_buffer("concentration", torch.full((2,), float(alpha)), persistent=False)
 
     def begin_epoch(self) -> None:
-        """Divide: the losses come to the host, once an epoch."""
+        """Split the images. This copies the losses to the host, once an epoch."""
         if self.clock.stage(self.warm_up) == 0:
             return
         losses = self.score(self._losses)
@@ -116,11 +117,11 @@ class DivideMix(Method):
         self.weight.fill_(self.lam_u * min(max(since / self.clock.length(self.ramp), 0.0), 1.0))
 
     def _losses(self, index: Tensor, images: Tensor, labels: Tensor) -> Tensor:
-        """Of both networks. Shapes: (B,), (B, channels, H, W), (B,) -> (B, 2)."""
+        """The losses of both networks. Shapes: (B,), (B, channels, H, W), (B,) -> (B, 2)."""
         return torch.stack([self.loss(learner(images), labels) for learner in self.learners()], dim=1)
 
     def feeds(self) -> list[Feed]:
-        """The epoch of the first network, then that of the second."""
+        """The first network's epoch, then the second's."""
         return [feed for k in (0, 1) for feed in self._feeds_of(k)]
 
     def _feeds_of(self, k: int) -> Iterator[Feed]:
@@ -173,7 +174,7 @@ class DivideMix(Method):
         learner.update(loss + prior)
         proposed = target.argmax(dim=1)
         self.proposed[index] = proposed
-        if k == 1:  # the ledger is the first network's
+        if k == 1:  # diagnostics cover the first network only
             return StepResult(loss.detach())
         selected = torch.arange(len(index), device=index.device) < len(x)
         return StepResult(loss.detach(), index, guess.argmax(dim=1), selected, proposed)
@@ -184,7 +185,7 @@ class DivideMix(Method):
 
         Args:
             index: (B,), the labelled images first.
-            labelled: how many they are.
+            labelled: number of labelled images.
             views: two of (B, channels, H, W).
         """
         learner, other = self.learners()[k], self.learners()[1 - k]
@@ -210,5 +211,5 @@ class DivideMix(Method):
         return (first(images) + second(images)) / 2
 
     def audit(self) -> Audit:
-        """The mean of both mixtures' probabilities, and the class that each image was last trained towards."""
+        """The mean of both mixtures' probabilities, and each image's last target class."""
         return Audit(self.clean.mean(dim=0), self.proposed)

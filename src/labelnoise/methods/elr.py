@@ -1,4 +1,4 @@
-"""Early-learning regularisation: predictions stay near their mean in earlier epochs, before noise was memorised."""
+"""Early-learning regularisation: keeps predictions near their average over earlier epochs, before memorisation."""
 
 from typing import Annotated
 
@@ -20,7 +20,7 @@ CLAMP = 1e-4  # of the probabilities, as in the released code
 class ELR(ERM):
     """-log p_y + lam log(1 - <p, t>), with a target t for each image.
 
-    At every visit, before the loss: t <- beta t + (1 - beta) p, from t = 0, with p detached.
+    t starts at 0. Each time an image is used, before its loss is computed: t <- beta t + (1 - beta) p, p detached.
 
     Memory: (N, C) floats.
 

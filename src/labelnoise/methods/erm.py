@@ -1,4 +1,4 @@
-"""Empirical risk minimisation: one network trained on the mean of the loss, as every robust loss is used."""
+"""Empirical risk minimisation: one network trained on the mean loss, the usual method for robust losses."""
 
 from torch import Tensor
 
@@ -10,7 +10,7 @@ from labelnoise.training.method import Feed, Method, Setup, StepResult
 class ERM(Method):
     """Minimise the mean loss over each batch (Vapnik 1991).
 
-    A method that differs in the value of each image alone overrides `objective`.
+    A method that changes only the value of each image overrides `objective`.
     """
 
     provides = PROVIDED
@@ -21,7 +21,7 @@ class ERM(Method):
         self.learner = setup.make_learner(extra_outputs=self.criterion.extra_outputs)
 
     def objective(self, outputs: Outputs, batch: Batch) -> Tensor:
-        """The value to minimise of each image (B,)."""
+        """The value to minimise for each image (B,)."""
         return self.criterion.values(outputs, batch)
 
     def step(self, feed: Feed) -> StepResult:
@@ -35,5 +35,5 @@ class ERM(Method):
         return self._classes(self.learner(images))
 
     def _classes(self, logits: Tensor) -> Tensor:
-        """Without the extra output that some losses need."""
+        """The logits without the extra output that some losses need."""
         return logits[:, : self.train_set.num_classes]

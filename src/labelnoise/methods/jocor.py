@@ -1,4 +1,4 @@
-"""JoCoR: two networks under one loss that wants them to agree; they learn from the images where it is small."""
+"""JoCoR: two networks share a joint loss with an agreement term and train on the images with small joint loss."""
 
 from torch import Tensor
 
@@ -14,14 +14,14 @@ def divergence(logits: Tensor, other: Tensor) -> Tensor:
 
 
 class JoCoR(CoTeaching):
-    """The small-loss images of the joint loss, (1 - lam) (l(z1, y) + l(z2, y)) + lam (KL(p1||p2) + KL(p2||p1)).
+    """Trains on the small-loss images of (1 - lam) (l(z1, y) + l(z2, y)) + lam (KL(p1||p2) + KL(p2||p1)).
 
-    Both networks take their step on the same images; each by its own optimizer, which comes to the paper's single one
-    (but where the gradient's norm is clipped: by network). The schedule of the dropped share is co-teaching's.
+    Both networks train on the same images. Each has its own optimizer, which is equivalent to the paper's single one,
+    except that gradients are clipped per network. The dropped share follows co-teaching's schedule.
 
     Args:
-        forget_rate, gradual: as co-teaching's.
-        lam: weight of agreement against the two losses, 0 to 1.
+        forget_rate, gradual: as in `CoTeaching`.
+        lam: weight of the agreement term relative to the two losses, 0 to 1.
     Raises:
         ValueError: a hyper-parameter out of range.
     Source: Wei, Feng, Chen, An 2020, arXiv:2003.02752, equations 1 to 4 and algorithm 1.
@@ -39,6 +39,6 @@ class JoCoR(CoTeaching):
         return (1 - self.lam) * given + self.lam * divergence(logits, other)
 
     def losses(self, logits: list[Tensor], labels: Tensor) -> list[Tensor]:
-        """The joint loss twice, once with each network's gradient alone."""
+        """The joint loss twice, each time with the gradient of one network only."""
         first, second = logits
         return [self.joint(first, second.detach(), labels), self.joint(first.detach(), second, labels)]

@@ -1,4 +1,4 @@
-"""Learning to reweight examples: each image of a batch weighs as much as it helps on a few trusted ones."""
+"""Learning to reweight examples: images are weighted by how much they reduce the loss on a few trusted images."""
 
 import itertools
 
@@ -11,14 +11,14 @@ from labelnoise.training.method import Audit, Feed, Method, Setup, StepResult
 class L2RW(Method):
     """Weights from the gradient of the trusted images' loss after a virtual step of plain SGD.
 
-    w_i = max(0, -d L_trusted(theta - lr * grad sum_j eps_j l_j) / d eps_i) at eps = 0, divided by their sum; a batch in
-    which no image helps is not learnt from.
+    w_i = max(0, -d L_trusted(theta - lr * grad sum_j eps_j l_j) / d eps_i) at eps = 0, divided by their sum. If all are
+    0, the batch gives no gradient.
 
     Raises:
         ValueError: there are no trusted images.
     Source: Ren, Zeng, Yang, Urtasun 2018, arXiv:1803.09050, algorithm 1.
-    Differs: the virtual step starts from the training pass's own outputs, in the networks' precision, so that an image
-        is passed through the network once for both its weight and its update.
+    Differs: the virtual step reuses the outputs of the training pass, in the network's precision, so one pass gives
+        both an image's weight and its update.
     """
 
     weight: Tensor
@@ -29,11 +29,11 @@ class L2RW(Method):
             raise ValueError("num_trusted=0: method=l2rw needs images with true labels, such as num_trusted=100")
         self.trusted = setup.train.trusted
         self.learner = setup.make_learner()
-        # the mean of each image's weights over the epochs, in parts of a batch's mean weight
+        # the sum of each image's weights over the epochs, relative to the batch's mean weight
         self.register_buffer("weight", torch.zeros(len(setup.train)))
 
     def feeds(self) -> list[Feed]:
-        """Every image once, beside as many trusted ones, in turn."""
+        """Every image once, each batch with a batch of trusted images; these are cycled through."""
         size = self.clock.batch_size
         trusted = itertools.cycle(self.trusted.order(size))
         return [Feed(("reweight",), {"train": i, "trusted": next(trusted)}) for i in self.train_set.order(size)]
@@ -50,10 +50,10 @@ class L2RW(Method):
         return StepResult(total.detach(), index, logits.detach().argmax(dim=1), weights > 0)
 
     def weights(self, losses: Tensor, images: Tensor, labels: Tensor) -> Tensor:
-        """The weight of each image of a batch (B,), not negative, summing to 1, or to 0 where none helps.
+        """The weights of a batch's images (B,): non-negative, with sum 1, or 0 if no image helps.
 
         Args:
-            losses: (B,), with the graph that they came by.
+            losses: (B,), with their autograd graph.
             images, labels: (M, channels, H, W), (M,), trusted.
         """
         epsilon = torch.zeros_like(losses, requires_grad=True)

@@ -1,4 +1,4 @@
-"""Label smoothing: a share of each label goes to all classes alike; a negative share is taken from them."""
+"""Label smoothing: spreads a share of each label evenly over all classes; the share may be negative."""
 
 from typing import Annotated
 
@@ -17,15 +17,15 @@ from labelnoise.training.method import Setup
 class LabelSmoothing(ERM):
     """Cross-entropy with the target (1 - smoothing) y + smoothing / C.
 
-    A negative smoothing pushes the other classes down: the objective has no lower bound then, but its gradient with
+    Negative smoothing pushes the other classes down. The objective then has no lower bound, but its gradient with
     respect to the logits, p minus the target, stays bounded.
 
     Args:
         smoothing: at most 1; 0 is cross-entropy.
     Raises:
         ValueError: smoothing out of range, or a loss other than cross-entropy.
-    Source: Lukasik, Bhojanapalli, Menon, Kumar 2020, arXiv:2003.02819, section 3, for the positive side; Wei, Liu, Liu,
-        Niu, Sugiyama, Liu 2022, arXiv:2106.04149, generalized label smoothing, for both.
+    Source: Lukasik, Bhojanapalli, Menon, Kumar 2020, arXiv:2003.02819, section 3, for positive smoothing; Wei, Liu,
+        Liu, Niu, Sugiyama, Liu 2022, arXiv:2106.04149, generalized label smoothing, for both signs.
     """
 
     @checked

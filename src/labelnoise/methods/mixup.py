@@ -1,4 +1,4 @@
-"""mixup: training on weighted means of two images and, by the same weights, of their losses."""
+"""mixup: trains on weighted means of two images, with the same weighted mean of the losses of their labels."""
 
 from typing import Annotated
 
@@ -12,13 +12,13 @@ from labelnoise.training.method import Feed, Setup, StepResult
 
 
 class Mixup(ERM):
-    """Each image of a batch is mixed with another, share x + (1 - share) x', and so is the loss of the two labels.
+    """Each image of a batch is mixed with another, share x + (1 - share) x', and so are the losses of the two labels.
 
-    The share is drawn from Beta(alpha, alpha) for every batch; the larger of it and its rest goes to the image itself,
-    which in distribution is the same. The predictions in the history are those of the mixed images.
+    Each batch draws s from Beta(alpha, alpha) and uses share = max(s, 1 - s), which gives the same distribution of
+    pairs. The predictions in the history are those of the mixed images.
 
     Args:
-        alpha: > 0; the larger, the more images are mixed half and half.
+        alpha: > 0; larger values move the share towards 1/2.
     Raises:
         ValueError: alpha out of range.
     Source: Zhang, Cisse, Dauphin, Lopez-Paz 2018, arXiv:1710.09412, equation 2 and figure 1.

@@ -1,4 +1,4 @@
-"""For methods that have a loss of their own: they accept the default, cross-entropy, and refuse any other."""
+"""For methods with their own loss: they accept only the default loss, cross-entropy."""
 
 from functools import partial
 from typing import Any
@@ -8,10 +8,10 @@ from labelnoise.training.method import Setup
 
 
 def only_ce(setup: Setup, method: str) -> None:
-    """Refuse a loss that the method would not use.
+    """Refuse any other loss, because the method would ignore it.
 
     Args:
-        method: as the user wrote it, such as method=elr.
+        method: the option, such as method=elr.
     Raises:
         ValueError: the configured loss is not plain cross-entropy.
     """
@@ -20,4 +20,4 @@ def only_ce(setup: Setup, method: str) -> None:
         loss = loss.func
     if loss is not ce:
         name = getattr(getattr(loss, "func", loss), "__name__", "?")
-        raise ValueError(f"loss={name}: {method} has a loss of its own and takes loss=ce alone")
+        raise ValueError(f"loss={name}: {method} has its own loss and accepts only loss=ce")

@@ -1,4 +1,4 @@
-"""P-DIFF: an image is kept while the probability of its label stands high among those of the last batches."""
+"""P-DIFF: keeps an image if its label's probability difference is high compared with those of recent batches."""
 
 from typing import Annotated
 
@@ -13,7 +13,7 @@ from labelnoise.methods.erm import ERM
 from labelnoise.training.method import Audit, Feed, Setup, StepResult
 
 BINS, LOWEST, WIDTH = 220, -1.1, 0.01  # as released
-BATCHES = 100  # the histogram's, as released
+BATCHES = 100  # in the histogram, as released
 
 
 def bins_of(difference: Tensor) -> Tensor:
@@ -22,16 +22,16 @@ def bins_of(difference: Tensor) -> Tensor:
 
 
 class PDiff(ERM):
-    """Of each image d = p_y - max over k != y of p_k, from -1 to 1. The loss of an image counts if the bin of d is at
-    least the first one at which the cumulative histogram of the last 100 batches is above R; else it is 0.
+    """Selects images by d = p_y - max over k != y of p_k, from -1 to 1. An image is kept if the bin of d is at least
+    the first one at which the cumulative histogram of the last 100 batches exceeds R; else its loss is 0.
 
-    Known noise rate: R = rate min(1, T / T_k), T the epoch, from 1. Unknown: R is the share of d below
-    -1 + min(1, T / T_k), as long as T <= T_k or the mean of |d|, which grows as the network makes up its mind, is below
-    `saturation`; from then on R stays as it is. In the first 100 steps all images count.
+    Known noise rate: R = rate min(1, T / T_k), with epochs T from 1. Unknown: R is the share of d below
+    -1 + min(1, T / T_k), updated while T <= T_k or the mean of |d|, which grows as the network becomes confident, is
+    below `saturation`. In the first 100 steps all images are kept.
 
     Args:
-        rate: share of the labels that are wrong, 0 to below 1; None: the noise's own.
-        unknown: leave out the rate, and take R from the histogram.
+        rate: share of wrong labels, 0 to below 1; None: the true one.
+        unknown: do not use the rate; take R from the histogram.
         gradual: T_k as a fraction of the run, 0 to 1; 20 of 200 epochs in the paper.
         saturation: zeta, above 0 and at most 1.
     Raises:
@@ -59,20 +59,20 @@ class PDiff(ERM):
     ) -> None:
         super().__init__(setup)
         if unknown and rate is not None:
-            raise ValueError(f"method.rate={rate}: must be null where method.unknown=true")
+            raise ValueError(f"method.rate={rate}: must be null if method.unknown=true")
         self.rate = noise_rate(setup) if rate is None else rate
         self.unknown, self.gradual, self.saturation = unknown, gradual, saturation
-        # the histograms of the last batches, a row each, in turn, and how many there were
+        # a ring buffer with the histogram of each recent batch, and the number of batches so far
         self.register_buffer("counts", torch.zeros(BATCHES, BINS))
         self.register_buffer("taken", torch.zeros((), dtype=torch.long))
-        # R; whether T <= T_k; the d below which images are counted where the rate is unknown; d at the last visit
+        # R; whether T <= T_k; the d below which R counts images if the rate is unknown; each image's last d
         self.register_buffer("drop", torch.zeros(()))
         self.register_buffer("grows", torch.ones((), dtype=torch.bool))
         self.register_buffer("edge", torch.zeros(()))
         self.register_buffer("difference", torch.zeros(len(setup.train)))
 
     def begin_epoch(self) -> None:
-        """Set what follows from the epoch."""
+        """Update what depends on the epoch."""
         epoch, full = self.clock.epoch + 1, self.clock.length(self.gradual)
         share = min(1.0, epoch / full)
         self.grows.fill_(epoch <= full)
@@ -95,7 +95,7 @@ class PDiff(ERM):
         return StepResult(loss.detach(), batch.index, probs.argmax(dim=1), kept, metrics=metrics)
 
     def kept(self, bins: Tensor) -> Tensor:
-        """Take a batch into the histogram and say which of it count. Shapes: (B,) -> (B,) bool."""
+        """Add a batch to the histogram and return which images to keep. Shapes: (B,) -> (B,) bool."""
         row = torch.zeros(1, BINS, device=bins.device).index_add_(1, bins, torch.ones(1, len(bins), device=bins.device))
         self.counts.index_copy_(0, (self.taken % BATCHES)[None], row)
         self.taken += 1
@@ -111,5 +111,5 @@ class PDiff(ERM):
         return (bins >= threshold) | (self.taken <= BATCHES)
 
     def audit(self) -> Audit:
-        """The probability difference at each image's last visit."""
+        """The probability difference when each image was last used."""
         return Audit(self.difference)

@@ -1,4 +1,4 @@
-"""Joint optimisation: a network's mean predictions replace the labels while it trains; then a new one learns these."""
+"""Joint optimisation: a network's mean predictions replace the labels as it trains; a new one then trains on them."""
 
 from math import log
 
@@ -14,12 +14,12 @@ from labelnoise.training.schedules import constant
 
 
 def soft_cross_entropy(logs: Tensor, target: Tensor) -> Tensor:
-    """-sum_k s_k log p_k, the mean of it. Shapes: (B, C), (B, C) -> 0-d, in nats."""
+    """The mean of -sum_k s_k log p_k. Shapes: (B, C), (B, C) -> 0-d, in nats."""
     return -(target * logs).sum(dim=1).mean()
 
 
 def prior_divergence(logs: Tensor) -> Tensor:
-    """KL of the uniform distribution from the batch's mean prediction: keeps all images from one class.
+    """KL(uniform || mean prediction of the batch): prevents all images from collapsing into one class.
 
     Shapes: log-probabilities (B, C) -> 0-d, in nats.
     Source: Tanaka et al. 2018, equation 8, with a uniform prior.
@@ -30,28 +30,28 @@ def prior_divergence(logs: Tensor) -> Tensor:
 
 
 def entropy(logs: Tensor) -> Tensor:
-    """The mean entropy of the predictions: draws each towards one class. Shapes: (B, C) -> 0-d, in nats."""
+    """The mean entropy of the predictions: sharpens each one. Shapes: (B, C) -> 0-d, in nats."""
     return -(logs.exp() * logs).sum(dim=1).mean()
 
 
 class Refinery(Method):
-    """Two stages. In the first, at the optimizer's full rate throughout, the loss is
+    """Training in two stages. In the first, with a constant learning rate, the loss is
 
-        -sum_k s_k log p_k + alpha KL(uniform || mean p) + beta H(p),
+        -sum_k s_k log p_k + alpha KL(uniform || mean p) + beta H(p).
 
-    and from `begin` on the targets s of every image are, anew in each epoch, the mean of its predictions in the last
-    `averaged` epochs, as they came in training, on augmented images. In the second a new network is trained on these
-    targets, by cross-entropy alone, with the configured schedule from its start.
+    From `begin` on, every epoch sets the target s of each image to the mean of its predictions in the last `averaged`
+    epochs. These predictions come from the training passes, on augmented images. In the second stage a new network
+    trains on the targets with cross-entropy only, and the configured schedule starts from its beginning.
 
     Memory: (epochs averaged, N, C) floats; 20 MB for CIFAR-10, 200 MB for CIFAR-100 over 10 epochs.
 
     Args:
         alpha, beta: >= 0.
         begin, first: when targets are first replaced and when the first stage ends, as fractions of the run; 70 and 200
-            of 320 epochs in the released code. Each stage lasts an epoch at least, and the second starts from replaced
-            targets in any case.
+            of 320 epochs in the released code. Each stage lasts at least one epoch, and the second always starts from
+            replaced targets.
         averaged: fraction of the run; 10 of 320 epochs in the paper.
-        soft: false: the targets are the largest class of the mean, not the mean.
+        soft: true: the target is the mean prediction; false: its largest class.
     Raises:
         ValueError: a hyper-parameter out of range, or a loss other than cross-entropy.
     Source: Tanaka, Ikami, Yamasaki, Aizawa 2018, arXiv:1803.11364, equations 4 to 9 and algorithm 1.
@@ -82,12 +82,12 @@ class Refinery(Method):
         self.learners()[1].learn_during(self.end, max(1, epochs - self.end))
         count, classes = len(setup.train), setup.train.num_classes
         self.register_buffer("target", F.one_hot(setup.train.labels, classes).float())
-        # predictions of the last epochs, each in the place of the oldest
+        # a ring buffer with the predictions of the last epochs
         self.register_buffer("past", torch.zeros(self.clock.length(averaged), count, classes))
 
     @property
     def learner(self) -> Learner:
-        """The network of the stage under way."""
+        """The network of the current stage."""
         return self.learners()[int(self.clock.epoch >= self.end)]
 
     @property
@@ -102,7 +102,7 @@ class Refinery(Method):
             self.target.copy_(mean if self.soft else F.one_hot(mean.argmax(dim=1), mean.shape[1]))
 
     def feeds(self) -> list[Feed]:
-        """Every image once; the kind says where the first stage's predictions go."""
+        """Every image once; in the first stage, `kind` contains where the predictions are stored."""
         epoch = self.clock.epoch
         kind = ("retrain",) if epoch >= self.end else ("refine", epoch % len(self.past))
         return [Feed(kind, feed.index) for feed in super().feeds()]
@@ -123,6 +123,6 @@ class Refinery(Method):
         return self.learner(images)
 
     def audit(self) -> Audit:
-        """The probability that the targets give the label, and their largest class."""
+        """The target's value at the given label, and its largest class."""
         given = self.target.gather(1, self.train_set.labels[:, None]).squeeze(1)
         return Audit(given, self.target.argmax(dim=1))

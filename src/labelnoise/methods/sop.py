@@ -1,4 +1,4 @@
-"""Sparse over-parameterisation: a few parameters of each image take up what is wrong with its label."""
+"""Sparse over-parameterisation: a few parameters per image model the error of its label."""
 
 from typing import Annotated
 
@@ -13,15 +13,15 @@ from labelnoise.methods.own_loss import only_ce
 from labelnoise.training.method import Audit, Feed, Setup, StepResult
 
 START = 1e-8  # standard deviation of u and v at the start
-FLOOR = 1e-4  # of the probabilities
+FLOOR = 1e-4  # lower clamp of the probabilities
 
 
 class SOP(ERM):
-    """The label is explained by p + u^2 y - v^2 (1 - y); u (1) and v (C) belong to the image and start near 0.
+    """Models the label as p + u^2 y - v^2 (1 - y). Each image has its own u (1) and v (C), which start near 0.
 
-    Network and u go down the cross-entropy of that sum, clipped from below and divided by its own; v, and u too, go
-    down the squared error of the sum with the predicted class in the place of p. u and v are updated by plain SGD on
-    the batch's mean, without weight decay, at rates that stay the same throughout.
+    The network and u minimise the cross-entropy of this sum, clamped from below and normalised. v and u minimise the
+    squared error of the sum with the one-hot predicted class in place of p. u and v are updated with plain SGD on the
+    batch mean, without weight decay and at constant rates.
 
     Memory: (N, C + 1) floats.
 
@@ -29,8 +29,8 @@ class SOP(ERM):
         lr_u, lr_v: learning rates, >= 0.
     Raises:
         ValueError: a hyper-parameter out of range, or a loss other than cross-entropy.
-    Source: Liu, Zhu, Qu, You 2022, arXiv:2202.14026, section 2. The squared error's one-hot prediction and its
-        gradient for u are a reconstruction of the released code from memory. This is SOP, not SOP+.
+    Source: Liu, Zhu, Qu, You 2022, arXiv:2202.14026, section 2. The one-hot prediction in the squared error, and that
+        error's gradient for u, are a reconstruction of the released code from memory. This is SOP, not SOP+.
     """
 
     u: Tensor
@@ -69,5 +69,5 @@ class SOP(ERM):
         return cross_entropy + (predicted + more - less - label).square().sum(dim=1)
 
     def audit(self) -> Audit:
-        """1 - u^2: how little of the given label is left to the image's own parameter."""
+        """1 - u^2: high where the network, not the image's own parameter, accounts for the given label."""
         return Audit(1 - self.u.squeeze(1).square().clamp(0, 1))

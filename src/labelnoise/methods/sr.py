@@ -1,4 +1,4 @@
-"""Sparse regularisation: sharp outputs of bounded logits, and a growing penalty on their l_p norm, under any loss."""
+"""Sparse regularisation for any loss: normalised logits, sharpened outputs, and a growing penalty on their l_p norm."""
 
 from typing import Annotated
 
@@ -14,22 +14,22 @@ from labelnoise.methods.erm import ERM
 from labelnoise.training.criterion import Outputs
 from labelnoise.training.method import Setup
 
-FLOOR = 1e-7  # of the probabilities in the penalty
+FLOOR = 1e-7  # lower clamp of the probabilities in the penalty
 
 
 class SR(ERM):
     """loss(z', y) + lam_t sum_k p_k^power, with z' = z / (|z|_2 temperature) and p its softmax.
 
-    lam_t = lam growth^floor(epoch / every). The logits' norm bounds the outputs: with 10 classes and temperature 0.5 no
-    probability is above 0.48. Predictions are the same from z as from z'.
+    lam_t = lam growth^floor(epoch / every). Normalised logits bound the outputs: with 10 classes and temperature 0.5 no
+    probability exceeds 0.48. z and z' predict the same class.
 
     Args:
         temperature: > 0.
         power: the penalty's p, > 0.
         lam: >= 0.
         growth: > 0.
-        every: epochs, >= 1. It is not a fraction of the run, as the paper gives it in epochs.
-        normalize: false: leave out the division by the norm, as the paper does on MNIST.
+        every: epochs, >= 1. Not a fraction of the run, because the paper gives it in epochs.
+        normalize: false: do not divide by the norm, as in the paper on MNIST.
     Raises:
         ValueError: a hyper-parameter out of range.
     Source: Zhou, Liu, Wang, Zhai, Jiang, Ji 2021 (ICCV), arXiv:2108.00192, algorithm 1.
@@ -56,7 +56,7 @@ class SR(ERM):
         self.register_buffer("weight", torch.tensor(float(lam)))
 
     def begin_epoch(self) -> None:
-        """Let the penalty grow."""
+        """Increase the penalty's weight."""
         self.weight.fill_(self.lam * self.growth ** (self.clock.epoch // self.every))
 
     def sharpened(self, logits: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The transition matrix that a method corrects by: given, read from a file, or estimated from anchor points."""
+"""The transition matrix for loss correction: the true one, read from a file, or estimated from anchor points."""
 
 import json
 
@@ -11,17 +11,17 @@ from labelnoise.files.reading import read_bounded
 from labelnoise.files.text import plain
 from labelnoise.training.method import Setup
 
-ROW_SUM = 1e-3  # how far from 1 a row of a user's matrix may sum
+ROW_SUM = 1e-3  # allowed deviation from 1 of a row's sum in a user's matrix
 ANCHOR = "anchor"
 
 
 def given_matrix(setup: Setup, transition: bool | str) -> Tensor | None:
-    """The matrix (C, C), rows the true class, that `method.transition` names; None for an estimate from anchor points.
+    """The matrix (C, C), rows the true class, that `method.transition` selects; None to estimate it by anchor points.
 
     Args:
-        transition: true, the noise's own matrix; a .npy or .json file; or anchor.
+        transition: true, the noise's true matrix; a .npy or .json file; or anchor.
     Raises:
-        ValueError: the noise's own is not known, the file cannot be read or holds no such matrix, or another word.
+        ValueError: the true matrix is not known, the file cannot be read or has no valid matrix, or an invalid option.
     """
     if transition == ANCHOR:
         return None
@@ -54,17 +54,18 @@ def _read(path: str, option: str) -> np.ndarray:
 
 
 def _without_empty_rows(matrix: Tensor) -> Tensor:
-    """The row of a class without images, all 0, as that of the identity."""
+    """Replace the zero row of a class without images by that of the identity."""
     empty = matrix.sum(dim=1, keepdim=True) == 0
     return torch.where(empty, torch.eye(len(matrix), device=matrix.device), matrix)
 
 
 def anchor_estimate(probs: Tensor, quantile: float) -> Tensor:
-    """The transition matrix by anchor points: row i is the prediction on the image that is most surely of class i.
+    """The transition matrix from anchor points: row i is the prediction for the most confident image of class i.
 
     Shapes: (N, C), predicted probabilities of the noisy classes -> (C, C), rows sum to 1.
     Args:
-        quantile: which image: 1 the one with the largest probability of the class, 0.97 that at this quantile.
+        quantile: of the class's probability over the images: 1 takes the image with the largest, 0.97 the one at the
+            97% quantile.
     Source: Patrini et al. 2017, arXiv:1609.03683, equations 12 and 13.
     """
     place = max(0, min(len(probs) - 1, round(quantile * (len(probs) - 1))))
@@ -73,5 +74,5 @@ def anchor_estimate(probs: Tensor, quantile: float) -> Tensor:
 
 
 def error_of(estimate: Tensor, true: Tensor) -> Tensor:
-    """The sum of the absolute differences of two matrices over the true one's sum: 0, equal, to 2. Shapes: -> 0-d."""
+    """The sum of the absolute differences of two matrices, divided by the true one's sum; 0 to 2. Shapes: -> 0-d."""
     return (estimate - true).abs().sum() / true.sum()

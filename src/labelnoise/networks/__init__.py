@@ -1,1 +1,1 @@
-"""Networks, one family a file: images in, logits out."""
+"""Networks, one file per family: images in, logits out."""

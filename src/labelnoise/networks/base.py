@@ -1,4 +1,4 @@
-"""What networks share: the split into features and head, the layers between convolutions, the papers' initialisation.
+"""Shared by the networks: the split into features and head, the layers between convolutions, the initialisation.
 
 A function `(num_classes, channels, size) -> Network` makes a network for images of `channels` x `size` x `size`.
 """

@@ -22,10 +22,10 @@ def _cnn(widths: list[list[int]], hidden: int, num_classes: int, channels: int, 
 
 
 def cnn4(num_classes: int, channels: int, size: int) -> Network:
-    """Two convolutions and two linear layers: MNIST's network, 422,090 parameters there."""
+    """Two convolutions and two linear layers: the network for MNIST, with 422,090 parameters there."""
     return _cnn([[32], [64]], 128, num_classes, channels, size)
 
 
 def cnn8(num_classes: int, channels: int, size: int) -> Network:
-    """Six convolutions and two linear layers: CIFAR-10's network, 1,639,794 parameters there."""
+    """Six convolutions and two linear layers: the network for CIFAR-10, with 1,639,794 parameters there."""
     return _cnn([[64, 64], [128, 128], [196, 196]], 256, num_classes, channels, size)

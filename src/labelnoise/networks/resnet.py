@@ -1,4 +1,4 @@
-"""Residual networks for small images (He et al. 2015, arXiv:1512.03385): torchvision's with a 3x3 stem, unpooled."""
+"""Residual networks for small images (He et al. 2015, arXiv:1512.03385): torchvision's, with an unpooled 3x3 stem."""
 
 from torch import Tensor, nn
 
@@ -51,10 +51,10 @@ def _resnet(layers: list[int], num_classes: int, channels: int) -> Network:
 
 
 def resnet34(num_classes: int, channels: int, size: int) -> Network:
-    """ResNet-34: CIFAR-100's network, 21,328,292 parameters there. Initialised as in zhou2021's released code."""
+    """ResNet-34: the network for CIFAR-100, with 21,328,292 parameters there. Initialised as in zhou2021's code."""
     return _resnet([3, 4, 6, 3], num_classes, channels)
 
 
 def resnet18(num_classes: int, channels: int, size: int) -> Network:
-    """ResNet-18. Initialised as in zhou2021's released code."""
+    """ResNet-18. Initialised as in zhou2021's code."""
     return _resnet([2, 2, 2, 2], num_classes, channels)

@@ -1,4 +1,4 @@
-"""ResNet-50 for photographs (He et al. 2015, arXiv:1512.03385), as torchvision has it: a 7x7 stem, pooled."""
+"""torchvision's ResNet-50 for photographs (He et al. 2015, arXiv:1512.03385), with a pooled 7x7 stem."""
 
 from torch import nn
 
@@ -6,12 +6,12 @@ from labelnoise.networks.base import Network
 
 
 def resnet50(num_classes: int, channels: int, size: int, weights: str | None = None) -> Network:
-    """ResNet-50: 23,610,482 parameters with 50 classes. Its last feature map is a 32nd of the image.
+    """ResNet-50: 23,610,482 parameters with 50 classes. The sides of its last feature map are 1/32 of the image's.
 
     Args:
-        weights: torchvision's name of trained ones, such as IMAGENET1K_V1, which are downloaded; None: none.
+        weights: torchvision's name of pretrained weights to download, such as IMAGENET1K_V1; None: none.
     Raises:
-        ValueError: torchvision has no such weights, or they are for colour images.
+        ValueError: torchvision has no such weights, or the images do not have three channels.
     """
     from torchvision.models import ResNet50_Weights
     from torchvision.models import resnet50 as torchvisions

@@ -1,4 +1,4 @@
-"""Any timm network, fitted to small images."""
+"""Any timm network, adapted to small images."""
 
 from typing import Any
 
@@ -27,11 +27,11 @@ class TimmNetwork(nn.Module):
 
 
 def timm_model(num_classes: int, channels: int, size: int, model: str) -> TimmNetwork:
-    """The timm network of that name for images of `channels` x `size` x `size`.
+    """The timm network `model` for images of `channels` x `size` x `size`.
 
-    These variants are tried in turn: patches of an eighth of the image, smaller patches, only the image size set, the
-    network unchanged. A ResNet's stem becomes 3x3 with stride 1, without pooling. The first variant that runs with a
-    last feature map larger than 1x1 is taken, otherwise the first that runs.
+    These variants are tried in turn: patches of an eighth of the image; smaller patches and windows; only the image
+    size set; only smaller patches; the network unchanged. A ResNet's stem becomes 3x3 with stride 1, without pooling.
+    The first variant that runs with a last feature map larger than 1x1 is taken, otherwise the first that runs.
 
     Args:
         model: a name in `timm.list_models()`.
@@ -92,7 +92,7 @@ def _runs(network: TimmNetwork, num_classes: int, channels: int, size: int) -> b
 
 @torch.no_grad()
 def _map_size(network: TimmNetwork, channels: int, size: int) -> int:
-    """Number of pixels or tokens before the head."""
+    """The number of pixels or tokens before the head."""
     network.eval()
     features = network.model.forward_features(torch.zeros(1, channels, size, size))
     network.train()

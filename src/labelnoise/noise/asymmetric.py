@@ -9,7 +9,7 @@ from labelnoise.noise.base import Facts, Rate, flip_exactly, known_truth
 
 @checked
 def asymmetric(facts: Facts, seed: int, rate: Rate) -> Tensor:
-    """round(rate * n) of each class's n images get the label of the class it is mistaken for, drawn on the true labels.
+    """round(rate * n) of each class's n images, by true label, get the label of the class it is mistaken for.
 
     Shapes: -> (N,), int64.
     Args:
@@ -18,8 +18,8 @@ def asymmetric(facts: Facts, seed: int, rate: Rate) -> Tensor:
         ValueError: rate out of range, or no such pairs are known for the data set.
     Source: Patrini et al. 2017, arXiv:1609.03683, section 5, which names the pairs of MNIST and CIFAR-10 and, on
         CIFAR-100, the next class within each superclass.
-    Differs: widely used code flips CIFAR-10's classes one after the other on labels already flipped, and CIFAR-100's
-        inside alphabetical blocks of five; `asym_zhou2021` reproduces that.
+    Differs: widely used code flips CIFAR-10's classes one after the other on already flipped labels, and CIFAR-100's
+        within alphabetical blocks of five; `asym_zhou2021` reproduces that.
     """
     if facts.mistaken_for is None:
         raise ValueError(f"noise=asym: {facts.name} has no published asymmetric pairs; use sym, pairflip or instance")

@@ -1,4 +1,4 @@
-"""What noise functions share: the facts they read, the type of a rate, and the flipping of an exact share per class.
+"""Shared by the noise functions: the facts they read, the type of a rate, and exact flipping per class.
 
 A noise function maps `(facts, seed)` to noisy labels (N,), int64 on the CPU. It draws from numpy's RandomState, whose
 streams are frozen: the same seed gives the same labels on every platform and version.
@@ -42,7 +42,7 @@ class Facts(Protocol):
 
 
 def known_truth(facts: Facts) -> Tensor:
-    """The true labels (N,), from which a noise model draws.
+    """The true labels (N,), which a noise model flips.
 
     Raises:
         ValueError: they are not known.

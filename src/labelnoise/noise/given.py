@@ -1,4 +1,4 @@
-"""Labels that are there already: the data set's own, or a user's file."""
+"""Existing labels: the data set's, or those in a user's file."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ from labelnoise.noise.base import Facts
 
 
 def given(facts: Facts, seed: int) -> Tensor:
-    """The data set's labels as they are. Shapes: -> (N,), int64."""
+    """The data set's given labels. Shapes: -> (N,), int64."""
     return facts.train_labels.clone()
 
 
@@ -30,14 +30,14 @@ LabelFile = Annotated[
 
 
 def from_file(facts: Facts, seed: int, path: LabelFile) -> Tensor:
-    """The user's own labels of the training images, one class number for each image in the data set's order.
+    """The user's labels of the training images: one class number per image, in the data set's order.
 
     Shapes: -> (N,), int64.
     Args:
-        path: .npy (an array of N whole numbers), .csv (one number a line, or the last column; a heading is skipped) or
-            .json (a list).
+        path: .npy (an array of N whole numbers), .csv (one number per line, or the last column; a header is skipped)
+            or .json (a list).
     Raises:
-        ValueError: another kind of file, one that cannot be read, of another length, or with labels out of range.
+        ValueError: the file type is unknown, or the file cannot be read, has the wrong length or labels out of range.
     """
     wanted = len(facts.train_labels)
     try:

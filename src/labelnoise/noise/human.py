@@ -1,4 +1,4 @@
-"""CIFAR-10N and CIFAR-100N: labels that people gave."""
+"""CIFAR-10N and CIFAR-100N: human annotations."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -34,10 +34,10 @@ def human(facts: Facts, seed: int, labels: Labels, data_dir: str) -> Tensor:
     Shapes: -> (N,), int64.
     Args:
         labels: worse, aggre, random1, random2 or random3 on CIFAR-10; noisy on CIFAR-100.
-        data_dir: folder that holds cifar-n/CIFAR-10_human.pt and cifar-n/CIFAR-100_human.pt.
+        data_dir: folder that contains cifar-n/CIFAR-10_human.pt and cifar-n/CIFAR-100_human.pt.
     Raises:
-        ValueError: another data set or set of labels, or a file that is damaged or of other images.
-        FileNotFoundError: the published file is not there; the message says where to get it.
+        ValueError: an unsupported data set, an unknown set of labels, or a file that is damaged or for other images.
+        FileNotFoundError: the published file does not exist; the message says where to get it.
     Source: Wei et al. 2022, arXiv:2110.12088 (CC BY-NC 4.0).
     """
     if facts.name not in FILES:
@@ -69,7 +69,7 @@ def _whole_numbers(values: Any) -> np.ndarray:
 
 
 def _load(path: Path) -> Any:
-    """The published dictionary of arrays, with nothing but numpy's array types allowed in it."""
+    """The published dictionary of arrays; only numpy's array types are allowed in it."""
     rebuild = np.empty(0).__reduce__()[0]
     allowed: list[Any] = [
         np.ndarray,
@@ -81,7 +81,7 @@ def _load(path: Path) -> Any:
     try:
         with torch.serialization.safe_globals(allowed):
             return torch.load(path, weights_only=True)
-    except Exception as error:  # what a broken file raises depends on where it is broken; torch's own words advise
-        # to load it unsafely
+    except Exception as error:  # a damaged file may raise any error; torch's message, omitted here, advises to load it
+        # unsafely
         kind = type(error).__name__
         raise ValueError(f"noise=human: {path} is damaged or not the published file ({kind}); get it again") from None

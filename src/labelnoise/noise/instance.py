@@ -1,4 +1,4 @@
-"""Part-dependent instance noise: the image decides whether and how it is mislabelled."""
+"""Part-dependent instance noise: whether and how an image is mislabelled depends on the image."""
 
 from typing import Annotated
 
@@ -13,16 +13,16 @@ from torch import Tensor
 from labelnoise.arguments.ranges import checked
 from labelnoise.noise.base import Facts, known_truth
 
-SPREAD = 0.1  # standard deviation of the images' own rates
+SPREAD = 0.1  # standard deviation of the images' noise rates
 
 
 @checked
 def instance(facts: Facts, seed: int, rate: Annotated[float, Ge(0.05), Le(0.9)]) -> Tensor:
     """The label of image i of class y is wrong with probability q_i, and is then class k with softmax(x_i W_y)_k.
 
-    q_i follows a normal distribution of standard deviation 0.1 truncated to [0, 1], its location shifted so that the
-    mean is `rate`. x_i are the pixels in [0, 1], W_y (pixels x classes) is standard normal, one for each class, and the
-    softmax is over the classes other than y.
+    q_i follows a normal distribution with standard deviation 0.1, truncated to [0, 1] and located so that its mean is
+    `rate`. x_i are the pixels in [0, 1]. W_y (pixels x classes), one for each class, is standard normal. The softmax is
+    over the classes other than y.
 
     Shapes: -> (N,), int64.
     Args:

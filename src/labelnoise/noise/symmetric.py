@@ -16,7 +16,7 @@ def symmetric(facts: Facts, seed: int, rate: Rate) -> Tensor:
         rate: fraction of wrong labels, 0 to 1.
     Raises:
         ValueError: rate out of range.
-    Source: the field's definition "symmetric, true class excluded" (Ma et al. 2020, arXiv:2006.13554, section 4.1).
+    Source: the usual definition, "symmetric, true class excluded" (Ma et al. 2020, arXiv:2006.13554, section 4.1).
     """
     random, classes = np.random.RandomState(seed), facts.num_classes
     return flip_exactly(

@@ -4,7 +4,7 @@ With the released seed, 123, the labels have the hashes that the tests contain. 
 labels, not for correct asymmetric noise.
 
 The released codes of SR and epsilon-softmax draw the same labels, except that epsilon-softmax uses seed 0 for the
-asymmetric noise of CIFAR-100 whatever the run's seed. APL's code draws the same for CIFAR, but not for MNIST: its
+asymmetric noise of CIFAR-100 for every run. APL's code draws the same for CIFAR, but not for MNIST: its
 symmetric noise flips an exact count in each class and depends on the seed; its asymmetric noise depends on the seed
 too, and only seed 0 gives the labels made here.
 """
@@ -24,7 +24,7 @@ CIFAR10_PAIRS = ((9, 1), (2, 0), (3, 5), (5, 3), (4, 7))  # (from, to), in the o
 def symmetric_zhou2021(facts: Facts, seed: int, rate: Rate) -> Tensor:
     """Symmetric noise as released: the true class excluded, an exact count in each class on CIFAR.
 
-    On MNIST each label is drawn independently from a multinomial with RandomState(0), whatever the seed.
+    On MNIST each label is drawn independently from a multinomial with RandomState(0); the seed is ignored.
 
     Shapes: -> (N,), int64.
     Args:

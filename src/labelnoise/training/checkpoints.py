@@ -27,14 +27,14 @@ AT_LEAST = 10.0  # seconds between two checkpoints after epochs, which may be sh
 
 
 class Checkpointer:
-    """Called by the training after every step: saves when it is due, and stops the run when a signal asked for it.
+    """Called after every step: saves when a checkpoint is due, and stops the run if a signal requested it.
 
     Args:
         path: of the checkpoint.
         identifier: the run's id.
-        method: what is trained.
+        method: the method being trained.
         earlier: facts about each process that worked on the run before this one.
-        facts: gives those of this process.
+        facts: returns those of this process.
         signals: already entered.
         epoch: finished epochs that the last checkpoint contains.
     """
@@ -57,7 +57,7 @@ class Checkpointer:
         asked = self._signals.noted is not None
         since = time.monotonic() - self._saved
         written = True
-        ended = state.epoch == self._method.clock.epochs  # the record may not find room on the disk
+        ended = state.epoch == self._method.clock.epochs  # save: the disk may be too full for the record
         if asked or since > EVERY or (state.epoch != self._epoch and (ended or since > AT_LEAST)):
             written = self._try_to_save(state)
         if asked:
@@ -96,16 +96,16 @@ class Checkpointer:
         }
         content = io.BytesIO()
         torch.save(whole, content)
-        # No fsync: a checkpoint that a power cut damages is refused when it is read.
+        # No fsync: a checkpoint damaged by a power cut is refused when it is read.
         write_whole(self.path, content.getvalue(), sync=False)
         self._saved, self._epoch = time.monotonic(), state.epoch
 
 
 def load(path: Path, identifier: str, commit: str | None = None) -> dict[str, Any] | None:
-    """Read the checkpoint; None if there is none. One that is damaged or another run's is refused with a message.
+    """Read the checkpoint; None if there is none. A damaged one, or one of another run, is refused with a message.
 
     Args:
-        commit: if given, also refuse a checkpoint of another commit: a run that is forced again may have changed code.
+        commit: if given, also refuse a checkpoint of another commit: with force=true the code may have changed.
     """
     import torch
 
@@ -132,11 +132,11 @@ def load(path: Path, identifier: str, commit: str | None = None) -> dict[str, An
 def restore(path: Path, content: dict[str, Any], method: "Method", commit: str | None) -> "TrainState | None":
     """Load a checkpoint's content into the method and the generators, and return the state to resume from.
 
-    Returns None if that fails and another commit wrote the checkpoint, whose method may have been different. The method
-    may then be partly restored and must be built anew.
+    Returns None if that fails and another commit, whose method may differ, wrote the checkpoint. The method may then be
+    partly restored and must be built again.
 
     Raises:
-        ValueError: it fails although this commit wrote the checkpoint. Hours of work are not dropped silently.
+        ValueError: it fails although this commit wrote the checkpoint. Hours of work are not discarded silently.
     """
     import torch
 
@@ -151,7 +151,7 @@ def restore(path: Path, content: dict[str, Any], method: "Method", commit: str |
         torch.set_rng_state(generators["torch"])
         if device.type == "cuda":
             torch.cuda.set_rng_state(generators["cuda"], device)
-    except Exception as error:  # whatever does not fit
+    except Exception as error:  # any mismatch
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         if commit is not None and content["pieces"][-1].get("commit") == commit:
             raise ValueError(f"{path}: does not fit this run ({reason}); remove it to start again") from error

@@ -1,4 +1,4 @@
-"""The epoch under way, the length of the run, and the stages that a method divides it into."""
+"""The current epoch, the length of the run, and the stages into which a method divides it."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,8 @@ class Clock:
 
     Attributes:
         epochs: length of the run.
-        batch_size: images a step.
-        epoch: the epoch under way, from 0; between epochs, the number of finished epochs.
+        batch_size: images per step.
+        epoch: the current epoch, from 0; between epochs, the number of finished epochs.
     """
 
     epochs: int
@@ -22,10 +22,9 @@ class Clock:
         return max(1, round(fraction * self.epochs))
 
     def stage(self, *fractions: float) -> int:
-        """The stage of the epoch under way, from 0.
+        """The stage of the current epoch, from 0.
 
-        Each stage lasts at least one epoch and leaves at least one for each stage after it, as far as there are epochs:
-        a run of two epochs goes through both of two stages.
+        If there are enough epochs, each stage lasts at least one: a run of two epochs goes through both of two stages.
 
         Args:
             fractions: lengths of all stages but the last, as fractions of the run.

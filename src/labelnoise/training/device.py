@@ -13,7 +13,7 @@ from labelnoise.cpu import in_use, keep_pages
 from labelnoise.training import threads as cpu_threads
 from labelnoise.training.load import Usage, free_cores, usage
 
-# What cuBLAS, cuDNN and CUDA say when memory is full, in plain RuntimeErrors.
+# The messages of cuBLAS, cuDNN and CUDA when memory is full, in plain RuntimeErrors.
 OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
 
 
@@ -26,7 +26,7 @@ class Place(NamedTuple):
     used: Usage | None = None
 
     def facts(self) -> dict[str, str | int | bool]:
-        """As a record's environment tells it, after the run."""
+        """The entries for a record's environment; call it after the run."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
         precision = str(self.precision).removeprefix("torch.")
         return {"device": name, "precision": precision, "threads": self.threads, "fused_kernels": in_use()}
@@ -38,10 +38,10 @@ def prepare(device: str, precision: str, threads: int | str, deterministic: bool
     Args:
         device: auto (a GPU if there is one), cpu, cuda or cuda:N.
         precision: auto (bfloat16 where the device is fast at it), float32 or bfloat16.
-        deterministic: choose algorithms on a GPU that repeat bit for bit; else its fastest, TF32 among them.
-        threads: of the CPU; auto is one, until `settle` knows what a step is.
+        deterministic: on a GPU, use algorithms that repeat bit for bit; else the fastest, including TF32.
+        threads: CPU threads; auto is one until `settle` knows the work of a step.
     Raises:
-        ValueError: the device is not there.
+        ValueError: the device does not exist.
     """
     keep_pages()
     count = 1 if threads == "auto" else int(threads)
@@ -55,11 +55,11 @@ def prepare(device: str, precision: str, threads: int | str, deterministic: bool
         )
     if chosen.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to be deterministic
-        torch.cuda.set_device(chosen)  # where graphs are captured and what draws without a device draws
+        torch.cuda.set_device(chosen)  # for graph capture and for random numbers drawn without a device
         torch.use_deterministic_algorithms(deterministic)
         torch.backends.cudnn.benchmark = not deterministic
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
-        torch.cuda.empty_cache()  # of this process's run before: `memory_full` speaks of this one
+        torch.cuda.empty_cache()  # of an earlier run in this process: `memory_full` reports this run only
         torch.cuda.reset_peak_memory_stats(chosen)
     if precision == "auto":
         precision = "bfloat16" if _fast_bfloat16(chosen) else "float32"
@@ -77,31 +77,31 @@ def settle(
 ) -> Place:
     """The place with its final number of threads, set before the first step and kept for the whole run.
 
-    A CPU run repeats bit for bit only with the same number of threads. So a run that resumes takes its checkpoint's
-    number, where this machine has so many cores; where it does not, or another number is asked for, one line says so.
+    A CPU run repeats bit for bit only with the same number of threads. So a run that resumes uses its checkpoint's
+    number if this machine has enough cores. If it has not, or another number is requested, one line is printed.
 
     Args:
         asked: auto, or the number that `prepare` has set.
-        network: whose training steps decide what auto is; on a GPU, auto is one.
+        network: the work of its training steps determines auto; on a GPU, auto is one.
         shape: (channels, H, W) of an image.
-        batch_size: images of a step.
-        before: the number of the checkpoint that the run resumes from.
-        say: is given that line.
+        batch_size: images per step.
+        before: the number of threads in the checkpoint from which the run resumes.
+        say: prints that line.
     """
     count = place.threads
     if place.device.type == "cpu" and asked == "auto":
         if before is not None and before <= cpu_threads.cores():
             count = before
         else:
-            count = _by_work_and_load(cpu_threads.step_work(network, shape, batch_size), place.used, say)
+            count = _auto_threads(cpu_threads.step_work(network, shape, batch_size), place.used, say)
     if place.device.type == "cpu" and before not in (None, count):
-        say(f"threads={count}, but the checkpoint was computed with {before}: the record will differ by roundings")
+        say(f"threads={count}, but the checkpoint was computed with {before}: the record will differ by rounding")
     torch.set_num_threads(count)
     return place._replace(threads=count)
 
 
-def _by_work_and_load(work: float, used: Usage | None, say: Callable[[str], object]) -> int:
-    """What `threads=auto` is now; one line says so where other processes make it fewer threads."""
+def _auto_threads(work: float, used: Usage | None, say: Callable[[str], object]) -> int:
+    """The value of `threads=auto` now. Prints one line if other processes reduce it."""
     most = cpu_threads.auto(work)
     if most == 1:
         return 1
@@ -116,22 +116,22 @@ def _by_work_and_load(work: float, used: Usage | None, say: Callable[[str], obje
 
 @contextlib.contextmanager
 def full_memory_told(device: torch.device) -> Iterator[None]:
-    """Whatever is done in here and finds a GPU's memory full says so in one line.
+    """A context manager that reports full GPU memory in one line.
 
     Raises:
-        MemoryError: in place of what torch, cuBLAS, cuDNN or CUDA itself raised.
+        MemoryError: replaces the error of torch, cuBLAS, cuDNN or CUDA.
     """
     try:
         yield
-    except RuntimeError as error:  # torch.OutOfMemoryError is one; the libraries' own are nothing more special
+    except RuntimeError as error:  # torch.OutOfMemoryError is a subclass; the libraries raise plain RuntimeErrors
         if not isinstance(error, torch.OutOfMemoryError) and not any(word in str(error) for word in OUT_OF_MEMORY):
             raise
         raise MemoryError(memory_full(device)) from None
 
 
 def memory_full(device: torch.device) -> str:
-    """What to say when a GPU's memory did not suffice: how many runs like this one fit beside each other."""
-    gib, context = 2**30, 2**29  # a process's own share, before its first tensor: about half a GiB
+    """The message for full GPU memory: how much this run needs, and how many such runs fit side by side."""
+    gib, context = 2**30, 2**29  # memory of a process before its first tensor: about half a GiB
     need = torch.cuda.max_memory_reserved(device) + context
     total = torch.cuda.mem_get_info(device)[1]
     fit = total // need
@@ -140,7 +140,7 @@ def memory_full(device: torch.device) -> str:
 
 
 def compiler_works(device: torch.device) -> bool:
-    """Whether torch.compile works for this device; one warning that says why where it does not."""
+    """Whether torch.compile works for this device. If not, warns once with the reason."""
     try:
         torch.compile(lambda x: x + 1)(torch.zeros(2, device=device))
     except Exception as error:  # no C++ compiler, no Triton, an unsupported Python: each raises its own

@@ -15,16 +15,16 @@ OF_COLUMN = {
 
 
 def diagnose(state: TrainState, truth: Tensor | None, given: Tensor) -> Row:
-    """The history row of an epoch's training steps. What needs true labels is null if there are none.
+    """The history row of an epoch's training steps. Quantities that need true labels are null if these are unknown.
 
-    Means over steps, such as `train_loss`, are weighted by images. Accuracies are those of the training pass's outputs.
+    Means over steps, such as `train_loss`, are weighted by images. Accuracies use the outputs of the training passes.
 
     - `acc_clean`: accuracy on images whose given label is right.
     - `acc_wrong_given`, `acc_wrong_true`: share of the mislabelled images predicted as their given (wrong) label, and
       as their true label.
     - `label_precision`: share of the selected images whose label is right; `label_recall`: share of the correctly
       labelled images that are selected.
-    - `target_acc`: accuracy of the labels that the method trains towards; `relabel_acc`: of those that it changed.
+    - `target_acc`: accuracy of the labels that the method trains towards; `relabel_acc`: of the changed ones.
 
     Args:
         truth: (N,), true labels of the training set, or None.

@@ -1,9 +1,8 @@
-"""A method's steps on a GPU as CUDA graphs: the hundreds of kernels of a step are launched by one call.
+"""Runs a method's steps on a GPU as CUDA graphs: one call launches the hundreds of kernels of a step.
 
-A graph repeats what it recorded: the same kernels on the same places in memory, with every Python number as it was. So
-a step may depend on its feed and on tensors that keep their place, and on nothing else. A step that breaks this rule
-would train wrongly and in silence; so each graph is compared with the plain step before it is used, see
-`labelnoise.training.replay`.
+A graph repeats what it recorded: the same kernels at the same memory addresses, with the same Python numbers. So a step
+may depend only on its feed and on tensors whose address does not change. A step that breaks this rule would silently
+train wrongly, so each graph is compared with the plain step before it is used; see `labelnoise.training.replay`.
 """
 
 import contextlib
@@ -20,47 +19,48 @@ from labelnoise.training import replay
 from labelnoise.training.method import Feed, Method, StepResult
 from labelnoise.training.snapshot import Snapshot, constants
 
-PLAIN = 3  # steps of each kind before its graph: optimizers make their state, cuDNN and Triton choose in them
-MOST = 32  # graphs of a method; what is of further kinds or sizes runs plainly
-REGISTERED = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 14)  # from there on a capture sees what draws
+PLAIN = 3  # plain steps of each kind before its graph: they create optimizer state and autotune cuDNN and Triton
+MOST = 32  # graphs of a method; steps of further kinds or sizes run plainly
+REGISTERED = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 14)  # later captures register by themselves
 
-_given_up = False  # a failed capture may leave this process's CUDA unable to capture: no second attempt
+_given_up = False  # True after a failed capture, which may leave this process's CUDA unable to capture
 
 
 class Recording(NamedTuple):
-    """Attributes: launch, repeats the step on the inputs as they are now; result, where it writes what it returns."""
+    """Attributes: launch, repeats the step on the current inputs; result, the tensors that it writes its result to."""
 
     launch: Callable[[], object]
     result: StepResult
 
 
 class Recorder(Protocol):
-    """What turns a step into a recording of it: `CudaRecorder`, or a stand-in for it in a test."""
+    """Records steps: `CudaRecorder`, or a substitute in a test."""
 
-    exact: bool  # whether a recording must repeat every bit
+    exact: bool  # whether a replay must equal the step bit for bit
 
     def plainly(self, step: Callable[[], StepResult]) -> StepResult:
-        """Run a step as it is."""
+        """Run a step without recording it."""
 
     def record(self, step: Callable[[], StepResult]) -> Recording:
-        """Record a step without running it. Raises: any exception where the step cannot be recorded."""
+        """Record a step without running it. Raises: any exception if the step cannot be recorded."""
 
     def release(self) -> None:
-        """Give back the memory that nothing uses any more."""
+        """Free unused memory."""
 
 
 class Steps:
-    """A method's step, called with one feed after another; on a GPU it is replayed for kinds and sizes already seen.
+    """Calls a method's step with one feed after another; on a GPU it replays steps of known kind and sizes.
 
-    A graph is recorded once for each kind and sizes. All are dropped, and recorded again, when a new epoch finds a
-    tensor of the method at another place, another Python number in one of its modules, or another hyper-parameter in an
-    optimizer, such as a learning rate that is no tensor. Where a step cannot be recorded, or its graph does something
-    else than the step, one warning says why; the steps of this process run plainly from then on, from the same state.
+    A graph is recorded once for each kind and sizes. At the start of an epoch, all graphs are dropped and recorded
+    again if a tensor of the method has moved in memory, a Python number in one of its modules has changed, or a
+    hyper-parameter in an optimizer has changed, such as a learning rate that is not a tensor. If a step cannot be
+    recorded, or its graph differs from the step, one warning gives the reason; from then on the steps of this process
+    run plainly, from the same state.
 
     Args:
-        method: whose `step` is run.
+        method: runs its `step`.
         graphs: False runs every step plainly.
-        recorder: in place of the device's own, which a CPU does not have.
+        recorder: replaces the device's recorder; on a CPU there is none.
     """
 
     def __init__(self, method: Method, graphs: bool = True, recorder: Recorder | None = None) -> None:
@@ -94,26 +94,26 @@ class Steps:
         return sum(kind.graph is not None for kind in self._kinds.values()) < MOST
 
     def _begin_epoch(self) -> None:
-        """Drop every graph if a constant has changed, before the plain steps that precede the next ones."""
+        """Drop all graphs if a constant has changed."""
         now = constants(self._method)
         if now != self._constants:
             self._kinds.clear()
         self._epoch, self._constants = self._method.clock.epoch, now
 
     def _recorded(self, earlier: Feed, feed: Feed) -> "_Graph | None":
-        """A graph that was found to do what the step does, the method left as it was; None: no graphs from here on."""
+        """A graph that was checked to equal the step; the method is unchanged. None: no graphs from here on."""
         assert self._recorder is not None
         before, graph = Snapshot(self._method), None
         try:
             graph = _Graph(self._method, feed, self._recorder)
             steps = (earlier, feed)
             reason = replay.difference(self._method, before, steps, self._plainly, graph, self._recorder.exact)
-        except Exception as error:  # whatever a step, CUDA or a compiler raises: the plain step is still there
+        except Exception as error:  # any error of a step, CUDA or a compiler: fall back to the plain step
             reason = _reason(error)
             _forget(error)
         if reason is None:
-            self._constants = before.constants  # plain steps have made the optimizer's state since the epoch began
-            self._recorder.release()  # what the plain steps used
+            self._constants = before.constants  # this epoch's plain steps have created the optimizer's state
+            self._recorder.release()  # memory of the plain steps
             return graph
         del graph
         self._give_up(reason)
@@ -128,13 +128,13 @@ class Steps:
         self._kinds.clear()
         warnings.warn(f"steps run without a CUDA graph from here on: {reason}", RuntimeWarning, stacklevel=2)
         if recorder is not None:
-            with contextlib.suppress(RuntimeError):  # where CUDA itself has failed, the next step says so
+            with contextlib.suppress(RuntimeError):  # if CUDA itself has failed, the next step raises
                 recorder.release()
 
 
 @dataclass
 class _Kind:
-    """Attributes: taken, plain steps so far; earlier, the feed of the last of them; graph, once there is one."""
+    """Attributes: taken, number of plain steps; earlier, the feed of the last one; graph, once it is recorded."""
 
     taken: int = 0
     earlier: Feed | None = None
@@ -142,7 +142,7 @@ class _Kind:
 
 
 class _Graph:
-    """A recording of a step on an index that stays where it is."""
+    """A recording of a step, with an index at a fixed memory address."""
 
     def __init__(self, method: Method, like: Feed, recorder: Recorder) -> None:
         self._index = {name: positions.clone() for name, positions in like.index.items()}
@@ -152,21 +152,21 @@ class _Graph:
         for name, positions in feed.index.items():
             self._index[name].copy_(positions)
         self._recording.launch()
-        return _copied(self._recording.result)  # the next launch writes over it
+        return _copied(self._recording.result)  # the next launch overwrites it
 
 
 class CudaRecorder:
-    """Records by torch's CUDA graphs, in a stream of its own: the default one belongs to the first device.
+    """Records with torch's CUDA graphs, in its own stream: torch's default capture stream is on the first device.
 
     Args:
-        device: where the method computes.
-        generator: what its steps draw from, besides the default generator.
+        device: the method's device.
+        generator: the generator that its steps use, besides the default one.
     """
 
     def __init__(self, device: torch.device, generator: torch.Generator) -> None:
         self._device, self._generator = device, generator
         self._stream = torch.cuda.Stream(device)
-        self._pool = torch.cuda.graph_pool_handle()  # one for all graphs: they never run at the same time
+        self._pool = torch.cuda.graph_pool_handle()  # shared by all graphs: they never run at the same time
         self.exact = torch.are_deterministic_algorithms_enabled()
 
     def plainly(self, step: Callable[[], StepResult]) -> StepResult:
@@ -188,7 +188,7 @@ class CudaRecorder:
             with torch.cuda.device(self._device), torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
                 result = step()
         except BaseException:
-            # Not every PyTorch leaves a failed capture as it found things.
+            # Some versions of PyTorch do not restore these after a failed capture.
             torch.cuda.set_stream(stream)
             for generator, state in drawn:
                 generator.graphsafe_set_state(state)
@@ -201,7 +201,7 @@ class CudaRecorder:
 
 
 def _copied(result: StepResult) -> StepResult:
-    """The same numbers in memory of their own."""
+    """A copy in its own memory."""
 
     def copy(value: Tensor | None) -> Tensor | None:
         return None if value is None else value.clone()
@@ -217,14 +217,14 @@ def _copied(result: StepResult) -> StepResult:
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of what made a capture fail: a failed capture fails to end, too, and that comes last."""
+    """The first line of the first error: ending a failed capture fails too, and that error comes last."""
     while error.__context__ is not None:
         error = error.__context__
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _forget(error: BaseException | None) -> None:
-    """Let go of the tensors of a failed capture: frames hold them, the traceback the frames, and a frame the error."""
+    """Release the tensors of a failed capture: the error refers to its traceback, and this to frames that hold them."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         earlier = error.__context__

@@ -1,4 +1,4 @@
-"""A network with its optimizer: all that a gradient step needs."""
+"""A network with its optimizer, schedule, clipping and precision."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-SHORTEST = 0.25  # seconds between two looks: the kernel counts in hundredths
+SHORTEST = 0.25  # seconds between two measurements: the kernel counts in hundredths
 
 
 class Usage(NamedTuple):
@@ -17,20 +17,20 @@ class Usage(NamedTuple):
 
 
 def usage(stat: Path = Path("/proc/stat")) -> Usage | None:  # a path for the tests
-    """What the kernel has counted so far, None where it does not tell (any system but Linux)."""
+    """The kernel's counters, or None if they are not available (on any system but Linux)."""
     try:
         usable = {f"cpu{number}" for number in os.sched_getaffinity(0)}
         lines = [line.split() for line in stat.read_text().splitlines()]
-        ticks = sum(int(line[4]) + int(line[5]) for line in lines if line[0] in usable)  # idle, and waiting for a disk
+        ticks = sum(int(line[4]) + int(line[5]) for line in lines if line[0] in usable)  # idle and iowait
         return Usage(time.monotonic(), ticks / os.sysconf("SC_CLK_TCK"), time.process_time())
     except (AttributeError, OSError, ValueError, IndexError):
         return None
 
 
 def free_cores(before: Usage | None) -> float:
-    """Cores that were idle, or this process's own, between `before` and now; inf where the kernel does not tell.
+    """Cores that were idle or used by this process between `before` and now; inf if the kernel has no counters.
 
-    Waits until the two looks are SHORTEST apart.
+    Waits until the two measurements are SHORTEST apart.
     """
     if before is None:
         return float("inf")

@@ -1,4 +1,4 @@
-"""The training loop. Only here do a method's results meet the true labels."""
+"""The training loop. Only here are a method's results compared with the true labels."""
 
 from typing import NamedTuple, Protocol
 
@@ -13,7 +13,7 @@ from labelnoise.training.state import Row, TrainState
 
 
 class Yardstick(NamedTuple):
-    """What a training is evaluated with.
+    """The data for evaluation.
 
     Attributes:
         truth: (N,), the true labels of the training set, on its device; None if they are not known.
@@ -32,8 +32,8 @@ class Listener(Protocol):
     """Is notified of a training's progress."""
 
     def keep(self, state: TrainState) -> None:
-        """Called after every step, every epoch and every batch of an evaluation, when `state` and the method are
-        consistent: here both can be saved, or the run stopped."""
+        """Called after every step, every epoch and every batch of an evaluation. `state` and the method are then
+        consistent, so both can be saved, or the run can be stopped."""
 
     def step(self) -> None:
         """Called after every step."""
@@ -43,12 +43,12 @@ class Listener(Protocol):
 
 
 def fit(method: Method, state: TrainState, yardstick: Yardstick, listener: Listener, graphs: bool = True) -> None:
-    """Train to the end of the method's clock and evaluate on the way. `state` is updated in place.
+    """Train to the end of the method's clock, with evaluations. `state` is updated in place.
 
     Args:
         graphs: whether a GPU may replay steps as CUDA graphs.
     Raises:
-        FloatingPointError: the loss or an output is NaN or infinite; names epoch or step.
+        FloatingPointError: the loss or an output is NaN or infinite; gives the epoch or step.
     """
     clock, steps = method.clock, Steps(method, graphs)
     clock.epoch = state.epoch
@@ -62,14 +62,14 @@ def fit(method: Method, state: TrainState, yardstick: Yardstick, listener: Liste
 
 
 def train_epoch(method: Method, state: TrainState, truth: Tensor | None, steps: Steps, listener: Listener) -> Row:
-    """Train the rest of the epoch under way; does not wait for the device before its end. Returns its history row.
+    """Train the rest of the current epoch; waits for the device only at its end. Returns its history row.
 
     Raises:
-        FloatingPointError: the loss is NaN or infinite; names epoch and step.
+        FloatingPointError: the loss is NaN or infinite; gives the epoch and step.
     """
     for learner in method.learners():
         learner.begin_epoch(method.clock.epoch)
-    if not state.feeds:  # a run that resumes inside an epoch has its feeds, and `begin_epoch` is in the method's state
+    if not state.feeds:  # a run that resumes inside an epoch has its feeds and the effect of `begin_epoch`
         method.train()
         method.begin_epoch()
         state.feeds = method.feeds()
@@ -86,7 +86,7 @@ def train_epoch(method: Method, state: TrainState, truth: Tensor | None, steps: 
 
 
 def evaluate(method: Method, state: TrainState, yardstick: Yardstick, listener: Listener) -> Row:
-    """The part of the history row that evaluation gives; null in an epoch that is not evaluated."""
+    """The evaluation's part of the history row; null in an epoch without evaluation."""
     row: Row = {"test_acc": None}
     if yardstick.val is not None:
         row["val_acc"] = None

@@ -1,4 +1,4 @@
-"""The interface between the training loop and a method: what a method is built from, a step's input and its result."""
+"""The interface between the training loop and a method: its set-up, a step's input, and its result."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -26,9 +26,9 @@ class Setup(NamedTuple):
         make_learner: makes a network with its optimizer; a method gets networks only from here.
         loss: `(logits (B, C), labels (B,)) -> (B,)`, per sample.
         train: images and noisy labels; `train.trusted` is a small set with true labels, or None.
-        clock: the epoch under way, the length of the run, the batch size.
+        clock: the current epoch, the length of the run, the batch size.
         regulariser: a penalty on the outputs, called with those of `logits=, features=, labels=` that it needs -> 0-d;
-            or None. A penalty on the weights alone is applied by the learners.
+            or None. The learners apply a penalty that depends only on the weights.
         transition: (C, C), the true transition matrix of the noise, rows the true class, for methods that assume it
             known; None if it is not known.
     """
@@ -111,7 +111,7 @@ class Method(nn.Module, ABC):
         """Called on the host before an epoch's feeds are drawn, for example to fit a mixture or to enter a stage."""
 
     def feeds(self) -> list[Feed]:
-        """The feeds of the epoch under way, in order. By default every image once."""
+        """The feeds of the current epoch, in order. By default every image once."""
         return [Feed(("train",), {"train": index}) for index in self.train_set.order(self.clock.batch_size)]
 
     @abstractmethod
@@ -154,8 +154,8 @@ class Method(nn.Module, ABC):
         """
         modes = [(module, module.training) for module in self.modules()]
         self.eval()
-        everyone = torch.arange(len(self.train_set), device=self.train_set.labels.device)
-        parts = [function(i, self.train_set.plain(i), self.train_set.labels[i]) for i in everyone.split(SCORE_BATCH)]
+        index = torch.arange(len(self.train_set), device=self.train_set.labels.device)
+        parts = [function(i, self.train_set.plain(i), self.train_set.labels[i]) for i in index.split(SCORE_BATCH)]
         for module, mode in modes:
             module.training = mode
         return torch.cat(parts)

@@ -1,6 +1,6 @@
-"""Whether a recorded step does what the step itself does: both take the same two steps from the same state.
+"""Checks that a recorded step equals the plain step: both run the same two steps from the same state.
 
-Everything that a recording may hold fast is moved first: learning rates that are tensors are halved, and the clock is
+First, values that a recording may have frozen are changed: learning rates that are tensors are halved, and the clock is
 set to another epoch. So a step that reads the epoch or a rate from Python differs at once, not an epoch later.
 """
 
@@ -15,16 +15,17 @@ from torch import Tensor
 from labelnoise.training.method import Feed, Method, StepResult
 from labelnoise.training.snapshot import Snapshot, tensors
 
-# Two plain runs on a GPU differ by the order of sums, unless algorithms are fixed. What is wrong differs by far more.
-UPDATE = 1e-2  # of the norm of an update
-VALUE = 1e-2  # of a loss or another mean
-CHOICES = 5e-2  # share of the classes and choices of images
+# Tolerances. Two plain runs on a GPU differ in the order of sums, unless algorithms are deterministic; errors are far
+# larger.
+UPDATE = 1e-2  # relative to the norm of an update
+VALUE = 1e-2  # of a loss or another mean, relative and absolute
+CHOICES = 5e-2  # share of differing integers, such as predicted classes
 
 Run = Callable[[Feed], StepResult]
 
 
 class Trace(NamedTuple):
-    """What some steps left. Attributes: results, of each; after, all that they may have changed."""
+    """The outcome of some steps. Attributes: results, one per step; after, the state that they may have changed."""
 
     results: list[StepResult]
     after: Snapshot
@@ -33,33 +34,35 @@ class Trace(NamedTuple):
 def difference(
     method: Method, before: Snapshot, feeds: tuple[Feed, ...], plainly: Run, replayed: Run, exact: bool
 ) -> str | None:
-    """What a recording does otherwise than the step, in words; None where nothing differs. Neither leaves a trace.
+    """Describes how a recording differs from the step; None if it does not. The method's state is restored.
 
     Args:
         before: taken before the step was recorded.
-        feeds: the steps that both take.
-        exact: whether every bit must be equal, or what two plain runs on a GPU may differ by is allowed.
+        feeds: of the steps that both run.
+        exact: whether all bits must be equal; else the differences of two plain runs on a GPU are tolerated.
     """
-    if reason := _not_kept(before, Snapshot(method), "while it was recorded"):
+    if reason := _changed_constant(before, Snapshot(method), "while it was recorded"):
         return reason
     traces = []
     for run in (plainly, replayed):
-        with _moved(method):
+        with _perturbed(method):
             results = [run(feed) for feed in feeds]
             traces.append(Trace(results, Snapshot(method)))
-        if reason := _not_kept(before, traces[-1].after, "in a step"):
+        if reason := _changed_constant(before, traces[-1].after, "in a step"):
             return reason
         before.restore()
         now = tensors(method)
         if copy := next((path for path in now if not _equal(now[path], before.tensors[path])), None):
-            return f"{_said(copy)} is a copy in the method's state, not the tensor itself"
+            return f"{_readable(copy)} is a copy in the method's state, not the tensor itself"
     plain, replay = traces
-    return _other_results(plain, replay, exact) or _other_state(method, before, plain.after, replay.after, exact)
+    return _differing_results(plain, replay, exact) or _differing_state(
+        method, before, plain.after, replay.after, exact
+    )
 
 
 @contextlib.contextmanager
-def _moved(method: Method) -> Iterator[None]:
-    """Another epoch on the clock; and half of every learning rate that is a tensor, which a snapshot gives back."""
+def _perturbed(method: Method) -> Iterator[None]:
+    """Set the clock to another epoch and halve the learning rates that are tensors; a snapshot restores these."""
     clock, epoch = method.clock, method.clock.epoch
     for learner in method.learners():
         for group in learner.optimizer.param_groups:
@@ -72,46 +75,46 @@ def _moved(method: Method) -> Iterator[None]:
         clock.epoch = epoch
 
 
-def _not_kept(before: Snapshot, after: Snapshot, when: str) -> str | None:
-    """Which tensor is at another place, or which Python value is another: a recording would follow neither."""
+def _changed_constant(before: Snapshot, after: Snapshot, when: str) -> str | None:
+    """A tensor that moved in memory, or a Python value that changed: a recording would follow neither."""
     earlier, later = before.constants, after.constants
     for name in earlier | later:
         if name not in earlier or name not in later:
-            return f"{_said(name)} came or went {when}"
+            return f"{_readable(name)} was added or removed {when}"
         if earlier[name] != later[name]:
             if name in before.tensors:
-                return f"{_said(name)} got another place in memory {when}; write into it (copy_) instead"
-            return f"{_said(name)}, which is no tensor, changed {when}"
+                return f"{_readable(name)} moved in memory {when}; write into it (copy_) instead"
+            return f"{_readable(name)}, which is not a tensor, changed {when}"
     return None
 
 
-def _other_results(plain: Trace, replay: Trace, exact: bool) -> str | None:
+def _differing_results(plain: Trace, replay: Trace, exact: bool) -> str | None:
     for step, (mine, theirs) in enumerate(zip(plain.results, replay.results, strict=True), 1):
         a, b = _outputs(mine), _outputs(theirs)
         for name in a | b:
             if name not in a or name not in b or not _same(a[name], b[name], exact):
-                return f"step {step} of a replay gives another {name}"
+                return f"step {step} of a replay gives a different {name}"
     if not all(map(torch.equal, plain.after.drawn, replay.after.drawn)):
-        return "a replay draws another number of random numbers"
+        return "a replay draws a different number of random numbers"
     return None
 
 
-def _other_state(method: Method, before: Snapshot, plain: Snapshot, replay: Snapshot, exact: bool) -> str | None:
+def _differing_state(method: Method, before: Snapshot, plain: Snapshot, replay: Snapshot, exact: bool) -> str | None:
     weights = {f"/{name}" for name, _ in method.named_parameters()}
     groups: dict[str, list[str]] = {}
     for path in before.tensors:
-        groups.setdefault(_judged_with(path, weights), []).append(path)
+        groups.setdefault(_group_of(path, weights), []).append(path)
     for paths in groups.values():
         start, mine, theirs = ([snapshot.tensors[path] for path in paths] for snapshot in (before, plain, replay))
         if not (all(map(_equal, mine, theirs)) if exact else _updated_alike(start, mine, theirs)):
-            return f"a replay leaves another {_said(paths[0])}"
+            return f"a replay leaves a different {_readable(paths[0])}"
     return None
 
 
-def _judged_with(path: str, weights: set[str]) -> str:
-    """The group of a tensor: the weights of a network, one kind of an optimizer's state, or a buffer alone.
+def _group_of(path: str, weights: set[str]) -> str:
+    """The group of tensors compared together: a network's weights, one kind of optimizer state, or a single buffer.
 
-    One weight's update may be rounding and nothing else, such as that of a bias before batch normalisation.
+    A single weight's update may be only rounding, such as that of a bias before batch normalisation.
     """
     if path in weights:
         return path.partition("network.")[0]
@@ -136,7 +139,7 @@ def _same(mine: Tensor, theirs: Tensor, exact: bool) -> bool:
 
 
 def _updated_alike(start: list[Tensor], mine: list[Tensor], theirs: list[Tensor]) -> bool:
-    """Whether tensors of one group went the same way from `start`."""
+    """Whether the tensors of a group changed equally from `start`."""
     if all(tensor.is_floating_point() for tensor in start):
         return _squares(mine, theirs) <= UPDATE**2 * _squares(start, mine)
     return _changes(mine, theirs) <= CHOICES * _changes(start, mine)
@@ -151,10 +154,10 @@ def _changes(a: list[Tensor], b: list[Tensor]) -> int:
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:
-    """Whether all numbers are equal, NaN to NaN."""
+    """Whether all numbers are equal; NaN equals NaN."""
     return a.shape == b.shape and bool(torch.isclose(a, b, 0.0, 0.0, equal_nan=True).all())
 
 
-def _said(path: str) -> str:
-    """A path in a method's state as a reader knows it."""
+def _readable(path: str) -> str:
+    """A path in a method's state, for messages."""
     return path.strip("/.").replace("/", " ")

@@ -1,4 +1,4 @@
-"""Schedules: the factor on the optimizer's learning rate in an epoch. Pure functions of `(epoch from 0, epochs)`."""
+"""Schedules: the factor on the optimizer's learning rate, pure functions of `(epoch from 0, epochs)`."""
 
 from collections.abc import Sequence
 from math import cos, pi
@@ -26,7 +26,7 @@ def constant(epoch: int, epochs: int) -> float:
 def multistep(
     epoch: int, epochs: int, milestones: Sequence[Annotated[int, Ge(1)]], gamma: Annotated[float, Ge(0)]
 ) -> float:
-    """gamma to the number of milestones passed; an epoch counts from 0, so milestone 60 is the 61st epoch's start.
+    """gamma to the power of the milestones passed. Epochs count from 0: milestone 60 is the start of the 61st epoch.
 
     Raises:
         ValueError: gamma is below 0, or a milestone is not a whole number of at least 1.
@@ -47,7 +47,7 @@ def linear(epoch: int, epochs: int, start: Annotated[float, Ge(0), Lt(1)]) -> fl
 
 @checked
 def step(epoch: int, epochs: int, every: Annotated[int, Ge(1)], gamma: Annotated[float, Ge(0)]) -> float:
-    """gamma to the number of times that `every` epochs have passed.
+    """gamma^(epoch // every).
 
     Raises:
         ValueError: every below 1 or gamma below 0.

@@ -62,7 +62,7 @@ class Signals:
             self.noted = number
 
     def leave(self) -> None:
-        """End as the noted signal wants it; returns only where another program's handler does.
+        """End as the noted signal requires; returns only if another program's handler does.
 
         Raises:
             Stopped: or what that handler raises.

@@ -1,4 +1,4 @@
-"""A copy of all that a method's steps may change, to compare with another or to go back to."""
+"""A copy of all state that a method's steps may change, to compare with another copy or to restore."""
 
 import copy
 from collections.abc import Iterator, Mapping
@@ -13,12 +13,12 @@ OWN = frozenset(vars(nn.Module()))  # attributes that every module has
 
 
 class Snapshot:
-    """A method's state, the plain attributes of its modules and its generators, as they are when it is made.
+    """A copy of a method's state, of the plain-data attributes of its modules, and of its generators.
 
     Attributes:
         tensors: copies of the state's tensors, by their paths in `state_dict()`.
-        constants: all that a recorded step takes for granted, by name: where each tensor lies, what the state holds
-            besides, such as a weight decay, and the attributes of modules that are plain data, such as a counter.
+        constants: all that a recorded step assumes constant, by name: the address of each tensor, other values of the
+            state, such as a weight decay, and attributes of modules that are plain data, such as a counter.
         drawn: the state of each generator that the method may draw from.
     """
 
@@ -32,7 +32,7 @@ class Snapshot:
         self.drawn = [generator.get_state() for generator in self._generators]
 
     def restore(self) -> None:
-        """Write all values back to where they are, so that recordings stay valid."""
+        """Write all values back in place, so that recordings stay valid."""
         for path, tensor in self._live.items():
             tensor.copy_(self.tensors[path])
         self._restore_rest()
@@ -52,12 +52,12 @@ class Snapshot:
 
 
 def tensors(method: Method) -> dict[str, Tensor]:
-    """The tensors of a method's state, the method's own and no copies, by their paths in `state_dict()`."""
+    """The tensors of a method's state, not copies, by their paths in `state_dict()`."""
     return {path: leaf for path, leaf in leaves(method.state_dict()) if isinstance(leaf, Tensor)}
 
 
 def constants(method: Method) -> dict[str, Any]:
-    """What a recorded step takes for granted; see `Snapshot`."""
+    """What a recorded step assumes constant; see `Snapshot`."""
     found: dict[str, Any] = attributes(method)
     for path, leaf in leaves(method.state_dict()):
         found[path] = leaf.data_ptr() if isinstance(leaf, Tensor) else copy.deepcopy(leaf)
@@ -65,7 +65,7 @@ def constants(method: Method) -> dict[str, Any]:
 
 
 def attributes(method: Method) -> dict[str, Any]:
-    """Copies of those attributes of a method's modules that are plain data, by their dotted names."""
+    """Copies of the attributes of a method's modules that are plain data, by dotted name."""
     return {
         f"{name}.{attribute}": copy.deepcopy(value)
         for name, module in method.named_modules()
@@ -75,7 +75,7 @@ def attributes(method: Method) -> dict[str, Any]:
 
 
 def generators(method: Method) -> list[torch.Generator]:
-    """All that a method may draw from: its own generator, torch's default one, and the device's."""
+    """The generators that a method may draw from: its own, torch's default one, and the device's."""
     device = method.train_set.labels.device
     here = [torch.cuda.default_generators[device.index or 0]] if device.type == "cuda" else []
     return [method.train_set.generator, torch.default_generator, *here]

@@ -1,4 +1,4 @@
-"""The progress of a training. With the states of the method and of the generators, it is enough to resume."""
+"""The progress of a run. Together with the states of the method and of the generators, it suffices to resume."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,16 +14,16 @@ LEDGER = ("predicted", "selected", "target")
 
 @dataclass
 class TrainState:
-    """The finished epochs, and the steps and observations of the epoch under way.
+    """The finished epochs, and the steps and observations of the current epoch.
 
     Attributes:
         epoch: finished epochs.
         history: quantity -> one value for each finished epoch.
         confusion: (C, C), counts, rows the true class, of the last evaluation; empty before the first.
-        feeds: all feeds of the epoch under way; empty between epochs.
+        feeds: all feeds of the current epoch; empty between epochs.
         done: number of finished steps among them.
         ledger: (N,) each, the last predicted, selected and target of each image in this epoch; -1 if none.
-        means: 0-d quantity -> its value in each step that gave it, and the numbers of images of those steps.
+        means: 0-d quantity -> its value in each step that returned it, and the numbers of images of those steps.
     """
 
     epoch: int = 0
