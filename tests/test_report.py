@@ -249,4 +249,4 @@ def test_no_committed_cell_is_out_of_reach() -> None:
     folder = REPOSITORY / "results" / "runs"
     there = {collect._traits(records.load(path)) for path in folder.glob("*.json")}
     whole = READ(["table=digits"])
-    assert collect._within_reach(whole, there) == whole
+    assert collect._with_records(whole, there) == whole

@@ -247,11 +247,11 @@ def test_another_cell_is_laid_over(visit) -> None:
         "[...document.querySelectorAll('#chart-accuracy .mark-line path')].map((p) => p.getAttribute('stroke'))"
     )
     assert sorted(colours) == ["#0072b2"] * 3 + ["#d55e00"] * 3
-    page.choose("#panel select[aria-label='row of the cell laid over']", "mae")
+    page.choose("#panel select[aria-label='row of the second cell']", "mae")
     assert page.one("#panel h2").text == "ce · sym_0.4 and mae · sym_0.4"
-    page.choose("#panel select[aria-label='column of the cell laid over']", "asym_0.4")
+    page.choose("#panel select[aria-label='column of the second cell']", "asym_0.4")
     assert page.one("#panel h2").text == "ce · sym_0.4 and mae · asym_0.4"
-    page.choose("#panel select[aria-label='row of the cell laid over']", "")
+    page.choose("#panel select[aria-label='row of the second cell']", "")
     assert page.lines("chart-accuracy") == 3
 
 

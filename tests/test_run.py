@@ -120,7 +120,7 @@ def test_a_record_that_another_process_finished_meanwhile_is_kept(tmp_path: Path
     mine = tmp_path / "mine"
     monkeypatch.setattr(trainer, "fit", lambda *a: (fit(*a), records.write(other, mine))[0])
     assert run(compose([*common, f"results={mine}", "save_model=true"]), quiet=True) == other
-    assert "was written by another process meanwhile; it is kept, this one dropped" in capsys.readouterr().err
+    assert "was written by another process meanwhile; it is kept, this one is not" in capsys.readouterr().err
     assert [path.name for path in mine.iterdir()] == [f"{other['run_id']}.json"]
 
 

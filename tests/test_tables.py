@@ -108,11 +108,11 @@ def test_ids_are_those_of_the_runs_in_every_cell(name: str) -> None:
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_says_what_it_is(name: str) -> None:
     head = "\n".join(line for line in (CONFIGS / "table" / f"{name}.yaml").read_text().splitlines() if line[:1] == "#")
-    for word in (r"arXiv|NeurIPS", f"make table TABLE={name}", f"train.py -m table={name}", "Cost: .*trainings"):
+    for word in (r"arXiv|NeurIPS", f"make table TABLE={name}", f"train.py -m table={name}", "Cost: .*training runs"):
         assert re.search(word, head.replace("\n# ", " ")), word
     table = table_of(name)
     trainings = len(table.rows) * len(table.columns) * len(table.seeds)
-    assert f"Cost: {trainings} trainings" in head.replace("\n# ", " ")
+    assert f"Cost: {trainings} training runs" in head.replace("\n# ", " ")
     first = {row: {table.row(row, column)[0] for column in table.columns} for row in table.rows}
     assert table.heading in ("loss", "method")
     options = {f"{table.heading}={option}" for option in every(table.heading)}

@@ -1,1 +1,1 @@
-"""What the parameters of functions may be, read from their annotations. Imports nothing of this package."""
+"""The allowed values of functions' parameters, from their annotations. Imports nothing from this package."""

@@ -1,7 +1,7 @@
 """Types and ranges of parameters, from annotations such as `rate: Annotated[float, Ge(0), Le(1)]`, and in words.
 
-The marks are those of `annotated_types`, which pydantic, hypothesis and others read too. A text among the marks says in
-words what is allowed, where the marks alone would not say it well.
+The marks are those of `annotated_types`, which pydantic, hypothesis and others also read. A text among the marks
+replaces the generated description of what is allowed.
 """
 
 import functools
@@ -16,17 +16,17 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def refusal(hint: Any, value: Any) -> str:
-    """What a parameter with this annotation must be, if `value` is not that; empty if it is.
+    """What a parameter with this annotation must be, if `value` is not allowed; empty if it is.
 
     Args:
-        hint: an annotation; one that says nothing about plain values (a tensor, a class) allows all of them.
-        value: text, number, truth value, None, list or dict, as a configuration has them.
+        hint: an annotation; one that is not about plain values (a tensor, a class) allows all of them.
+        value: a value from a configuration: text, number, bool, None, list or dict.
     """
     return "" if allows(hint, value) else f"must be {words(hint)}"
 
 
 def annotations(function: Any) -> dict[str, Any]:
-    """The annotations of a function's or class's parameters, marks included; empty where they cannot be resolved."""
+    """The annotations of a function's or class's parameters, with marks; empty if they cannot be resolved."""
     try:
         return get_type_hints(function.__init__ if inspect.isclass(function) else function, include_extras=True)
     except (NameError, TypeError, AttributeError):
@@ -37,7 +37,7 @@ def checked(function: Function) -> Function:
     """The function, refusing arguments outside their annotated ranges or choices.
 
     Raises:
-        ValueError: when called so; names the parameter, its value and what is allowed.
+        ValueError: on a call with such an argument; names the parameter, its value and what is allowed.
     """
     hints = {name: hint for name, hint in annotations(function).items() if _has_range(hint)}
     signature = inspect.signature(function)
@@ -54,7 +54,7 @@ def checked(function: Function) -> Function:
 
 
 def _has_range(hint: Any) -> bool:
-    """Whether it is a range or a choice, or such a one or None."""
+    """Whether it is a range or a choice, optionally with None."""
     parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     return all(get_origin(part) in (Annotated, Literal) or part is NoneType for part in parts)
 
@@ -65,7 +65,7 @@ def allows(hint: Any, value: Any) -> bool:
     if origin is Annotated:
         return allows(parts[0], value) and all(_holds(mark, value) for mark in parts[1:])
     if origin in (Union, UnionType):
-        return any(allows(part, value) for part in _judged(parts))
+        return any(allows(part, value) for part in _for_plain_values(parts))
     if origin is Literal:
         return any(type(value) is type(part) and value == part for part in parts)
     if origin in (list, tuple, Sequence):
@@ -83,8 +83,8 @@ def allows(hint: Any, value: Any) -> bool:
 _PLAIN = (list, tuple, Sequence, dict, Mapping, Callable, Literal, Annotated, int, float, bool, str, NoneType, Any)
 
 
-def _judged(parts: Sequence[Any]) -> Sequence[Any]:
-    """Those of a union's types that say something about plain values; all of them if none does."""
+def _for_plain_values(parts: Sequence[Any]) -> Sequence[Any]:
+    """The types of a union that are about plain values; all of them if none is."""
     return [part for part in parts if (get_origin(part) or part) in _PLAIN] or parts
 
 
@@ -104,13 +104,13 @@ def _holds(mark: Any, value: Any) -> bool:
 
 
 def words(hint: Any, many: bool = False) -> str:
-    """What an annotation allows, as it goes on after "must be"; in the plural for the members of a list."""
+    """What an annotation allows, as text after "must be"; in the plural for the members of a list."""
     origin, parts = get_origin(hint) or hint, get_args(hint)
     if origin is Annotated:
-        said = [mark for mark in parts[1:] if isinstance(mark, str)]
-        return said[0] if said else words(parts[0], many) + _range(parts[1:])
+        text = [mark for mark in parts[1:] if isinstance(mark, str)]
+        return text[0] if text else words(parts[0], many) + _range(parts[1:])
     if origin in (Union, UnionType):
-        return either([words(part) for part in _judged(parts)])
+        return either([words(part) for part in _for_plain_values(parts)])
     if origin is Literal:
         return either([str(part).lower() if isinstance(part, bool) else str(part) for part in parts])
     if origin in (list, tuple, Sequence):
@@ -129,9 +129,9 @@ def words(hint: Any, many: bool = False) -> str:
     return plain.get(origin, "something else")
 
 
-def either(said: Sequence[str]) -> str:
+def either(alternatives: Sequence[str]) -> str:
     """Alternatives as text: a, b or c; a, or null."""
-    *before, last = dict.fromkeys(said)
+    *before, last = dict.fromkeys(alternatives)
     comma = "," if last == "null" else ""
     return f"{', '.join(before)}{comma} or {last}" if before else last
 

@@ -1,1 +1,1 @@
-"""Which labels of a training set are probably wrong: a ranking, a page to decide on, and how good such rankings are."""
+"""Find the labels of a training set that are probably wrong: rank them, review them on a page, evaluate rankings."""

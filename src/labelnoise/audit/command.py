@@ -1,4 +1,4 @@
-"""Find the labels of a training set that are probably wrong: a ranking, and a page of thumbnails to decide on.
+"""Find the labels of a training set that are probably wrong: a ranking, and a page of thumbnails to review.
 
 labelnoise audit dataset=folder data_dir=PATH
 labelnoise audit dataset=folder data_dir=PATH folds=5 out=audit show=1000
@@ -6,19 +6,19 @@ labelnoise audit decisions=decisions.json out=audit
 labelnoise audit dataset=digits noise=sym rate=0.4 compare=true
 labelnoise audit dataset=cifar10 noise=human noise.labels=worse compare=true
 
-Trains with a robust loss, loss= or the one that theory advises for the number of classes, and ranks the training images
-by how probably their label is wrong. Takes train's options, and:
+Trains with a robust loss (loss=, or the one that theory suggests for the number of classes) and ranks the training
+images by how probable it is that their label is wrong. Takes train's options, and:
 
-out=DIR       where audit.csv, audit.html and the runs go (audit)
+out=DIR       folder for audit.csv, audit.html and the runs (audit)
 folds=N       judge each image by a network that was not trained on it, N trainings; 0: by one network's epochs (0)
 show=N        images on the page, worst first (500)
-compare=true  where the true labels are known, rankings side by side; trains a second network with plain cross-entropy
+compare=true  if the true labels are known, compare rankings; trains a second network with plain cross-entropy
 
-audit.csv, worst first: path (or number), given and proposed label, the proposal's probability, score (the larger, the
-more probably the given label is wrong), loss and margin (of the given label, means over the epochs), and of the package
-cleanlab (pip install 'labelnoise[audit]') its label quality and whether confident learning calls the label an issue.
-On the page A accepts the proposed label, R keeps the given one, and S saves decisions.json. With decisions= nothing is
-trained: DIR/labels.csv gets the given labels of DIR/audit.csv, and the proposed ones where they were accepted.
+audit.csv, worst first: path (or number), given and proposed label, the proposal's probability, score (larger: the given
+label is more probably wrong), loss and margin (of the given label, means over the epochs), and, with the package
+cleanlab (pip install 'labelnoise[audit]'), its label quality and whether confident learning calls the label an issue.
+On the page, A accepts the proposed label, R keeps the given one, and S saves decisions.json. With decisions= nothing is
+trained: DIR/labels.csv gets the given labels of DIR/audit.csv, or the proposed ones where they were accepted.
 """
 
 import csv
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 COLUMNS = ("path", "given", "proposed", "probability", "score", "loss", "margin", "cleanlab_quality", "cleanlab_issue")
 
 
-class Asked(NamedTuple):
+class Options(NamedTuple):
     """Attributes: the audit's own options; overrides, those of the training."""
 
     out: Path
@@ -55,31 +55,31 @@ def audit(arguments: list[str]) -> None:
     """Train, rank, and write audit.csv and audit.html.
 
     Raises:
-        ValueError: an option is wrong, or the data is; else as `labelnoise.experiment.run.train`.
+        ValueError: an option or the data is wrong; else as `labelnoise.experiment.run.train`.
     """
     given = dict(argument.partition("=")[::2] for argument in arguments)
     if "decisions" in given:
         _decide(given)
         return
-    asked = _asked(arguments)
-    cfg = compose(asked.overrides)
+    options = _options(arguments)
+    cfg = compose(options.overrides)
     check(cfg)
     if cfg.num_val or cfg.num_trusted:
         option = "num_val" if cfg.num_val else "num_trusted"
         raise ValueError(f"{option}={cfg[option]}: must be 0, an audit judges every training image")
     chosen: list[str] = []
-    if not any(override.startswith("loss=") for override in asked.overrides):
-        name, line = default_loss(asked.overrides)
+    if not any(override.startswith("loss=") for override in options.overrides):
+        name, line = default_loss(options.overrides)
         chosen = [f"loss={name}"]
         print(line)
-    judged = _judged(asked, chosen)
+    judged = _judged(options, chosen)
     second = confident_learning(judged.labels, judged.probs) if installed() else None
     if second is None:
         print("no second opinion: cleanlab is not installed (pip install 'labelnoise[audit]')")
     order = (-judged.clean).argsort(descending=True, stable=True)
-    _write(asked, judged, second, order)
-    if asked.compare:
-        print(_compared(asked, judged, second))
+    _write(options, judged, second, order)
+    if options.compare:
+        print(_compared(options, judged, second))
 
 
 def _decide(given: dict[str, str]) -> None:
@@ -91,7 +91,7 @@ def _decide(given: dict[str, str]) -> None:
     apply(Path(given["decisions"]), out / "audit.csv", out / "labels.csv")
 
 
-def _asked(arguments: list[str]) -> Asked:
+def _options(arguments: list[str]) -> Options:
     own = {"out": "audit", "folds": "0", "show": "500", "compare": "false"}
     given = {name: value for name, _, value in (a.partition("=") for a in arguments) if name in own}
     overrides = [a for a in arguments if a.partition("=")[0] not in own]
@@ -111,15 +111,15 @@ def _asked(arguments: list[str]) -> Asked:
         overrides.append("method=audited_erm")
     if not any(a.startswith("results=") for a in overrides):
         overrides.append(f"results={out / 'runs'}")
-    return Asked(out, numbers["folds"], numbers["show"], compare == "true", overrides)
+    return Options(out, numbers["folds"], numbers["show"], compare == "true", overrides)
 
 
-def _judged(asked: Asked, chosen: list[str]) -> Judged:
-    cfg = compose([*asked.overrides, *chosen])
-    return judge_out_of_fold(cfg, asked.folds, asked.out) if asked.folds else judge(cfg)
+def _judged(options: Options, chosen: list[str]) -> Judged:
+    cfg = compose([*options.overrides, *chosen])
+    return judge_out_of_fold(cfg, options.folds, options.out) if options.folds else judge(cfg)
 
 
-def _write(asked: Asked, judged: Judged, second: Second | None, order: "Tensor") -> None:
+def _write(options: Options, judged: Judged, second: Second | None, order: "Tensor") -> None:
     dataset, classes = judged.dataset, judged.dataset.classes
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -142,17 +142,17 @@ def _write(asked: Asked, judged: Judged, second: Second | None, order: "Tensor")
                 *opinion,
             ]
         )
-        if rank < asked.show:
+        if rank < options.show:
             shown.append(Image(path, given, proposed, probability, score, opinion[1], dataset.train_images[i]))
-    csv_file = write_whole(asked.out / "audit.csv", text.getvalue().encode())
-    page = write_whole(asked.out / "audit.html", render(dataset.name, classes, shown, len(order)).encode())
+    csv_file = write_whole(options.out / "audit.csv", text.getvalue().encode())
+    page = write_whole(options.out / "audit.html", render(dataset.name, classes, shown, len(order)).encode())
     print(
         f"{csv_file} written: {len(order):,} images, worst first\n{page} written: the first {len(shown):,} to decide on"
     )
 
 
-def _compared(asked: Asked, judged: Judged, second: Second | None) -> str:
-    """The table of rankings, with a second network trained by cross-entropy on the same budget."""
+def _compared(options: Options, judged: Judged, second: Second | None) -> str:
+    """The table of rankings; trains a second network with cross-entropy on the same budget."""
     wrong = wrong_labels(judged.dataset, judged.labels)
     if wrong is None:
         raise ValueError(
@@ -163,7 +163,9 @@ def _compared(asked: Asked, judged: Judged, second: Second | None) -> str:
         rankings["cleanlab on our probabilities"] = -second.quality
         rankings["cleanlab on the same network's last epoch"] = -confident_learning(judged.labels, judged.last).quality
     print("training with plain cross-entropy to compare")
-    plain = _judged(asked._replace(overrides=[a for a in asked.overrides if not a.startswith("loss=")]), ["loss=ce"])
+    plain = _judged(
+        options._replace(overrides=[a for a in options.overrides if not a.startswith("loss=")]), ["loss=ce"]
+    )
     rankings["cross-entropy's loss after the last epoch"] = -plain.last.gather(1, plain.labels[:, None]).squeeze(1)
     if installed():
         rankings["cleanlab on cross-entropy's last epoch"] = -confident_learning(plain.labels, plain.last).quality

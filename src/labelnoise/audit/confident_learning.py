@@ -7,14 +7,14 @@ if TYPE_CHECKING:
 
 
 class Second(NamedTuple):
-    """Attributes: quality (N,), 0 to 1, of the given labels; issue (N,), bool, which of them are called wrong."""
+    """Attributes: quality (N,), 0 to 1, of the given labels; issue (N,), bool, whether each is called wrong."""
 
     quality: "Tensor"
     issue: "Tensor"
 
 
 def installed() -> bool:
-    """Whether the package is there."""
+    """Whether the package is installed."""
     from importlib.util import find_spec
 
     return find_spec("cleanlab") is not None

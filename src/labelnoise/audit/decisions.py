@@ -1,4 +1,4 @@
-"""From decisions.json, which the page saves, to a CSV of labels to train on."""
+"""Turn decisions.json, which the page saves, into a CSV of labels to train on."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ LARGEST = 2**28  # bytes
 
 
 class Decision(Closed):
-    """What was decided on an image: accept the proposed label, or reject it and keep the given one."""
+    """The decision on an image: accept the proposed label, or reject it and keep the given one."""
 
     path: Text
     given: Text
@@ -24,19 +24,19 @@ class Decision(Closed):
 
 
 class Decisions(Closed):
-    """Attributes: audit, which page they were made on; decisions."""
+    """Attributes: audit, the page that they were made on; decisions."""
 
     audit: Text
     decisions: list[Decision]
 
 
 def apply(file: Path, ranking: Path, out: Path) -> None:
-    """Write a CSV of path and label: the given labels, and the proposed ones where they were accepted.
+    """Write a CSV of path and label: the given label, or the proposed one where it was accepted.
 
     Args:
         file: decisions.json. ranking: the audit.csv that the page belongs to.
     Raises:
-        ValueError: a file is missing or no such file, or the decisions are on other images or labels.
+        ValueError: a file is missing or invalid, or the decisions are on other images or labels.
     """
     try:
         decided = Decisions.model_validate_json(read_bounded(file, LARGEST)).decisions
@@ -51,7 +51,7 @@ def apply(file: Path, ranking: Path, out: Path) -> None:
     for one in decided:
         row = rows.get(one.path)
         if row is None or (row["given"], row["proposed"]) != (one.given, one.proposed):
-            raise ValueError(f"decisions={file}: {one.path} is not in {ranking} with these labels; another audit's?")
+            raise ValueError(f"decisions={file}: {one.path} is not in {ranking} with these labels; from another audit?")
     accepted = {one.path: one.proposed for one in decided if one.decision == "accept"}
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")

@@ -1,22 +1,22 @@
-"""The loss that an audit trains with where none is chosen: of those that theory calls tolerant the fastest."""
+"""The default loss of an audit: of the losses that theory calls tolerant, the one that learns fastest."""
 
 from labelnoise.experiment.classes import num_classes
 from labelnoise.experiment.components import make_loss
 from labelnoise.experiment.compose import compose
 
 CANDIDATES = ("ce", "gce", "nce_agce", "nce_ael", "agce", "ael")
-NOISE, RATE = "sym", 0.4  # what it has to tolerate
-MOST = 100  # classes at which it is judged where there are more: a search's time grows with them
+NOISE, RATE = "sym", 0.4  # the noise that it must tolerate
+MOST = 100  # with more classes, a loss is judged at this many, as a search takes longer the more there are
 
 
 def default_loss(overrides: list[str]) -> tuple[str, str]:
-    """The name of the loss, and the line that says why.
+    """The name of the loss, and a line that says why.
 
-    Of the candidates with the values that they have on this data set, in the order of their gradients at equal logits,
-    the first that theory calls tolerant of 40% symmetric noise at so many classes.
+    The candidates have their hyper-parameters for this data set and are ordered by their gradients at equal logits. The
+    first that theory calls tolerant of 40% symmetric noise at this number of classes is chosen.
 
     Args:
-        overrides: that compose the run.
+        overrides: of the run.
     Raises:
         ValueError, OSError: as `num_classes` for a data set that has to be read.
     """

@@ -1,4 +1,4 @@
-"""How good a ranking of suspicious labels is, where the true labels are known."""
+"""Evaluate a ranking of suspicious labels against known true labels."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -7,15 +7,15 @@ if TYPE_CHECKING:
 
     from labelnoise.data.dataset import Dataset
 
-CUTS = (1_000, 5_000, 20_000)  # images from the top, of CIFAR's 50,000; as large a share elsewhere
+CUTS = (1_000, 5_000, 20_000)  # top images of CIFAR's 50,000; the same shares of other data sets
 OF = 50_000
 
 
 class Quality(NamedTuple):
-    """Of a ranking.
+    """The quality of a ranking.
 
     Attributes:
-        precision: for each number of images from the top, the share of them whose label is wrong.
+        precision: by number of top images, the share of them whose label is wrong.
         average_precision: the area under the precision-recall curve; a random ranking has the share of wrong labels.
     """
 
@@ -43,7 +43,7 @@ def cuts(count: int) -> tuple[int, ...]:
 
 
 def wrong_labels(dataset: "Dataset", labels: "Tensor") -> "Tensor | None":
-    """Which labels are wrong (N,), bool; None where that is not known, or none or all of them are."""
+    """Which labels are wrong (N,), bool; None if that is unknown, or if none or all are."""
     if dataset.true_labels is None:
         return None
     wrong = labels != dataset.true_labels

@@ -1,4 +1,4 @@
-"""Training for an audit: what a method, or networks that never saw an image, think of each given label."""
+"""Training for an audit: each given label is judged by a method, or by networks that did not train on its image."""
 
 import io
 from pathlib import Path
@@ -20,17 +20,17 @@ BATCH = 1000  # images
 
 
 class Judged(NamedTuple):
-    """What was found of the N training images of a data set.
+    """The findings on the N training images of a data set.
 
     Attributes:
         dataset: as it was read.
         labels: (N,), given, noise included.
         clean: (N,), larger for labels that are more probably right.
-        probs: (N, C), of the classes, float32 on the CPU: the mean over the epochs where the method keeps it.
-        proposed: (N,), the class that each image is thought to be of.
-        loss: (N,), -log of the given label's probability; the mean over the epochs where the method keeps it.
-        margin: (N,), the given label's probability less the largest other one; the mean likewise.
-        last: (N, C), the probabilities after the last epoch, of the images as they are.
+        probs: (N, C), class probabilities, float32 on the CPU; the mean over the epochs if the method keeps it.
+        proposed: (N,), the proposed class of each image.
+        loss: (N,), -log of the given label's probability; the mean over the epochs if the method keeps it.
+        margin: (N,), the given label's probability minus the largest other one; the mean likewise.
+        last: (N, C), the probabilities after the last epoch, without augmentation.
     """
 
     dataset: "Dataset"
@@ -44,7 +44,7 @@ class Judged(NamedTuple):
 
 
 def judge(cfg: DictConfig, quiet: bool = False) -> Judged:
-    """Train on all images, and ask the method.
+    """Train on all images and let the method judge the labels.
 
     Raises:
         ValueError: the method does not judge labels; else as `train`.
@@ -75,12 +75,12 @@ def _refuse_silent(cfg: DictConfig) -> None:
 
 
 def judge_out_of_fold(cfg: DictConfig, folds: int, folder: Path, quiet: bool = False) -> Judged:
-    """Train as often as there are folds, each time without one, and judge that by the network's last epoch.
+    """Train once per fold without that fold, and judge it by the network's last epoch.
 
     An image's `clean` is the probability of its given label.
 
     Args:
-        folder: the given labels are written there, for the trainings to read.
+        folder: the given labels are written there for the training runs.
     """
     import numpy as np
     import torch
@@ -110,7 +110,7 @@ def _loss(probs: "Tensor", labels: "Tensor") -> "Tensor":
 
 
 def _without_fold(cfg: DictConfig, path: str, fold: int, folds: int) -> DictConfig:
-    """The configuration with one fold held out and the labels of the file."""
+    """The configuration with one fold held out and the labels from the file."""
     whole: Any = OmegaConf.to_container(cfg.dataset.load, resolve=True)
     part = cfg.copy()
     with open_dict(part):
@@ -128,7 +128,7 @@ def _without_fold(cfg: DictConfig, path: str, fold: int, folds: int) -> DictConf
 
 
 def probabilities(method: "Method", dataset: "Dataset") -> "Tensor":
-    """Of the test part's images, the held-out ones. Shapes: -> (M, C), float32 on the CPU."""
+    """Class probabilities of the test part, which is the held-out fold. Shapes: -> (M, C), float32 on the CPU."""
     import torch
 
     from labelnoise.data.train_set import normalise

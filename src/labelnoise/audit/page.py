@@ -1,4 +1,4 @@
-"""The page of an audit: thumbnails, worst first, to decide on by key. One static HTML file; it reaches nothing else."""
+"""The page of an audit: thumbnails, worst first, to review by key. A static HTML file that loads nothing else."""
 
 import base64
 import hashlib
@@ -19,7 +19,7 @@ class Image(NamedTuple):
         given, proposed: names of classes.
         probability: of the proposed class.
         score: the larger, the more probably the given label is wrong.
-        issue: true, false or empty, the second opinion.
+        issue: the second opinion: true, false or empty.
         pixels: (channels, H, W), uint8.
     """
 
@@ -38,13 +38,13 @@ def render(name: str, classes: Sequence[str], images: Sequence[Image], count: in
     Args:
         name: of the data set.
         images: worst first.
-        count: of all images that were judged.
+        count: the number of images that were judged.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
         loader=PackageLoader("labelnoise.audit", "assets"),
-        autoescape=True,  # a file's name may hold markup
+        autoescape=True,  # a file's name may contain markup
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -64,7 +64,7 @@ def render(name: str, classes: Sequence[str], images: Sequence[Image], count: in
 
 
 def png(pixels: "Tensor") -> str:
-    """An image (channels, H, W), uint8, as a data: address."""
+    """An image (channels, H, W), uint8, as a data: URL."""
     from PIL import Image as Pillow
 
     array = pixels.permute(1, 2, 0).contiguous().numpy()

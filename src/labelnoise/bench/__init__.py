@@ -1,1 +1,1 @@
-"""How fast a training step is, beside the published code's: both sides, each in its own process."""
+"""The speed of a training step against the published code's; each side runs in its own process."""

@@ -1,11 +1,11 @@
-"""What a method costs: the time of its epochs over that of erm's with ce. Takes train.py's overrides.
+"""The cost of a method: the time of its epochs divided by that of erm with ce. Takes train.py's overrides.
 
 labelnoise bench method=divide_mix dataset=digits
 
-Both train from the start in this process and take turns, epoch by epoch, so that a machine whose speed drifts does not
-favour either; of every epoch the median over the rounds counts, so that all stages of a method have their share. It
-covers everything but evaluation. At most 1,500 images and 10 epochs, of which every stage has its part; epochs=20 gives
-others. The last line is one JSON object.
+Both train from scratch in this process and take turns, epoch by epoch, so that drifts in the machine's speed favour
+neither. The cost is the mean over the epochs of each epoch's median over the rounds, so that all stages of a method
+count. It includes everything but evaluation. Uses at most 1,500 images and 10 epochs, in which every stage occurs;
+epochs=20 changes that. The last line is one JSON object.
 """
 
 import json
@@ -23,11 +23,11 @@ ROUNDS, IMAGES, EPOCHS = 3, 1500, 10
 
 
 class Training:
-    """A training that is taken an epoch at a time.
+    """A training run that advances one epoch at a time.
 
     Args:
-        overrides: as train.py's.
-        count: images of the training set; fewer where the data set has not so many.
+        overrides: as for train.py.
+        count: number of training images; fewer if the data set has fewer.
     """
 
     def __init__(self, overrides: list[str], count: int) -> None:
@@ -50,7 +50,7 @@ class Training:
         self.state, self.steps, self.listener = TrainState(), Steps(made.method), Deaf()
 
     def epoch(self) -> float:
-        """Train one. Returns seconds."""
+        """Train one epoch. Returns seconds."""
         from labelnoise.training.loop import train_epoch
 
         start = time.perf_counter()
@@ -62,7 +62,7 @@ class Training:
 
 
 def plain(overrides: list[str]) -> list[str]:
-    """The same training by erm with ce."""
+    """The same training run by erm with ce."""
     others = [o for o in overrides if not o.lstrip("+~").startswith(("method=", "method.", "loss=", "loss.", "tuned."))]
     return [*others, "method=erm", "loss=ce"]
 

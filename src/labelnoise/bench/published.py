@@ -1,8 +1,8 @@
-"""The training step as the published code has it: the thing that the benchmark measures against.
+"""The published code's training step, the benchmark's reference.
 
 torchvision's transforms on PIL images, a DataLoader with as many workers as there are cores, float32, NCHW, eager
-PyTorch, SGD as given, gradient clipping, and `.item()` in every step. Nothing here is made slow on purpose and nothing
-is made fast: it is what a user of that code runs.
+PyTorch, SGD as given, gradient clipping, and `.item()` in every step. Nothing is slowed down or tuned: it is what a
+user of that code runs.
 """
 
 import os
@@ -48,7 +48,7 @@ def loader(pictures: Pictures, batch_size: int) -> DataLoader:
 
 
 def endless(batches: DataLoader) -> Iterator[tuple[Tensor, Tensor]]:
-    """Epoch after epoch."""
+    """The batches of one epoch after another."""
     while True:
         yield from batches
 

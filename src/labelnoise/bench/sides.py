@@ -1,4 +1,4 @@
-"""Both sides of the benchmark: this project's training step and the published code's, in a process of its own each."""
+"""Both sides of the benchmark: this project's training step and the published code's, each in its own process."""
 
 import itertools
 import multiprocessing
@@ -16,7 +16,7 @@ EVALUATED = 2000  # images in one timing of the evaluation
 
 
 def ours(cfg: Any) -> dict[str, Any]:
-    """This project's step as the trainer takes it: `train(steps)` and `evaluate()`, and what they compute on."""
+    """This project's step, as in training: `train(steps)`, `evaluate()`, and facts about device and data."""
     import hydra
 
     from labelnoise.experiment.run import assemble
@@ -125,7 +125,7 @@ def reference(cfg: Any) -> dict[str, Any]:
 
 
 def data(cfg: Any) -> Any:
-    """The data set and its labels; random images of the same shape where the real ones are not there."""
+    """The data set and its labels; random images of the same shape if the real ones are missing."""
     import torch
 
     from labelnoise.data.dataset import Dataset
@@ -145,7 +145,7 @@ def data(cfg: Any) -> Any:
 
 
 def worker(side: str, overrides: list[str], pipe: Connection) -> None:
-    """A process that does what it is told and answers with seconds: ("train", n), ("evaluate",), ("facts",), ..."""
+    """A process that runs orders such as ("train", n), ("evaluate",) or ("facts",). Answers results, else seconds."""
     try:
         made = {"ours": ours, "reference": reference}[side](compose(overrides))
     except Exception as error:
@@ -164,7 +164,7 @@ def worker(side: str, overrides: list[str], pipe: Connection) -> None:
 
 
 def next_order(pipe: Connection) -> Any:
-    """What to do next: to end, if whoever gives orders is gone."""
+    """The next order; "end" if the other process is gone."""
     try:
         return pipe.recv()
     except EOFError:
@@ -172,14 +172,15 @@ def next_order(pipe: Connection) -> Any:
 
 
 class Side:
-    """One side's process. It is ready to work when the constructor returns, so no two start at once: what
-    `threads=auto` is depends on how busy the machine is.
+    """One side's process.
+
+    It is ready when the constructor returns, so no two start at once: `threads=auto` depends on the machine's load.
 
     Args:
         side: ours or reference.
-        overrides: as `train` takes them.
-        waiting: how its threads wait, as environment variables in place of those that `train` sets; None: as `train`
-            for ours, and as torch comes for the published code.
+        overrides: as for `train`.
+        waiting: how its threads wait, as environment variables that replace those that `train` sets; None: `train`'s
+            for ours, torch's default for the published code.
     Raises:
         ValueError: an option is wrong.
     """

@@ -1,1 +1,1 @@
-"""The command lines: what is typed, and what is said to a mistake."""
+"""The command line: its arguments, and its answers to mistakes."""

@@ -1,4 +1,4 @@
-"""Arguments with dashes: Hydra's flags, --config-dir, and a line for whoever writes --loss=agce."""
+"""Arguments with dashes: Hydra's flags, --config-dir, and an error message for options such as --loss=agce."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,10 +26,10 @@ VALUED = {
 
 
 def check_flags(arguments: Sequence[str], known: Sequence[str] = ()) -> None:
-    """Refuse arguments with dashes, and say how options are written to whoever writes --loss=agce or --epochs 5.
+    """Refuse unknown arguments with dashes. For --loss=agce or --epochs 5, the message says how options are written.
 
     Raises:
-        ValueError: an argument with dashes that is none of the known flags.
+        ValueError: an argument with dashes is not one of the known flags.
     """
     for argument in arguments:
         flag, _, value = argument.partition("=")
@@ -45,7 +45,7 @@ def split_flags(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """The flags of `train`, by their long names, with their values ("" for a switch), and the overrides.
 
     Raises:
-        ValueError: there is no such flag, or its value is wrong.
+        ValueError: a flag is unknown, or its value is wrong.
     """
     flags: dict[str, str] = {}
     overrides: list[str] = []
@@ -73,15 +73,15 @@ def split_flags(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
             check_flags([argument])
     for name in ("--package", "--resolve"):
         if name in flags and "--cfg" not in flags:
-            raise ValueError(f"{name}: goes with --cfg")
+            raise ValueError(f"{name}: needs --cfg")
     return flags, overrides
 
 
 def with_config_dirs(arguments: Sequence[str]) -> list[str]:
-    """The arguments with every `--config-dir DIR` as the override that Hydra knows for it.
+    """The arguments with every `--config-dir DIR` replaced by Hydra's override for it.
 
     Raises:
-        ValueError: there is no such folder.
+        ValueError: a folder does not exist.
     """
     rest: list[str] = []
     folders: list[Path] = []

@@ -1,4 +1,4 @@
-"""What plain cross-entropy gets under the same noise: one line beside another run. Takes train's options.
+"""The accuracy of plain cross-entropy under the same noise, in one line, for comparison. Takes train's options.
 
 labelnoise baseline dataset=digits noise=sym rate=0.4
 """
@@ -7,7 +7,7 @@ from labelnoise.experiment.run import compose, run
 
 
 def baseline(overrides: list[str]) -> None:
-    """Train with loss=ce, whatever loss the overrides name, and print its accuracies."""
+    """Train with loss=ce instead of the overrides' loss, and print the accuracies."""
     record = run(compose([o for o in overrides if not o.startswith("loss")] + ["loss=ce"]), quiet=True)
     metrics = record["metrics"]
     print(

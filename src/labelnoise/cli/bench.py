@@ -1,10 +1,10 @@
-"""How fast a training step is, against the published code's, measured side by side. Takes train.py's overrides.
+"""Measure the speed of a training step against the published code's. Takes train.py's overrides.
 
 labelnoise bench network=cnn8 dataset=cifar10 batch_size=128 precision=auto
 
-Each side runs in its own process and they take turns, round after round, so that a machine whose speed drifts does not
-favour either; figures are medians over the rounds. Real images where they are there, random ones where not. The last
-line is one JSON object. With method=... the method's cost beside erm with ce is measured instead.
+Each side runs in its own process. They take turns, round after round, so that drifts in the machine's speed favour
+neither; figures are medians over the rounds. Uses random images if the data set is missing. The last line is one JSON
+object. With method=..., measures the method's cost relative to erm with ce instead.
 """
 
 import json
@@ -19,7 +19,7 @@ from labelnoise.experiment.check import check
 from labelnoise.experiment.run import compose
 from labelnoise.training.threads import cores
 
-ROUNDS, SECONDS = 5, 4.0  # rounds, and about how long each side works in one
+ROUNDS, SECONDS = 5, 4.0  # rounds, and about how long each side works in a round
 
 
 def steps_a_round(side: Side) -> int:
@@ -53,7 +53,7 @@ def measure(overrides: list[str]) -> dict[str, Any]:
 
 
 def packed(overrides: list[str], batch_size: int, count: int) -> float:
-    """Images a second of so many one-thread runs side by side, together: one on each core, or two on a GPU."""
+    """Total images per second of `count` one-thread runs at once: one on each core, or two on a GPU."""
     sides = [Side("ours", [*overrides, "threads=1"]) for _ in range(count)]
     steps = max(4, steps_a_round(sides[0]) // 2)
     for side in sides[1:]:
@@ -72,7 +72,7 @@ def bench(overrides: list[str]) -> None:
     """Measure, print the table and the JSON line."""
     cfg = compose(overrides)
     check(cfg)
-    if not cfg.method._target_.endswith(".ERM"):  # the published code has no such method: beside plain training
+    if not cfg.method._target_.endswith(".ERM"):  # the published code has no such method: compare with plain training
         from labelnoise.bench.method import cost
 
         cost(overrides)
@@ -102,7 +102,7 @@ def bench(overrides: list[str]) -> None:
     console.print("a step here: " + ", ".join(f"{part} {share:.0%}" for part, share in found["shares"].items()))
     tests = facts["test_images"] / found["evaluation"]["ours"]
     share = tests / (tests + facts["train_images"] / speed["ours"])
-    console.print(f"evaluating every epoch takes {share:.1%} of a run (eval_every spares it)")
+    console.print(f"evaluating every epoch takes {share:.1%} of a run (a larger eval_every saves it)")
     line = {
         "images_per_second": round(speed["ours"], 1),
         "reference_images_per_second": round(speed["reference"], 1),

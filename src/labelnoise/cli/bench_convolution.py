@@ -1,8 +1,8 @@
-"""How fast this project's 3x3 convolutions are beside torch's, in float32 on this CPU. Takes threads=N.
+"""Measure the speed of this project's 3x3 convolutions against torch's, in float32 on this CPU. Takes threads=N.
 
 labelnoise bench_convolution threads=1
 
-Forward pass and both gradients of 128 images, taking turns, medians in milliseconds.
+Forward pass and both gradients of 128 images. The two take turns; times are medians in milliseconds.
 """
 
 import statistics
@@ -13,7 +13,7 @@ ROUNDS, IMAGES = 11, 128
 
 
 def bench(arguments: list[str]) -> None:
-    """Print a line for each layer: channels, width and side of its map."""
+    """Print a line for each layer: input and output channels, side of its map, times and ratio."""
     threads = "1"
     for argument in arguments:
         name, _, threads = argument.partition("=")

@@ -1,4 +1,4 @@
-"""What every command does with an error: one clear line and exit code 1."""
+"""How every command reports an error: one clear line and exit code 1."""
 
 import os
 import sys
@@ -10,14 +10,14 @@ from labelnoise.training.threads import wait_briefly
 
 
 class JobFailed(Exception):  # noqa: N818 (it is a state, not an error of its own)
-    """A job of a multirun that has told its reason already."""
+    """A job of a multirun failed; its reason has already been printed."""
 
 
 def guard(action: Callable[[], Any], overrides: list[str]) -> None:
-    """Do it; an error ends the program with one line and exit code 1 (LABELNOISE_TRACEBACK=1 shows the traceback)."""
+    """Run `action`. An error exits with one line and exit code 1 (LABELNOISE_TRACEBACK=1 shows the traceback)."""
     wait_briefly()
-    asked = os.environ.get("HYDRA_FULL_ERROR", "0")
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its exceptions on instead of printing its own long answer
+    before = os.environ.get("HYDRA_FULL_ERROR", "0")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its exceptions instead of printing its own long message
     try:
         action()
     except KeyboardInterrupt:
@@ -32,4 +32,4 @@ def guard(action: Callable[[], Any], overrides: list[str]) -> None:
             raise
         sys.exit(f"error: {one_line(error, overrides)}")
     finally:
-        os.environ["HYDRA_FULL_ERROR"] = asked
+        os.environ["HYDRA_FULL_ERROR"] = before

@@ -1,4 +1,4 @@
-"""What `train --help` prints: every group with its options, every global option with its default and meaning."""
+"""The text of `train --help`: every group with its options, every global option with its default and meaning."""
 
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ def train_help(overrides: Sequence[str] = ()) -> str:
     """The help of `train`.
 
     Args:
-        overrides: may name further folders of options.
+        overrides: may add folders of options.
     """
     groups = ((group.name, ", ".join(choices(group.name, overrides))) for group in GROUPS)
     options = (
@@ -34,7 +34,7 @@ Global options (name=value) [default]
 {_columns(options)}
 
 Every value below a group is an option too: optimizer.lr=0.1, loss.q=0.5. `--cfg job` prints the whole configuration,
-`--config-dir DIR` adds a folder of your own options, -m runs several values between commas."""
+`--config-dir DIR` adds a folder of your own options, -m runs each of several comma-separated values."""
 
 
 def _columns(rows: Iterable[tuple[str, str]]) -> str:

@@ -1,4 +1,4 @@
-"""Say what noise-tolerance theory promises of a loss. Takes train's options; docs/theory.md explains the answer.
+"""Print what noise-tolerance theory guarantees for a loss. Takes train's options; docs/theory.md explains the output.
 
 labelnoise losscheck loss=agce loss.a=0.6 loss.q=0.6 dataset=cifar10
 labelnoise losscheck loss=agce dataset=cifar10 noise=asym rate=0.4 plot=agce.png   # or --plot: losscheck.png
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from labelnoise.theory import Report
 
 FORMATS = (".png", ".svg", ".pdf")
-BESIDE = ("ce", "gce", "mae", "nce", "agce", "aul", "ael")  # what the figure shows beside the loss that is checked
+BESIDE = ("ce", "gce", "mae", "nce", "agce", "aul", "ael")  # losses that the figure shows for comparison
 
 
 def losscheck(arguments: list[str]) -> None:
@@ -38,7 +38,7 @@ def losscheck(arguments: list[str]) -> None:
     Args:
         arguments: train.py's overrides; plot=FILE or --plot (losscheck.png) draws the figure.
     Raises:
-        ValueError: a wrong option, or a loss that is no finite per-sample function of (logits, labels).
+        ValueError: an option is wrong, or the loss is not a finite per-sample function of (logits, labels).
     """
     ours = ("--plot", "--all")
     overrides = [a for a in arguments if a not in ours and not a.startswith("plot=")]
@@ -61,10 +61,10 @@ def losscheck(arguments: list[str]) -> None:
 
 
 def examine(cfg: DictConfig, overrides: list[str]) -> "Report":
-    """The report on a configuration's loss and, unless its labels are taken as they are, on its noise.
+    """The report on a configuration's loss and, unless the labels are the given ones, on its noise.
 
     Raises:
-        ValueError: as `labelnoise.theory.check`; OSError where a noise has to be drawn and its data is missing.
+        ValueError: as `labelnoise.theory.check`; OSError if the noise must be drawn and its data is missing.
     """
     from labelnoise import theory
 
@@ -74,12 +74,10 @@ def examine(cfg: DictConfig, overrides: list[str]) -> "Report":
     report = replace(theory.check(loss, classes, matrix), loss=_title(cfg, name))
     if report.transition is None:
         return report
-    if not drawn:  # every class that is flipped is alike, so the noise's name says more than a class's number
+    if not drawn:  # all flipped classes are alike, so the noise's name says more than a class's number
         named = replace(report.transition, noise=_chosen("noise", overrides, "clean"), rate=cfg.noise.rate)
         return replace(report, transition=named)
-    note = (
-        "this noise: by the realised shares of each class; where it depends on the image, single images may be harder"
-    )
+    note = "this noise: by the realised noise of each class; if it depends on the image, single images may be harder"
     return replace(report, notes=(*report.notes, note))
 
 
@@ -87,7 +85,7 @@ def loss_of(cfg: DictConfig, name: str) -> Any:
     """The loss of a configuration.
 
     Raises:
-        ValueError: a parameter out of range, or a loss that takes more than (logits, labels).
+        ValueError: a hyper-parameter is out of range, or the loss takes more than (logits, labels).
     """
     from labelnoise.experiment.components import make_loss
 
@@ -98,19 +96,19 @@ def loss_of(cfg: DictConfig, name: str) -> Any:
 
 
 def _chosen(group: str, overrides: list[str], default: str) -> str:
-    """The option of a group by its name, which a composed configuration no longer has."""
+    """The name of a group's chosen option, which a composed configuration does not contain."""
     given = [override.removeprefix(f"{group}=") for override in overrides if override.startswith(f"{group}=")]
     return given[-1] if given else default
 
 
 def _title(cfg: DictConfig, name: str) -> str:
     numbers = {key: v for key, v in cfg.loss.items() if isinstance(v, int | float) and not isinstance(v, bool)}
-    letters = [f"{key!s}={value:g}" for key, value in numbers.items()]
-    return f"{name}({', '.join(letters)})" if letters else name
+    hyper_parameters = [f"{key!s}={value:g}" for key, value in numbers.items()]
+    return f"{name}({', '.join(hyper_parameters)})" if hyper_parameters else name
 
 
 def _transition(cfg: DictConfig, classes: int) -> "tuple[Tensor | None, bool]":
-    """The transition matrix (C, C) of the noise, None where the labels are the data set's own; whether it was drawn."""
+    """The noise's transition matrix (C, C), or None if the labels are the data set's own, and whether it was drawn."""
     import torch
 
     from labelnoise.theory.noise_ratios import kind_of, nominal_row
@@ -130,7 +128,7 @@ def _transition(cfg: DictConfig, classes: int) -> "tuple[Tensor | None, bool]":
 
 
 def _table(overrides: list[str], classes: int) -> None:
-    """Every loss of the configuration's data set as a Markdown table."""
+    """Every loss, with its values for the data set, as a Markdown table."""
     from labelnoise.theory import properties
 
     others = [override for override in overrides if not override.startswith("loss")]

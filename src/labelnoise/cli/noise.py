@@ -4,8 +4,8 @@ labelnoise noise dataset=cifar10 noise=asym rate=0.4
 labelnoise noise dataset=cifar10 noise=asym rate=0.4 seed_noise=7 out=labels.npy   # the noisy labels, for noise=file
 labelnoise noise dataset=cifar100 noise=sym rate=0.4 out=matrix.csv                # the transition matrix
 
-Up to 12 classes the whole transition matrix is shown, else its range and its most frequent confusions. The last line is
-one JSON object: rate, realised_rate, label_hash and, up to 12 classes, transition (rows: true class; fractions).
+Shows the whole transition matrix for up to 12 classes, otherwise its range and the most frequent confusions. The last
+line is a JSON object: rate, realised_rate, label_hash and, up to 12 classes, transition (rows: true class; fractions).
 """
 
 import csv
@@ -24,8 +24,8 @@ if TYPE_CHECKING:  # torch takes a second to import, and --help does not need it
     from rich.table import Table
     from torch import Tensor
 
-WHOLE = 12  # classes up to which the matrix fits on a screen
-SHOWN = 10  # confusions that are shown of a larger one
+WHOLE = 12  # a matrix of up to this many classes fits on a screen
+SHOWN = 10  # confusions shown of a larger matrix
 
 
 def noise(arguments: list[str]) -> None:
@@ -103,7 +103,7 @@ def _labels(labels: "Tensor") -> bytes:
 
 
 def _csv(T: "np.ndarray | None", classes: tuple[str, ...]) -> bytes:
-    """The matrix with the classes' names above and before it."""
+    """The matrix with class names as row and column headings."""
     assert T is not None
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

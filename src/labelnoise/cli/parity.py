@@ -3,7 +3,7 @@
 labelnoise parity dataset=digits noise=sym rate=0.4 loss=nce_agce seeds=10
 
 Prints each pair, then the mean difference of the last test accuracy, bfloat16 - float32, with its 95% t interval.
-Finished runs are found again, so an interrupted comparison goes on where it was.
+Finished runs are not repeated, so an interrupted comparison resumes.
 """
 
 import math

@@ -1,11 +1,11 @@
-"""Send finished runs to a tracker afterwards, from their records alone, offline too.
+"""Send finished runs to a tracker, from their records alone; also works offline.
 
 labelnoise track tracker=wandb                             # every record in runs, offline
 labelnoise track tracker=wandb tracker.mode=online results=results/runs run_id=278cbad180e7
 labelnoise track tracker=tensorboard
 
-results= names the folder of records; the tracker's own files go into it, as those of a run do. run_id= chooses one.
-What was written offline goes to the service by `wandb sync <results>/wandb/offline-run-*`.
+results= names the folder of records; the tracker's files are written there too, as in a run. run_id= selects a record.
+`wandb sync <results>/wandb/offline-run-*` uploads what was written offline.
 """
 
 import re
@@ -23,7 +23,7 @@ def track(arguments: list[str]) -> None:
     """Log each record's history, epoch by epoch, and its metrics.
 
     Raises:
-        ValueError: no tracker was chosen, there is no such record, or an option is wrong.
+        ValueError: no tracker is chosen, a record does not exist, or an option is wrong.
     """
     named = [a.removeprefix("run_id=") for a in arguments if a.startswith("run_id=")]
     for name in named:
@@ -36,13 +36,13 @@ def track(arguments: list[str]) -> None:
     folder = Path(cfg.results)
     paths = [folder / f"{name}.json" for name in named] or sorted(folder.glob("*.json"))
     if not paths:
-        raise ValueError(f"results={cfg.results}: there is no record in it")
+        raise ValueError(f"results={cfg.results}: holds no records")
     sent = 0
     for path in paths:
         try:
             record = records.load(path)
         except FileNotFoundError:
-            raise ValueError(f"run_id={path.stem}: there is no such record in results={cfg.results}") from None
+            raise ValueError(f"run_id={path.stem}: no such record in results={cfg.results}") from None
         except ValueError as error:
             if named:
                 raise

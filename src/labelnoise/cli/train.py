@@ -19,13 +19,13 @@ from labelnoise.experiment.errors import one_line
 from labelnoise.experiment.groups import CONFIGS, SEARCHPATH, command
 from labelnoise.experiment.run import run
 
-# Hydra 1.3 says of configs/hydra/launcher/submitit_slurm.yaml that it checks it by the plugin's; it is right to.
+# Hydra 1.3 warns that it validates configs/hydra/launcher/submitit_slurm.yaml against the plugin's schema, as intended.
 warnings.filterwarnings("ignore", r"\s*'hydra/launcher/submitit_slurm' is validated against", UserWarning)
 _failed: list[int] = []  # numbers of the jobs of a multirun that failed in this process
 
 
 def train(arguments: list[str]) -> None:
-    """Do what the arguments say: flags of Hydra's and overrides.
+    """Run with these arguments: Hydra's flags and overrides.
 
     Raises:
         ValueError: an argument is wrong; else as `run`.
@@ -46,13 +46,13 @@ def _alone(overrides: list[str]) -> None:
     """One run without -m.
 
     Raises:
-        ValueError: something that only a multirun uses was asked for; or as `run`.
+        ValueError: an override needs -m; or as `run`.
     """
     for override in overrides:
         name = override.lstrip("+~").partition("=")[0]
         if (name == "table" and override != "table=none") or name.startswith("table."):
             reason = f"a table is many runs and needs -m, {command('train')} -m {override}"
-            prepared([override])  # whether there is such a table
+            prepared([override])  # refuses a table that does not exist
             raise ValueError(f"{override}: {reason}")
         if re.match(r"hydra\b", name) and not override.startswith(SEARCHPATH):
             raise ValueError(f"{override}: needs -m, {command('train')} -m {override}")
@@ -60,27 +60,27 @@ def _alone(overrides: list[str]) -> None:
 
 
 def _through_hydra(flags: dict[str, str], overrides: list[str]) -> None:
-    """A multirun, or one of Hydra's own services such as --cfg."""
-    asked = sys.argv
+    """A multirun, or a flag that Hydra handles, such as --cfg."""
+    before = sys.argv
     written = overrides if "--shell-completion" in flags else prepared(overrides, several="--multirun" in flags)
     given = [f"{name}={value}" if value else name for name, value in flags.items()]
     main = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")(_job)
     _failed.clear()
     try:
-        sys.argv = [asked[0], *given, *written]  # Hydra wants its flags before the overrides
+        sys.argv = [before[0], *given, *written]  # Hydra needs its flags before the overrides
         if "--multirun" in flags and "--cfg" not in flags:
             main()
         else:
             with deadline():
                 main()
     finally:
-        sys.argv = asked
+        sys.argv = before
     if _failed:
         sys.exit(1)
 
 
 def _job(cfg: DictConfig) -> None:
-    """One run of a multirun. One that fails says why and lets the others go on."""
+    """One run of a multirun. If it fails, its reason is printed and the other jobs continue."""
     job = HydraConfig.get()
     overrides: Any = OmegaConf.to_container(job.overrides.task, resolve=False)  # as typed, ${...} included
     print(f"--- job {job.job.num}: {' '.join(overrides)}", flush=True)
@@ -92,5 +92,5 @@ def _job(cfg: DictConfig) -> None:
         line = one_line(error, overrides)
         print(f"error: job {job.job.num} ({' '.join(overrides)}): {line}", file=sys.stderr, flush=True)
         if not HydraConfig.get().launcher._target_.endswith("BasicLauncher"):
-            raise JobFailed from None  # another launcher's process ends here: its exit code must say so
+            raise JobFailed from None  # another launcher's process ends here, so its exit code must be 1
         _failed.append(job.job.num)

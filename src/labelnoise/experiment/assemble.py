@@ -33,7 +33,7 @@ def inject(cfg: DictConfig) -> "tuple[Dataset, Tensor]":
 
 @lru_cache(maxsize=1)
 def _load(component: str) -> "Dataset":
-    """The data set that a component (as YAML) loads. Cached, so that the next job on it does not read it again."""
+    """The data set that a component (as YAML) loads. Cached for the next job that uses it."""
     return hydra.utils.instantiate(OmegaConf.create(component))()
 
 
@@ -59,7 +59,8 @@ def assemble(
         labels: (N,), noisy, from `inject`.
         loss: from `make_loss`.
         compiled: whether to run networks through torch.compile.
-        regulariser: from `make_regulariser`. One of the weights alone goes to every learner, others to the method.
+        regulariser: from `make_regulariser`. One that needs only the weights goes to every learner, others to the
+            method.
     Raises:
         ValueError: the method does not provide what the loss or the regulariser needs, or lacks what it needs itself.
     """
@@ -127,11 +128,11 @@ def transition_matrix(truth: "Tensor", labels: "Tensor", num_classes: int) -> "T
 
 
 def _bound(what: str, loss: Any, method: "type[Method]", facts: dict[str, Any]) -> Any:
-    """The loss or regulariser with the facts about the run that it needs bound to it.
+    """The loss or regulariser, with the facts about the run that it needs bound to it.
 
     Args:
         what: "loss" or "regulariser", for the message.
-        loss: either.
+        loss: the loss or the regulariser.
     Raises:
         ValueError: it needs something that the method does not provide.
     """

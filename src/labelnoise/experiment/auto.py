@@ -1,4 +1,4 @@
-"""`loss.a=auto`: the smallest a that theory calls tolerant of the configured noise, settled before a run has its id."""
+"""`loss.a=auto`: the smallest a that theory calls tolerant of the configured noise, set before the run's id is."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ HAVE_AUTO = ("agce", "aul", "ael")
 
 
 def settled(cfg: DictConfig) -> tuple[DictConfig, str]:
-    """The configuration with a number in place of auto, and a line that says which and why; empty if none is asked for.
+    """The configuration with auto replaced by a number, and a line that reports it; an empty line if a is not auto.
 
     Raises:
-        ValueError: the loss has no such rule, or no a is tolerant of the noise.
+        ValueError: auto does not apply to the loss, or no a is tolerant of the noise.
     """
     loss: Any = OmegaConf.to_container(cfg.loss, resolve=False) if isinstance(cfg.get("loss"), DictConfig) else {}
     asked, name = loss.get("a"), short_name(str(loss.get("_target_")))

@@ -1,4 +1,4 @@
-"""Checking a composed configuration before any data is read: types, ranges, names, and that everything is read."""
+"""Check a composed configuration before any data is read: types, ranges, names, and that every key is used."""
 
 import inspect
 import pkgutil
@@ -16,8 +16,8 @@ from labelnoise.experiment.explain import explain, nearest
 from labelnoise.experiment.groups import command, option_names
 from labelnoise.experiment.options import COMPONENTS, EFFECTIVE, INCIDENTAL, OPTIONS
 
-# Keys that exist to be referred to; they may be left unread, but nothing may be added below them.
-DATASET = ("name", "load", "augment")  # what `run` reads of the dataset group
+# HELPERS exist for others to refer to. They may be unused, but no keys may be added below them.
+DATASET = ("name", "load", "augment")  # the keys of the dataset group that `run` reads
 REGIME = ("epochs", "batch_size", "lr", "weight_decay")
 HELPERS = ("tuned", "tuned_row", "regime", *(option.name for option in OPTIONS))
 
@@ -51,7 +51,7 @@ def check(cfg: DictConfig) -> None:
 
 
 def _choices_of(error: Exception, raw: dict[str, Any]) -> str:
-    """What a missing value of a component may be, where that is one of a few."""
+    """The allowed values of a component's missing value, if it is a choice."""
     where, _, name = (getattr(error, "full_key", None) or "").rpartition(".")
     node = _at(raw, where)
     if not isinstance(error, MissingMandatoryValue) or not isinstance(node, dict) or "_target_" not in node:
@@ -67,7 +67,7 @@ def _check_options(plain: dict[str, Any]) -> None:
 
 
 def _check_plain(value: Any, where: str) -> None:
-    """Every number is one that float32 holds, and no text is endless."""
+    """Refuse numbers that float32 cannot hold, and very long text."""
     if isinstance(value, dict | list):
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
             _check_plain(inner, f"{where}.{key}" if where else str(key))
@@ -78,7 +78,7 @@ def _check_plain(value: Any, where: str) -> None:
 
 
 def _check_all_read(plain: dict[str, Any], raw: dict[str, Any]) -> None:
-    """Every top-level key is one that `run` reads, or one that some other value refers to."""
+    """Refuse top-level keys that `run` does not read and no other value refers to."""
     referred_to = {match.split(".")[0] for match in re.findall(r"\$\{([\w.]+)", str(raw))}
     for key, value in plain.items():
         if key in EFFECTIVE + INCIDENTAL + HELPERS or key in referred_to:
@@ -96,7 +96,7 @@ def _check_all_read(plain: dict[str, Any], raw: dict[str, Any]) -> None:
     for group in ("loss", "regulariser"):
         _check_keys(f"tuned.{group}", tuned.get(group, {}))
         for row, values in tuned.get(group, {}).items():
-            # A loss's card has values for its regulariser, which may be put aside: regulariser=none.
+            # A loss's card has values for its regulariser, which regulariser=none switches off.
             known = None if group == "regulariser" and plain[group] is None else plain[group]
             _check_keys(f"tuned.{group}.{row}", values, known if known is None or isinstance(known, dict) else ())
     if not isinstance(plain.get("tuned_row"), str):
@@ -104,7 +104,7 @@ def _check_all_read(plain: dict[str, Any], raw: dict[str, Any]) -> None:
 
 
 def _check_keys(where: str, node: Any, known: Iterable[str] | None = None) -> None:
-    """It is a mapping, and has only keys that are known."""
+    """Refuse a node that is not a mapping or has unknown keys."""
     if not isinstance(node, dict):
         raise ValueError(f"{where}={_shown(node)}: must be a mapping")
     for key in node:
@@ -116,7 +116,7 @@ def _check_keys(where: str, node: Any, known: Iterable[str] | None = None) -> No
 
 
 def _check_component(where: str, node: Any, raw: dict[str, Any], supplied: tuple[str, ...]) -> None:
-    """A component of `run`'s: a function that takes what `run` supplies, by position, and the options given."""
+    """Check a component: a function that takes what `run` supplies, by position, and the given options."""
     if where in ("dataset.augment", "regulariser") and node is None:
         return
     if not isinstance(node, dict) or "_target_" not in node:
@@ -125,7 +125,7 @@ def _check_component(where: str, node: Any, raw: dict[str, Any], supplied: tuple
         raise ValueError(f"{where}._partial_={_shown(node.get('_partial_'))}: must be true")
     signature = _check_target(where, node, raw, len(supplied))
     given = {str(key): value for key, value in node.items() if key not in ("_target_", "_partial_")}
-    needs = dict.fromkeys(getattr(_function(where, node), "needs", ()))  # what it asks `run` for by name
+    needs = dict.fromkeys(getattr(_function(where, node), "needs", ()))  # what it takes from `run` by name
     try:
         signature.bind(*supplied, **{**{name: None for name in needs if name in signature.parameters}, **given})
     except TypeError as error:
@@ -137,12 +137,12 @@ def _check_component(where: str, node: Any, raw: dict[str, Any], supplied: tuple
 
 
 def _check_target(where: str, node: dict[Any, Any], raw: dict[str, Any], supplied: int) -> inspect.Signature:
-    """The keys of a node are parameters of what it names, and its values what those may be."""
+    """Check that a node's keys are parameters of its function, and that its values are allowed."""
     function = _function(where, node)
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
-        raise ValueError(f"{where}._target_={node['_target_']}: is no function with named parameters") from None
+        raise ValueError(f"{where}._target_={node['_target_']}: is not a function with named parameters") from None
     parameters = signature.parameters
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     taken = [*_first(signature, supplied), *getattr(function, "needs", ())]
@@ -161,7 +161,7 @@ def _check_target(where: str, node: dict[Any, Any], raw: dict[str, Any], supplie
 
 
 def _check_nested(where: str, value: Any, raw: dict[str, Any]) -> None:
-    """Components among a component's arguments."""
+    """Check the components among a component's arguments."""
     if isinstance(value, list):
         for index, inner in enumerate(value):
             _check_nested(f"{where}[{index}]", inner, raw)
@@ -178,13 +178,13 @@ def _function(where: str, node: dict[Any, Any]) -> Any:
     """What a node's `_target_` names."""
     try:
         return pkgutil.resolve_name(node["_target_"])
-    except (Exception, SystemExit) as error:  # importing a module of the user's may raise anything
+    except (Exception, SystemExit) as error:  # importing a user's module may raise anything
         reason = f"{type(error).__name__}: {error}" if isinstance(error, SyntaxError) else type(error).__name__
         raise ValueError(f"{where}._target_={_shown(node['_target_'])}: no such function ({reason})") from None
 
 
 def _first(signature: inspect.Signature, count: int) -> list[str]:
-    """The parameters that the first `count` positional arguments go to."""
+    """The parameters that take the first `count` positional arguments."""
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return [name for name, parameter in signature.parameters.items() if parameter.kind in positional][:count]
 
@@ -204,6 +204,6 @@ def _origin(where: str, raw: dict[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value in a message: as it is written in YAML, and not at length."""
+    """A value in a message: as in YAML, shortened."""
     text = {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,4 +1,4 @@
-"""How many classes a configuration's data set has; of the published ones it is known before any data is read."""
+"""The number of classes of a configuration's data set; for the published ones it is known before any data is read."""
 
 from omegaconf import DictConfig
 
@@ -14,10 +14,10 @@ CLASSES = {
 
 
 def num_classes(cfg: DictConfig) -> int:
-    """C. A data set of your own is loaded to see.
+    """C. A data set of your own is loaded to find it.
 
     Raises:
-        ValueError, OSError: as the data set's own function says.
+        ValueError, OSError: raised by the data set's own function.
     """
     if cfg.dataset.name in CLASSES:
         return CLASSES[cfg.dataset.name]

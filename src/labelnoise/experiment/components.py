@@ -36,7 +36,7 @@ def make_loss(cfg: DictConfig, report: Any) -> Any:
 
 
 def make_regulariser(cfg: DictConfig) -> Any:
-    """The regulariser, called once as the loss is, or None. Raises: as `make_loss`."""
+    """The regulariser, or None. It is called once, as the loss is. Raises: as `make_loss`."""
     from labelnoise.losses.base import try_out_regulariser
 
     if cfg.regulariser is None:

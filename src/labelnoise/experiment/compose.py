@@ -31,9 +31,9 @@ from labelnoise.experiment.groups import CONFIGS, choices
 from labelnoise.experiment.options import GROUPS, PATHS
 
 SECONDS = 10.0  # processor time for composing or resolving one configuration, which takes some hundredths
-NAME = re.compile(r"[+~]{0,2}[\w/.@:$-]+")  # how an override begins
+NAME = re.compile(r"[+~]{0,2}[\w/.@:$-]+")  # the beginning of an override
 PLAIN_PATH = re.compile(r"(/|\./|\.\./)?[a-z_][\w./-]*|\.\.?|/", re.ASCII | re.IGNORECASE)  # needs no quotes
-# What Hydra and OmegaConf raise for what a user can write into an override or a file.
+# What Hydra and OmegaConf raise for a user's mistakes in an override or a file.
 MISTAKES = (
     *(HydraException, OmegaConfBaseException, YAMLError, RecursionError),
     *(ValueError, TypeError, AttributeError, AssertionError, LookupError, UnicodeError),
@@ -61,8 +61,8 @@ def compose(overrides: Sequence[str]) -> DictConfig:
 
 
 def from_yaml(text: str) -> DictConfig:
-    """The configuration that `OmegaConf.to_yaml` wrote, as composed: another process runs it."""
-    setup_globals()  # ${now:...}, which compose() registers in this process or not
+    """The composed configuration from the YAML that another process wrote with `OmegaConf.to_yaml`."""
+    setup_globals()  # registers ${now:...}; this process may not have called compose()
     cfg: Any = OmegaConf.create(text)
     OmegaConf.set_struct(cfg, True)
     return cfg
@@ -70,16 +70,16 @@ def from_yaml(text: str) -> DictConfig:
 
 @contextlib.contextmanager
 def deadline(seconds: float | None = None) -> Iterator[None]:
-    """Refuse values that refer to each other so often that working them out would take minutes.
+    """Refuse values that refer to each other so often that resolving them would take minutes.
 
     Args:
-        seconds: of processor time, so that a busy machine changes nothing; by default SECONDS.
+        seconds: of processor time, so that a busy machine does not matter; default: SECONDS.
     Raises:
-        ValueError: the time is over. In another thread than the main one there is no limit.
+        ValueError: the time is over. There is no limit outside the main thread.
     """
 
     def over(*_: object) -> None:
-        raise ValueError("a value of the configuration refers to others so often that it cannot be worked out")
+        raise ValueError("a value of the configuration refers to others so often that it cannot be resolved")
 
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield
@@ -97,7 +97,7 @@ def deadline(seconds: float | None = None) -> Iterator[None]:
 
 
 def prepared(overrides: Sequence[str], several: bool = False) -> list[str]:
-    """The overrides as Hydra wants them: paths quoted, every choice of a group looked up.
+    """The overrides in Hydra's form: paths quoted, every choice of a group checked.
 
     Hydra composes a sweep once without what is swept, to configure itself. There the options of a swept group, such as
     rate with noise=sym,asym, would be unknown, so they are handed over as sweeps of one value.
@@ -105,7 +105,7 @@ def prepared(overrides: Sequence[str], several: bool = False) -> list[str]:
     Args:
         several: whether an override may give several values, as with -m.
     Raises:
-        ValueError: one cannot be read, chooses an option that its group does not have, or gives several values.
+        ValueError: one cannot be parsed, chooses an option that its group does not have, or gives several values.
     """
     written = [_quoted(override) for override in overrides]
     parser = OverridesParser.create()
@@ -136,9 +136,9 @@ def _with_its_group(override: str, swept: set[str]) -> str:
 
 
 def _quoted(override: str) -> str:
-    """An override of a path with its value in quotes, so that it may have any characters, and with ~ expanded.
+    """An override of a path with its value quoted, so that it may contain any characters, and with ~ expanded.
 
-    What is in quotes or brackets already, and several values between commas, stay as they are.
+    Values that are already in quotes or brackets, and several values between commas, are left unchanged.
     """
     name, equals, value = override.partition("=")
     if PLAIN_PATH.fullmatch(value) and value.lower() not in ("true", "false", "nan", "inf"):
@@ -151,7 +151,7 @@ def _quoted(override: str) -> str:
 
 
 def _check_choice(override: Override, given: str, overrides: Sequence[str]) -> None:
-    """Refuse what is no option of its group, whatever else Hydra would make of it: a list, a path, null."""
+    """Refuse a value that is not an option of its group, such as a list, a path or null, even if Hydra accepts it."""
     group, value = override.key_or_group, override.value()
     if group not in [known.name for known in GROUPS] or override.is_delete() or override.package is not None:
         return

@@ -23,7 +23,7 @@ def this_environment() -> dict[str, Any]:
 
 
 def _commit() -> dict[str, Any]:
-    """The commit of this checkout and whether it has changes; outside a checkout LABELNOISE_COMMIT and null."""
+    """The commit of this checkout and whether it has changes; outside a checkout, LABELNOISE_COMMIT and null."""
     if (REPOSITORY / "src" / "labelnoise").is_dir():
 
         def git(*words: str) -> str:

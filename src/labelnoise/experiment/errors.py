@@ -11,7 +11,7 @@ LONGEST = 2000  # characters of a message; some list every option of a group
 
 
 def one_line(error: Exception, overrides: list[str]) -> str:
-    """The error in one line; what no user should be able to cause names its kind and how to see where it was raised."""
+    """The error in one line. An unexpected error also names its type and how to show the traceback."""
     if isinstance(error, InstantiationException) and isinstance(error.__cause__, Exception):
         error = error.__cause__
     if isinstance(error, HydraException | OmegaConfBaseException):

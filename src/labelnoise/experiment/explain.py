@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, in one line. Hydra's own answers run over many."""
+"""Explain a wrong configuration in one line. Hydra's own messages take many."""
 
 import difflib
 import re
@@ -18,11 +18,11 @@ def explain(error: Exception, overrides: Sequence[str], cfg: DictConfig | None =
     text = str(error)
     first = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
     if isinstance(error, RecursionError):
-        return "a value of the configuration refers to itself, or lies too deep in brackets"
+        return "a value of the configuration refers to itself, or is nested too deeply"
     if isinstance(error, MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         where = f"{mark.name}, line {mark.line + 1}" if mark else "a configuration file"
-        return f"{where}: is not YAML as it should be ({error.problem or error.context})"
+        return f"{where}: is not valid YAML ({error.problem or error.context})"
     if isinstance(error, MissingConfigException):
         return _not_found(first, overrides)
     if found := re.search(r"Ambiguous value for argument '(.+)'", first):
@@ -37,7 +37,7 @@ def explain(error: Exception, overrides: Sequence[str], cfg: DictConfig | None =
         named = re.match(r"[+~]*[a-z][\w./@-]*=", given) is not None
         return f"{shown}: not of the form option=value{hint if named else ''}"
     if found := re.search(r"Error merging override (.+)", first):
-        return f"{found.group(1)}: cannot take the place of what is there"
+        return f"{found.group(1)}: cannot replace the existing value"
     if isinstance(error, ConfigCompositionException) and (found := re.search(r"Could not override '([^']+)'", text)):
         return _not_overridden(found.group(1), overrides)
     if isinstance(error, MissingMandatoryValue | InterpolationResolutionError):
@@ -46,7 +46,7 @@ def explain(error: Exception, overrides: Sequence[str], cfg: DictConfig | None =
 
 
 def nearest(name: Any, known: Iterable[Any]) -> str:
-    """A question for the known name that looks like `name`; empty where none does."""
+    """A "did you mean" for the known name most similar to `name`; empty if none is similar."""
     near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near else ""
 
@@ -56,13 +56,13 @@ def _not_found(first: str, overrides: Sequence[str]) -> str:
     if found is None:
         return first
     group, option = found.groups()
-    if group.startswith("hydra/"):  # plugins have theirs elsewhere
+    if group.startswith("hydra/"):  # the options of plugins are elsewhere
         return f"{group}={option}: no such option"
     return f"{group}={option}: no such option; one of {', '.join(choices(group, overrides))}"
 
 
 def several_values(argument: str) -> str:
-    """What to say of an option with several values where one is wanted."""
+    """The message for an option with several values where one is needed."""
     name, _, values = argument.partition("=")
     if name.startswith("table."):
         return f"{argument}: a list has brackets, {name}=[{values}]"

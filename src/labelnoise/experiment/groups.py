@@ -1,4 +1,4 @@
-"""Where options stand: this package's configs/ and the folders of the user's own."""
+"""Where options are found: this package's configs/ and the user's own folders."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from hydra.errors import HydraException
 
 from labelnoise.experiment.options import GROUPS, OPTIONS
 
-_installed = Path(__file__).parents[1] / "configs"  # in a wheel; in a checkout they stand at the top
+_installed = Path(__file__).parents[1] / "configs"  # in a wheel; in a checkout, configs/ is at the top
 IN_CHECKOUT = not _installed.is_dir()
 CONFIGS = Path(__file__).resolve().parents[3] / "configs" if IN_CHECKOUT else _installed
 
@@ -16,7 +16,7 @@ SEARCHPATH = "hydra.searchpath="
 
 
 def config_dirs(overrides: Sequence[str] = ()) -> list[Path]:
-    """The folders that options are looked up in: the user's, as `hydra.searchpath=[...]` names them, and ours."""
+    """The folders with options: the user's, from `hydra.searchpath=[...]`, and ours."""
     own: list[Path] = []
     for override in overrides:
         if override.startswith(SEARCHPATH):
@@ -32,18 +32,18 @@ def choices(group: str, overrides: Sequence[str] = ()) -> list[str]:
     """The options of a group, by the names of its files.
 
     Args:
-        overrides: may name further folders of options.
+        overrides: may add folders of options.
     """
     return sorted({path.stem for folder in config_dirs(overrides) for path in (folder / group).glob("*.yaml")})
 
 
 def option_names() -> list[str]:
-    """Every global option and every group, and the rate that most noises have."""
+    """Every global option, every group, and `rate`, which most noises have."""
     return [*(option.name for option in OPTIONS), "rate", *(group.name for group in GROUPS)]
 
 
 def command(word: str) -> str:
-    """What is typed for a word of the command: in a checkout its script, else `labelnoise <word>`."""
+    """How to run a word of the command: in a checkout its script, else `labelnoise <word>`."""
     if not IN_CHECKOUT:
         return f"labelnoise {word}"
     return "python train.py" if word == "train" else f"python scripts/{word}.py"

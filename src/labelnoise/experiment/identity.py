@@ -12,15 +12,15 @@ from omegaconf import DictConfig, OmegaConf
 from labelnoise.experiment.options import EFFECTIVE, NEUTRAL
 from labelnoise.files.reading import read_bounded
 
-ARRAYS = (".npy", ".csv", ".json")  # a text that ends so names a file, whatever its key
+ARRAYS = (".npy", ".csv", ".json")  # a text with one of these endings names a file, whatever its key
 PACKAGE = __name__.partition(".")[0]
 
 
 def effective(cfg: DictConfig) -> dict[str, Any]:
     """The part of the configuration that determines the outcome, resolved. Folders are left out; files become hashes.
 
-    A function of this package is given by its name alone, so that no record depends on which module it is in. Below
-    `dataset`, a function with an attribute `content`, `(**options) -> text`, has that text beside its own.
+    A function of this package is given by its name alone, so that no record depends on its module. Below `dataset`, a
+    function with an attribute `content`, `(**options) -> text`, gets that text as the key `content`.
 
     Raises:
         omegaconf.errors.OmegaConfBaseException: a value is missing.
@@ -38,7 +38,7 @@ def _plain(value: Any, where: str) -> Any:
         return value
     kept = {}
     content = _content_of(value) if where.startswith("dataset.") else None
-    if content is not None:  # which speaks for the files that the options name, too
+    if content is not None:  # it also stands for the files that the options name
         options = {key: inner for key, inner in value.items() if key not in ("_target_", "_partial_")}
         kept["content"] = content(**options)
     for key, inner in value.items():
@@ -53,10 +53,10 @@ def _plain(value: Any, where: str) -> Any:
 
 
 def _content_of(component: dict[str, Any]) -> Callable[..., str] | None:
-    """What says of a component's files that which counts: their content, wherever they stand. None: nothing to say."""
+    """The component's function for the content of its files, which counts instead of their paths; None without one."""
     try:
         return getattr(hydra.utils.get_object(component["_target_"]), "content", None)
-    except Exception:  # no such function, or no component: `check` says so
+    except Exception:  # no such function, or not a component: `check` reports it
         return None
 
 
@@ -82,7 +82,7 @@ def run_id(config: dict[str, Any]) -> str:
 def identity(config: dict[str, Any]) -> str:
     """The text whose hash is the run's id: an effective configuration as sorted JSON, without neutral values.
 
-    Numbers are compared by value: 1 and 1.0 are the same.
+    Numbers count by value: 1 and 1.0 are the same.
     """
     kept = {key: _number(value) for key, value in config.items() if key not in NEUTRAL or value != NEUTRAL[key]}
     return json.dumps(kept, sort_keys=True)
@@ -102,7 +102,7 @@ def _number(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-# Functions that were renamed after records with their full path had been written.
+# Functions that were renamed after records with their full path were written.
 _RENAMED = {
     "labelnoise.noise.zhou2021.symmetric": "symmetric_zhou2021",
     "labelnoise.noise.zhou2021.asymmetric": "asymmetric_zhou2021",
@@ -110,7 +110,7 @@ _RENAMED = {
 
 
 def upgraded(config: dict[str, Any]) -> dict[str, Any]:
-    """Convert the configuration of an older record, in which `_target_` is a full path, to the present form."""
+    """Convert the configuration of an older record, in which `_target_` is a full path, to the current form."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, list):

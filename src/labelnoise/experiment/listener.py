@@ -17,7 +17,7 @@ class Hub:
         progress: the display, already entered.
         tracker: from the configuration.
         keep: saves a checkpoint or stops the run when it is time to.
-        done: epochs finished before.
+        done: number of epochs already finished.
     Attributes:
         metrics: given to the tracker at the end.
     """

@@ -1,4 +1,4 @@
-"""What a run reports: the realised noise, and accuracies as fractions."""
+"""The values that a run reports: the realised noise, and accuracies as fractions."""
 
 import hashlib
 from typing import Any
@@ -10,7 +10,7 @@ History = dict[str, list[float | None]]
 
 
 def noise_facts(true_labels: Tensor | None, noisy_labels: Tensor, num_classes: int, seed: int) -> dict[str, Any]:
-    """Facts about the realised noise; null for those that need true labels if there are none.
+    """Facts about the realised noise; null for those that need true labels, if these are unknown.
 
     Shapes: true_labels (N,), noisy_labels (N,).
     Returns:

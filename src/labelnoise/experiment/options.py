@@ -1,6 +1,6 @@
 """Every global option and every group, each declared once: default, type and range, what it decides, help.
 
-The configuration's root, the checks, the identity of a run, `--help` and the table in README all follow from here.
+The configuration's root, the checks, the identity of a run, `--help` and the table in README use these declarations.
 """
 
 import re
@@ -27,12 +27,12 @@ class Option(NamedTuple):
     """A global option, `name=value`.
 
     Attributes:
-        default: as in a configuration file; ${...} takes the value of another one.
+        default: as in a configuration file; ${...} takes the value of another option.
         kind: its annotation, see `labelnoise.arguments.ranges`.
-        decides: OUTCOME, it decides what comes out and is part of the run's id; WHERE, only where and how it runs;
-            HELPER, it is there for others to refer to.
-        neutral: the value at which the option is left out of the id, so that an option that comes later changes no
-            earlier id; every new option with OUTCOME needs one.
+        decides: OUTCOME, the results, so it is part of the run's id; WHERE, only where and how it runs; HELPER, nothing
+            itself, others refer to it.
+        neutral: the value at which the option is left out of the id, so that an option added later changes no earlier
+            id; every new option with OUTCOME needs one.
         is_path: a file or folder; the command line takes it literally, with ~ for the home folder.
     """
 
@@ -52,7 +52,7 @@ OPTIONS = (
         "${regime.batch_size}",
         Annotated[int, Ge(2), Lt(2**32), "a whole number, at least 2 and below 2^32"],
         OUTCOME,
-        "images a step",
+        "images per step",
     ),
     Option(
         "clip_norm",
@@ -142,7 +142,7 @@ OPTIONS = (
 
 
 class Group(NamedTuple):
-    """A group of options, `name=<a file of configs/name>`; which one is the default stands in configs/train.yaml.
+    """A group of options, `name=<a file of configs/name>`; configs/train.yaml sets the default.
 
     Attributes:
         decides: as of an option.
@@ -179,11 +179,11 @@ COMPONENTS = {
     **{group.name: group.supplied for group in GROUPS if group.supplied},
 }
 
-# What `run` reads and what decides the outcome: the effective configuration, and with it the run's id.
+# The keys that decide the outcome: they form the effective configuration, and with it the run's id.
 EFFECTIVE = tuple(entry.name for entry in (*GROUPS, *OPTIONS) if entry.decides == OUTCOME)
-# What `run` reads besides: where and how, not what.
+# The other keys that `run` reads: where and how it runs.
 INCIDENTAL = tuple(entry.name for entry in (*OPTIONS, *GROUPS) if entry.decides == WHERE)
-# A key at its neutral value is left out of the id, so that a key added later changes no id made before.
+# A key at its neutral value is left out of the id, so that a key added later changes no earlier id.
 NEUTRAL = {entry.name: entry.neutral for entry in (*GROUPS, *OPTIONS) if entry.neutral is not ALWAYS}
 PATHS = (*(option.name for option in OPTIONS if option.is_path), "noise.path")
 

@@ -2,7 +2,7 @@
 
 labelnoise predict model=runs/0123456789ab.safetensors dataset=cifar10 out=predictions.csv
 
-out= writes one line an image: its true class, the predicted one and that one's probability.
+out= writes one line per image: true class, predicted class and the predicted class's probability.
 """
 
 import csv
@@ -29,9 +29,9 @@ def predict(arguments: list[str]) -> None:
     """Print the accuracy; write `out=`.
 
     Args:
-        arguments: model=, out= and train's options, of which dataset, data_dir, device and threads count.
+        arguments: model=, out= and train's options; dataset, data_dir, device and threads are used.
     Raises:
-        ValueError: an option is wrong, or the network is not one for this data set.
+        ValueError: an option is wrong, or the network is not for this data set.
     """
     from labelnoise.training.device import prepare
 
@@ -44,7 +44,7 @@ def predict(arguments: list[str]) -> None:
     saved = saved_network.read(own["model"], overrides)
     place = prepare(cfg.device, "float32", cfg.threads)
     dataset, _ = inject(cfg)
-    # Before it is built: how large the network gets is the data set's affair, not the file's.
+    # Checked before building, so that the data set, not the file, decides how large the network gets.
     if list(dataset.train_images.shape[1:]) != saved.about.shape or list(dataset.classes) != saved.about.classes:
         raise ValueError(f"dataset={dataset.name}: other images or classes than model={own['model']} was trained on")
     probs = _probabilities(saved, own["model"], dataset.test_images, place, cfg.threads)

@@ -21,7 +21,7 @@ class Quiet:
 
 
 class Lines(Quiet):
-    """A line per epoch, for logs; at most one every two seconds, and always the last."""
+    """A line per epoch, for logs; at most one every two seconds, but always the last."""
 
     def __init__(self, epochs: int, done: int) -> None:
         self._epochs, self._done, self._before, self._started, self._shown = epochs, done, done, time.monotonic(), 0.0

@@ -1,4 +1,4 @@
-"""The schema of a record: what must be in one, of which type and size. Later versions may add keys inside its parts."""
+"""The schema of a record: its keys, types and sizes. Later versions may add keys inside its parts."""
 
 from typing import Annotated, Any
 
@@ -12,10 +12,10 @@ Column = Annotated[list[FiniteFloat | None], Field(max_length=1_000_000)]
 
 
 class Noise(Open):
-    """What the noise came out as.
+    """The realised noise.
 
     Attributes:
-        realised_rate: share of wrong labels; null where the true ones are unknown.
+        realised_rate: share of wrong labels; null if the true ones are unknown.
         transition: counts (C, C), rows the true class, columns the noisy one; null likewise.
         label_hash: of the noisy labels.
         seed: of the noise.
@@ -31,7 +31,7 @@ class Metrics(Open):
     """Accuracies on the test set, fractions; `test_acc_val` is null without a held-out part.
 
     Attributes:
-        oracle: the names of those that were chosen by looking at the test set.
+        oracle: the names of the accuracies that were chosen on the test set.
         confusion: counts (C, C) after the last epoch, rows the true class, columns the predicted one.
     """
 
@@ -44,7 +44,7 @@ class Metrics(Open):
 
 
 class Environment(Open):
-    """Where the run was made. What is absent or null is unknown."""
+    """Where the run was made. Absent or null values are unknown."""
 
     commit: Text | None = None
     dirty: bool | None = None
@@ -60,7 +60,7 @@ class Environment(Open):
 
 
 class Record(Closed):
-    """A whole record. `history` has a column for each thing that was watched, with a value for each epoch."""
+    """A whole record. `history` has a column for each recorded quantity, with a value for each epoch."""
 
     run_id: RunId
     config: dict[str, Json]
@@ -77,10 +77,10 @@ class Record(Closed):
 
 
 def validated(content: bytes) -> dict[str, Any]:
-    """The record in a file, as it stands there.
+    """The record in a file, unchanged.
 
     Raises:
-        ValueError: it is not a whole record; the text says what is wrong first.
+        ValueError: it is not a whole record; the text names the first mistake.
     """
     try:
         parsed = pydantic_core.from_json(content, allow_inf_nan=False)

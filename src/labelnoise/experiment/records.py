@@ -1,8 +1,8 @@
-"""The record of a run: what was run, what came out, and where. One compact JSON, `<results>/<run_id>.json`.
+"""The record of a run: its configuration, results and environment. One compact JSON, `<results>/<run_id>.json`.
 
 Top-level keys: run_id, config, noise, metrics, history, environment. The first five repeat bit for bit on the same kind
-of processor with the same versions, precision and number of threads; whatever varies otherwise is in environment.
-A record may come from anywhere: it is read by the schema in record_schema.py.
+of processor with the same versions, precision and number of threads; values that vary otherwise are in environment.
+Records may be untrusted, so the schema in record_schema.py checks them when they are read.
 """
 
 import json
@@ -19,14 +19,14 @@ Record = dict[str, Any]
 
 KEYS = ("run_id", "config", "noise", "metrics", "history", "environment")
 COMMITTED = REPOSITORY / "results" / "runs"
-FILES = ("json", "checkpoint", "safetensors", "claim")  # what a run may write, each called by its id
+FILES = ("json", "checkpoint", "safetensors", "claim")  # endings of the files that a run may write, named by its id
 LARGEST = 2**24  # bytes of a record; one of CIFAR-100 has some 60,000
 
-_reported: set[tuple[str, str, int]] = set()  # path, reason and time of what was reported in this process
+_reported: set[tuple[str, str, int]] = set()  # path, reason and modification time of files already reported
 
 
 def find(identifier: str, results: str | Path, quiet: bool = False) -> Record | None:
-    """The record of that id in `results`, else among the committed ones; None where there is none.
+    """The record with this id in `results`, else among the committed ones; None if there is none.
 
     A file that is not a whole record is left out, and reported once on standard error.
 
@@ -46,7 +46,7 @@ def find(identifier: str, results: str | Path, quiet: bool = False) -> Record | 
 
 
 def report(path: Path, reason: str) -> None:
-    """Say on standard error that a record is left out, once for each state of its file."""
+    """Report on standard error that a record is left out, once for each state of its file."""
     try:
         state = (str(path), reason, path.stat().st_mtime_ns)
     except OSError:
@@ -60,8 +60,8 @@ def load(path: Path) -> Record:
     """Read a record.
 
     Raises:
-        OSError: the file is not there or cannot be read.
-        ValueError: it is not a whole record, or not the record of the configuration that it holds.
+        OSError: the file does not exist or cannot be read.
+        ValueError: it is not a whole record, or its id does not match its configuration.
     """
     try:
         return parse(read_bounded(path, LARGEST), path.stem)
@@ -70,11 +70,10 @@ def load(path: Path) -> Record:
 
 
 def parse(content: bytes, identifier: str) -> Record:
-    """The record with this id that a file holds.
+    """The record with this id in a file's content.
 
     Raises:
-        ValueError: it is not a whole record, or not the record of its configuration; the text goes on from the file's
-            name.
+        ValueError: it is not a whole record, or the id does not match; the text is meant to follow the file's name.
     """
     from labelnoise.experiment.record_schema import validated
 
@@ -86,16 +85,16 @@ def parse(content: bytes, identifier: str) -> Record:
         raise ValueError(f"is not a whole record ({error})") from None
     if record["run_id"] != identifier:
         raise ValueError(f"is the record of run {record['run_id']}")
-    if (of := identity.run_id(record["config"])) != identifier:
-        raise ValueError(f"holds the configuration of run {of}")
+    if (other := identity.run_id(record["config"])) != identifier:
+        raise ValueError(f"holds the configuration of run {other}")
     return record
 
 
 def write(record: Record, results: str | Path) -> Path:
-    """Write `<results>/<run_id>.json` in one piece: beside it first, then renamed.
+    """Write `<results>/<run_id>.json` atomically: to a temporary file, which is then renamed.
 
     Raises:
-        OSError: the folder cannot be written, or the disk is full; nothing is left behind.
+        OSError: the folder is not writable, or the disk is full; nothing is left behind.
     """
     lines = (f"{json.dumps(key)}: {json.dumps(record[key], separators=(',', ':'), allow_nan=False)}" for key in KEYS)
     return write_whole(Path(results) / f"{record['run_id']}.json", ("{" + ",\n".join(lines) + "}\n").encode())

@@ -33,7 +33,7 @@ __all__ = ["Trained", "assemble", "compose", "inject", "run", "train"]
 
 
 class Trained(NamedTuple):
-    """Attributes: the record; the trained method; the data set, with the labels that it had before noise."""
+    """Attributes: the record; the trained method; the data set, with its labels from before the noise."""
 
     record: records.Record
     method: "Method"
@@ -74,7 +74,7 @@ def train(cfg: DictConfig, quiet: bool = False) -> Trained:
 
 
 def _settled(cfg: DictConfig, quiet: bool) -> DictConfig:
-    """The configuration, checked, with hyper-parameters that are `auto` replaced by their values."""
+    """The checked configuration, with hyper-parameters that are `auto` replaced by their values."""
     check(cfg)
     cfg, line = settled(cfg)
     if line and not quiet:
@@ -96,13 +96,13 @@ def _existing_record(cfg: DictConfig, identifier: str, quiet: bool) -> records.R
 
 @contextlib.contextmanager
 def _claimed(cfg: DictConfig, identifier: str) -> Iterator[str]:
-    """Claim the run in its results folder and give its id. Folders that were made for it and stay empty are removed."""
+    """Claim the run in its results folder and yield its id. Folders made for it that stay empty are removed."""
     results = Path(cfg.results)
     made = [folder for folder in (results, *results.parents) if not folder.exists()]
     try:
         atomic.check_writable(cfg.results, *(f"{identifier}.{end}" for end in records.FILES))
         with hold(results / f"{identifier}.claim", f"run {identifier}"):
-            for left in results.glob(f"{identifier}.*.part"):  # by a process that was killed while it wrote
+            for left in results.glob(f"{identifier}.*.part"):  # left by a process that was killed while writing
                 left.unlink(missing_ok=True)
             yield identifier
     finally:
@@ -163,7 +163,7 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
         signals.leave()
     written = Path(cfg.results) / f"{identifier}.json"
     if other:
-        print(f"{written} was written by another process meanwhile; it is kept, this one dropped", file=sys.stderr)
+        print(f"{written} was written by another process meanwhile; it is kept, this one is not", file=sys.stderr)
     else:
         if cfg.save_model:
             report(f"{model_path(cfg, identifier)} written")
@@ -177,7 +177,7 @@ def _resumed(
     """Build with `assembled` and load the checkpoint, if there is one.
 
     Returns:
-        what was built; the training state; facts about the processes that worked on the run before.
+        what was built; the training state; facts about the earlier processes of this run.
     """
     from labelnoise.training.state import TrainState
 

@@ -1,7 +1,7 @@
-"""A network saved with save_model=true: `<results>/<run_id>.safetensors`, the weights and what it takes to build it.
+"""A network saved with save_model=true: `<results>/<run_id>.safetensors`, the weights and the metadata to build it.
 
-The file may come from anywhere. It chooses among the networks that configs/network names and gives their arguments;
-nothing in it is ever looked up as a Python name.
+The file may be untrusted. It selects one of the networks in configs/network and gives its arguments; nothing in it is
+ever looked up as a Python name.
 """
 
 import inspect
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 class About(Closed):
-    """What a saved network's file says beside the weights.
+    """The metadata in a saved network's file.
 
     Attributes:
         run_id: of the run that trained it.
         network: the function's name in `_target_`, and its arguments.
         shape: channels, height and width of the images.
         classes: their names, in the order of the logits.
-        mean, std: of the training images, one a channel, in [0, 1] units.
+        mean, std: of the training images, one per channel, in [0, 1] units.
     """
 
     run_id: RunId
@@ -61,9 +61,9 @@ def read(path: str, overrides: Sequence[str] = ()) -> SavedNetwork:
     """Read a saved network's file without building the network.
 
     Args:
-        overrides: may name further folders of options, and so further networks.
+        overrides: may add folders of options, and so networks.
     Raises:
-        ValueError: it is not there, or is not a network saved by this program, or has numbers that are not finite.
+        ValueError: it does not exist, is not a network saved by this program, or has weights that are not finite.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -101,7 +101,7 @@ def build(saved: SavedNetwork, path: str) -> "nn.Module":
 
 
 def _about(metadata: dict[str, str]) -> About:
-    """The metadata of a safetensors file, whose values are JSON but for the run's id."""
+    """The metadata of a safetensors file. Its values are JSON, except the run's id."""
     try:
         parsed = {
             key: text if key == "run_id" else pydantic_core.from_json(text, allow_inf_nan=False)
@@ -113,19 +113,19 @@ def _about(metadata: dict[str, str]) -> About:
 
 
 def networks(overrides: Sequence[str] = ()) -> dict[str, str]:
-    """What the network group names: the name that a saved network has for it, and the function's whole path."""
+    """The functions of the network group: the short name, as in a saved network, -> the full path."""
     files = [path for folder in config_dirs(overrides) for path in sorted((folder / "network").glob("*.yaml"))]
     targets = [str(getattr(OmegaConf.load(file), "_target_", "")) for file in files]
     return {short_name(target): target for target in targets}
 
 
 def _maker(network: dict[str, Any], known: dict[str, str]) -> "Callable[[int, int, int], nn.Module]":
-    """The function that makes the network, with the arguments that the file gives it.
+    """The function that makes the network, with the arguments from the file.
 
     Raises:
-        ValueError: it is not one of `known`, or an argument is not one of its signature or of another type.
+        ValueError: it is not one of `known`, or an argument is unknown or has a wrong type.
     """
-    name = short_name(str(network.get("_target_")))  # files of earlier versions have the whole path
+    name = short_name(str(network.get("_target_")))  # files of earlier versions have the full path
     if name not in known:
         raise ValueError(f"its network is {plain(name)}, must be one of {', '.join(known)}")
     function = hydra.utils.get_object(known[name])

@@ -1,4 +1,4 @@
-"""Trackers: other places to log the history to. The record contains all of it; a tracker is for watching a run.
+"""Trackers: other places to log the history to, for watching a run. The record contains all of it too.
 
 A function `(run_id, config, results) -> Tracker` makes a tracker and imports its library only then.
 """

@@ -7,9 +7,9 @@ labelnoise figures label_precision table=digits rows=ce columns=[sym_0.4,asym_0.
 labelnoise figures a_q loss=agce dataset=digits
 labelnoise figures tsne model=runs/0123456789ab.safetensors dataset=digits images=1000
 
-accuracy, memorisation, confusion and label_precision draw cells of a table (digits where none is given); further
-options apply to every cell, as with `labelnoise table`. Records are looked for in results= (runs) and among the
-committed ones. out=FOLDER (figures) takes the files.
+accuracy, memorisation, confusion and label_precision draw cells of a table (default: digits); further options apply to
+every cell, as with `labelnoise table`. Records are read from results= (default: runs) and from the committed ones.
+Files are written to out= (default: figures).
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ CHOICES = {"rows": "table.rows", "columns": "table.columns", "column": "table.co
 
 
 def figures(arguments: list[str]) -> None:
-    """Draw one figure and say which files were written.
+    """Draw one figure and print which files were written.
 
     Args:
         arguments: NAME first, then options `name=value`; see the top of this file.

@@ -1,4 +1,4 @@
-"""Lines over epochs: test accuracy by loss and noise rate, and beside memorisation."""
+"""Lines over epochs: test accuracy by loss and noise rate, and test accuracy next to memorisation."""
 
 import math
 import statistics
@@ -11,7 +11,7 @@ from labelnoise.figures.style import COLUMN, PAGE, line_style, panels
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-AT_MOST = 5  # panels beside each other
+AT_MOST = 5  # panels side by side
 
 
 def accuracy(cells: Cells) -> "Figure":
@@ -19,7 +19,7 @@ def accuracy(cells: Cells) -> "Figure":
 
     The line is the mean of the seeds, the band their standard deviation.
     Raises:
-        ValueError: more columns than fit beside each other.
+        ValueError: more columns than fit side by side.
     """
     columns = cells.columns()
     if len(columns) > AT_MOST:
@@ -42,7 +42,7 @@ def memorisation(cells: Cells) -> "Figure":
     """Two panels over epochs: test accuracy, and the share of wrongly labelled training images that are memorised.
 
     Raises:
-        ValueError: the cells have several columns, or no record with wrong labels that are known.
+        ValueError: the cells have several columns, or no record with known wrong labels.
     """
     column, *others = cells.columns()
     if others:
@@ -63,7 +63,7 @@ def memorisation(cells: Cells) -> "Figure":
 
 
 def mean_and_deviation(columns: list[list[float | None]]) -> tuple[list[int], list[float], list[float]]:
-    """Epochs that every seed has a value of, counted from 1; their means and standard deviations in percent."""
+    """Epochs, from 1, for which every seed has a value; their means and standard deviations in percent."""
     epochs, means, deviations = [], [], []
     for epoch, values in enumerate(zip(*columns, strict=False), start=1):
         known = [100 * value for value in values if value is not None]
@@ -80,7 +80,7 @@ def _column(record: Record, name: str) -> list[float | None]:
 
 
 def _band(axis: Any, seeds: list[Record], name: str, label: str, index: int) -> None:
-    """One row's line and band; nothing where no seed has the curve."""
+    """One row's line and band; nothing if no seed has the curve."""
     columns = [column for record in seeds if (column := _column(record, name))]
     if not columns:
         return
@@ -92,7 +92,7 @@ def _band(axis: Any, seeds: list[Record], name: str, label: str, index: int) -> 
 
 
 def _legend(figure: "Figure", axes: list[Any]) -> None:
-    """One legend below for all panels."""
+    """One legend for all panels, below them."""
     lines = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     per_row = 6 if figure.get_figwidth() > COLUMN else 3
     figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=min(len(lines), per_row))

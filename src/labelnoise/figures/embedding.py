@@ -13,7 +13,7 @@ PERPLEXITY = 30.0
 
 
 def features(network: "nn.Module", images: "Tensor", mean: list[float], std: list[float]) -> "Tensor":
-    """The features that the network's head sees. Shapes: (N, channels, H, W) uint8 -> (N, D) float32."""
+    """The input of the network's head. Shapes: (N, channels, H, W) uint8 -> (N, D) float32."""
     import torch
 
     from labelnoise.data.train_set import normalise
@@ -37,13 +37,13 @@ def tsne(found: "Tensor", labels: "Tensor", classes: list[str]) -> "Figure":
 
     if len(found) <= 3 * PERPLEXITY:
         raise ValueError(f"images={len(found)}: t-SNE needs more than {3 * PERPLEXITY:.0f} images")
-    places = TSNE(perplexity=PERPLEXITY, init="pca", random_state=0).fit_transform(found.numpy())
+    points = TSNE(perplexity=PERPLEXITY, init="pca", random_state=0).fit_transform(found.numpy())
     figure, (axis,) = panels(1, COLUMN, 2.6)
     for c, name in enumerate(classes):
-        mine = (labels == c).numpy()
+        of_class = (labels == c).numpy()
         marker = "o" if c < len(COLOURS) else "^"
         style = {"color": COLOURS[c % len(COLOURS)], "marker": marker, "linewidths": 0}
-        axis.scatter(*places[mine].T, s=4, label=name, **style)
+        axis.scatter(*points[of_class].T, s=4, label=name, **style)
     axis.set(xticks=[], yticks=[])
     for side in ("left", "bottom"):
         axis.spines[side].set_visible(False)

@@ -1,4 +1,4 @@
-"""Accuracy over two hyper-parameters of a loss, a and q, from whatever runs there are."""
+"""Accuracy over two hyper-parameters of a loss, a and q, from the available runs."""
 
 import json
 import statistics
@@ -19,12 +19,12 @@ Group = dict[tuple[float, float], list[float]]
 
 
 def groups(found: Iterable[Record]) -> dict[str, Group]:
-    """Accuracies (percent, last epoch) by (a, q), of runs that are alike but for a, q and the seeds.
+    """Last-epoch accuracies in percent by (a, q), of runs that differ only in a, q and the seeds.
 
     Returns:
-        by the rest of the configuration, as JSON; only those with several pairs of a and q.
+        by the rest of the configuration, as JSON; only groups with at least `FEWEST` pairs of a and q.
     """
-    alike: dict[str, Group] = {}
+    grouped: dict[str, Group] = {}
     for record in found:
         config = record["config"]
         loss = dict(config["loss"]) if isinstance(config.get("loss"), dict) else {}
@@ -32,18 +32,18 @@ def groups(found: Iterable[Record]) -> dict[str, Group]:
         if not all(isinstance(value, int | float) for value in (a, q, accuracy)):
             continue
         rest = {key: value for key, value in config.items() if key not in SEEDS} | {"loss": loss}
-        group = alike.setdefault(json.dumps(rest, sort_keys=True), {})
+        group = grouped.setdefault(json.dumps(rest, sort_keys=True), {})
         group.setdefault((float(a), float(q)), []).append(100 * accuracy)
-    return {key: group for key, group in alike.items() if len(group) >= FEWEST}
+    return {key: group for key, group in grouped.items() if len(group) >= FEWEST}
 
 
 def over_a_and_q(found: Iterable[Record], loss: str, dataset: str) -> "Figure":
-    """A heat map of the mean last-epoch accuracy over a and q, of the largest group of runs that are alike.
+    """A heat map of the mean last-epoch accuracy over a and q, of the largest of `groups`.
 
     Args:
         loss: the function's name. dataset: its name.
     Raises:
-        ValueError: no four runs of that loss and data set are alike but for a, q and the seeds.
+        ValueError: no four runs of that loss and data set differ only in a, q and the seeds.
     """
     wanted = [
         r

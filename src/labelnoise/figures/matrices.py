@@ -1,4 +1,4 @@
-"""Classes by classes: confusion under asymmetric noise, and how many of each class's labels are right."""
+"""Figures by class: the confusion matrix, and the share of each class's labels that is right."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,14 +9,14 @@ from labelnoise.figures.style import COLUMN, PAGE, line_style, panels
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-AT_MOST = 4  # matrices beside each other
-NUMBERS = 12  # classes up to which a matrix has its numbers written in
+AT_MOST = 4  # matrices side by side
+NUMBERS = 12  # a matrix with more classes has no numbers written in it
 
 
 def confusion(cells: Cells) -> "Figure":
-    """The test set's confusion after the last epoch, a matrix for each row of the table; shares of the true class.
+    """The test set's confusion matrix after the last epoch, one for each row of the table; shares of the true class.
 
-    The seeds of a cell are added up.
+    The seeds of a cell are summed.
     Raises:
         ValueError: several columns, more rows than fit, or no record with a confusion matrix.
     """
@@ -42,10 +42,10 @@ def confusion(cells: Cells) -> "Figure":
 
 
 def label_precision(cells: Cells) -> "Figure":
-    """The share of each class's training labels that are right, a line for each column of the table.
+    """The share of each class's training labels that is right, a line for each column of the table.
 
-    Of the labels as given, from the realised noise of the first seed. A method that selects images records the
-    precision of its selection over all classes together; the last epoch's is drawn as a level line.
+    The labels are the given ones, from the realised noise of the first seed. A method that selects images records the
+    label precision of its selection over all classes; that of the last epoch is drawn as a horizontal line.
     Raises:
         ValueError: no record with known noise.
     """
@@ -74,7 +74,7 @@ def label_precision(cells: Cells) -> "Figure":
 
 
 def of_columns(transition: list[list[int]]) -> list[float]:
-    """The share of each label that is right, from counts (C, C) with rows the true class; 1 where a label is unused."""
+    """The share of each label that is right, from counts (C, C) with rows the true class; 1 for an unused label."""
     totals = [sum(column) for column in zip(*transition, strict=True)]
     return [transition[c][c] / total if total else 1.0 for c, total in enumerate(totals)]
 

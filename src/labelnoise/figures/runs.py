@@ -1,4 +1,4 @@
-"""The records that a figure is drawn from: the cells of a table, by row and column."""
+"""The records for a figure: the cells of a table, by row and column."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,13 +11,13 @@ from labelnoise.tables.table import Table
 
 
 class Cells(NamedTuple):
-    """Attributes: table, as chosen; records, the seeds of each row and column that have one."""
+    """Attributes: table, as selected; records, by row and column, one for each seed that has one."""
 
     table: Table
     records: dict[tuple[str, str], list[Record]]
 
     def rows(self, column: str) -> list[str]:
-        """The rows that have a record in a column, in the table's order."""
+        """The rows that have a record in this column, in the table's order."""
         return [row for row in self.table.rows if (row, column) in self.records]
 
     def columns(self) -> list[str]:
@@ -26,13 +26,13 @@ class Cells(NamedTuple):
 
 
 def read(choice: Sequence[str], overrides: Sequence[str]) -> Cells:
-    """The records of a table's part, from `results=` among the overrides and the committed ones.
+    """The records of part of a table, from the folder in `results=` and from the committed ones.
 
     Args:
-        choice: `table=`, and `table.rows=`, `table.columns=`, `table.seeds=` if only some are wanted.
-        overrides: of every cell.
+        choice: `table=`, and `table.rows=`, `table.columns=`, `table.seeds=` to select part of it.
+        overrides: for every cell.
     Raises:
-        ValueError: no such table, row or column; or none of the cells has a record.
+        ValueError: no such table, row or column, or no cell has a record.
     """
     chosen = table.read(list(choice))
     results = str(compose([o for o in overrides if o.startswith("results=")]).results)

@@ -1,4 +1,4 @@
-"""How a figure of a two-column paper looks, and writing it as PDF and PNG. matplotlib is imported when one is made."""
+"""Style figures for a two-column paper and write them as PDF and PNG. matplotlib is imported only when needed."""
 
 import contextlib
 import io
@@ -11,8 +11,8 @@ from labelnoise.files.atomic import write_whole
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLUMN, PAGE = 3.25, 6.75  # inches: the width of a column and of both, in ICML's template; IEEE's is a little wider
-# Okabe and Ito's colours, which colour-blind readers can tell apart; dashes do it in print without colour.
+COLUMN, PAGE = 3.25, 6.75  # inches: the width of one and of both columns in ICML's template; IEEE's is a little wider
+# Okabe and Ito's colours, which colour-blind readers can tell apart; dashes are for print without colour.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#7f7f7f")
 DASHES = ("-", "--", "-.", ":")
 SETTINGS: Any = {
@@ -52,7 +52,7 @@ def styled() -> Iterator[None]:
 
 
 def panels(count: int, width: float, height: float, share_y: bool = True) -> "tuple[Figure, list[Any]]":
-    """A figure with `count` panels beside each other, in inches; each panel's axes."""
+    """A figure with `count` panels side by side, sizes in inches, and the axes of each panel."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height))
@@ -65,7 +65,7 @@ def line_style(index: int) -> dict[str, Any]:
 
 
 def write(figure: "Figure", folder: Path, name: str) -> list[Path]:
-    """Write `<folder>/<name>.pdf` and `.png` (300 dots an inch); the same figure gives the same bytes.
+    """Write `<folder>/<name>.pdf` and `.png` (300 dpi); the same figure gives the same bytes.
 
     Raises:
         OSError: the folder cannot be written.

@@ -1,1 +1,1 @@
-"""Files that several processes share: written whole, claimed by one owner."""
+"""Files that several processes share: written atomically, claimed by one owner."""

@@ -1,4 +1,4 @@
-"""Reading an array of numbers from bytes that may be anything. Nothing is unpickled."""
+"""Read an array of numbers from untrusted bytes. Nothing is unpickled."""
 
 import io
 
@@ -9,11 +9,9 @@ def read_npy(content: bytes) -> np.ndarray:
     """The array in the bytes of a .npy file.
 
     Raises:
-        ValueError: they are no such file, or hold objects.
+        ValueError: they are not such a file, or contain objects.
     """
     try:
         return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
-    except (
-        Exception
-    ):  # what a broken head raises depends on where it is broken; numpy's words advise to load it unsafely
+    except Exception:  # a broken header may raise anything; numpy's own message advises unsafe loading
         raise ValueError("it is not an array of numbers") from None

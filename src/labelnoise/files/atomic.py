@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Write files atomically."""
 
 import os
 import tempfile
@@ -8,7 +8,7 @@ from labelnoise.files.reading import check_regular
 
 
 def write_whole(path: Path, content: bytes, sync: bool = True) -> Path:
-    """Write a file so that it is there whole or not at all; after a power cut too, if `sync`."""
+    """Write a file completely or not at all; with `sync`, also if the power fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".", suffix=".part")
     part = Path(name)
@@ -27,10 +27,10 @@ def write_whole(path: Path, content: bytes, sync: bool = True) -> Path:
 
 
 def check_writable(results: str | Path, *names: str) -> None:
-    """Refuse a results folder that cannot hold a record, before hours are spent on one.
+    """Refuse a results folder that is not writable, before hours are spent on a run.
 
     Args:
-        names: files that are to be written there; what is in the way of one is refused.
+        names: files to be written there; a folder or device with one of these names is refused.
     Raises:
         ValueError: names the folder or file and the reason.
     """

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from labelnoise.files.reading import read_bounded
 from labelnoise.files.text import plain
 
-if TYPE_CHECKING:  # its schema takes a while to import
+if TYPE_CHECKING:  # slow to import
     from labelnoise.files.owner import Owner
 
 LARGEST = 2**16  # bytes of a claim
@@ -85,7 +85,7 @@ def _take(path: Path, what: str, content: bytes) -> None:
             who = f"process {owner.pid} on {plain(owner.host)}" if owner else "another process"
             raise Claimed(f"{what}: is being run by {who} ({path})")
         path.unlink(missing_ok=True)
-        # O_EXCL: on a file system without locks, two processes may get here at once.
+        # O_EXCL: on a file system without locks, two processes may reach this line at once.
         try:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         except FileExistsError:
@@ -100,9 +100,9 @@ def _take(path: Path, what: str, content: bytes) -> None:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[int]:
-    """Lock the folder against other processes that take or release claims. Gives the file server's time, in ns.
+    """Lock the folder against other processes that take or release claims. Yields the file server's time, in ns.
 
-    The lock file is removed after use. So a process that gets the lock checks that the file is still the one it opened.
+    The lock file is removed after use, so a process that gets the lock checks that the file is still the one it opened.
     """
     path = folder / ".claims.lock"
     while True:
@@ -165,7 +165,7 @@ def _living(path: Path, now: int) -> "tuple[Owner | None] | None":
         if not owner.lives():
             return None
         if owner.started is not None:
-            return (owner,)  # without a start time, the pid may be another process's by now, so check the renewals too
+            return (owner,)  # without a start time, the pid may have been reused, so the renewals are checked too
     return None if _not_renewed(str(path), written, now) else (owner,)
 
 

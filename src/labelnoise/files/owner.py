@@ -1,4 +1,4 @@
-"""Who owns a claim: a process by host, boot, namespace (of process numbers), pid and start; and whether it lives."""
+"""The owner of a claim: a process, identified by host, boot, PID namespace, pid and start; and whether it is alive."""
 
 import os
 from pathlib import Path
@@ -10,10 +10,10 @@ from labelnoise.files.schema import Closed, Text
 
 
 class Owner(Closed):
-    """A process. What this system does not tell is None.
+    """A process. Fields that this system does not provide are None.
 
     Attributes:
-        started: in ticks since the machine was; -1 for a zombie.
+        started: its start, in ticks since the machine's boot; -1 for a zombie.
     """
 
     host: Text
@@ -23,29 +23,29 @@ class Owner(Closed):
     started: Annotated[int, Field(ge=-1, lt=2**63)] | None
 
     def on_the_machine_of(self, other: "Owner") -> bool:
-        """Whether both process numbers mean the same."""
+        """Whether both have the same host, boot and PID namespace, so that their pids are comparable."""
         return all(getattr(self, key) == getattr(other, key) for key in ("host", "boot", "namespace"))
 
     def lives(self) -> bool:
-        """Whether there is such a process on this machine; a later one with its number does not count."""
+        """Whether the process is alive on this machine; a later process with its pid does not count."""
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
             return False
         except OSError:
-            pass  # another user's
+            pass  # another user's process
         seen = started(self.pid)
         return seen == self.started if None not in (seen, self.started) else seen != -1
 
 
 def this_process() -> Owner:
-    """The owner that this process is."""
+    """This process as an owner."""
     pid = os.getpid()
     return Owner(host=os.uname().nodename, boot=boot(), namespace=namespace(), pid=pid, started=started(pid))
 
 
 def parse(content: bytes) -> Owner | None:
-    """The owner that a claim's file names; None where it was cut short, by a crash or a full disk, or is no claim."""
+    """The owner that a claim's file names; None if it is not a claim, or was truncated by a crash or a full disk."""
     try:
         return Owner.model_validate_json(content)
     except ValidationError:
@@ -53,7 +53,7 @@ def parse(content: bytes) -> Owner | None:
 
 
 def boot() -> str | None:
-    """The id of this start of the machine."""
+    """The id of this boot of the machine."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -61,7 +61,7 @@ def boot() -> str | None:
 
 
 def namespace() -> str | None:
-    """The namespace that this process's number is from: containers have their own."""
+    """The PID namespace of this process; containers have their own."""
     try:
         return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
@@ -69,9 +69,9 @@ def namespace() -> str | None:
 
 
 def started(pid: int) -> int | None:
-    """When a process was started, in ticks since the machine was; None where /proc does not say. A zombie: -1."""
+    """When a process started, in ticks since the machine's boot; None if /proc does not say; -1 for a zombie."""
     try:
-        # the name in brackets may hold anything, so count from the last bracket: state is field 3, start time 22
+        # the name in brackets may contain anything, so count from the last bracket: state is field 3, start time 22
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None

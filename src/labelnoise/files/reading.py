@@ -1,4 +1,4 @@
-"""Reading a file that may be anything: only a regular file of a bounded size is read, and nothing is waited for."""
+"""Read untrusted files: only regular files of a bounded size, without blocking."""
 
 import os
 import stat
@@ -9,10 +9,10 @@ def read_bounded(path: str | Path, limit: int = 2**30) -> bytes:
     """The content of a regular file of at most `limit` bytes.
 
     Raises:
-        OSError: it is not there or cannot be read.
-        ValueError: it is a folder, a pipe, a device or larger; the text goes on from the file's name.
+        OSError: it does not exist or cannot be read.
+        ValueError: it is a folder, a pipe, a device or larger; the text is meant to follow the file's name.
     """
-    # O_NONBLOCK: opening a pipe that nobody writes to would wait for ever.
+    # O_NONBLOCK: opening a pipe that nobody writes to would wait forever.
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         _refuse_unless_regular(os.fstat(handle))
@@ -26,10 +26,10 @@ def read_bounded(path: str | Path, limit: int = 2**30) -> bytes:
 
 
 def check_regular(path: str | Path) -> None:
-    """Refuse what is there but is no regular file: for libraries that open a file by its name.
+    """Refuse a path that is not a regular file, before a library opens it by name.
 
     Raises:
-        OSError: it is not there.
+        OSError: it does not exist.
         ValueError: as `read_bounded`.
     """
     _refuse_unless_regular(Path(path).stat())

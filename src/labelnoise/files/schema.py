@@ -1,6 +1,6 @@
-"""What the schemas of all files share: strict types, finite numbers, bounded text, and one line for what is wrong.
+"""Shared by the schemas of all files: strict types, finite numbers, bounded text, and one line for an error.
 
-Import it where a file is read, not at the top of a module that `train.py --help` loads: pydantic takes a while.
+Import it where a file is read, not at the top of a module that `train.py --help` loads: pydantic is slow to import.
 """
 
 from typing import Annotated, Union
@@ -32,7 +32,7 @@ class Open(BaseModel):
 
 
 def reason(error: ValidationError) -> str:
-    """The first thing that is wrong, as `metrics.test_acc_last: must be a valid number`."""
+    """The first error, such as `metrics.test_acc_last: must be a valid number`."""
     first = error.errors(include_url=False, include_input=False)[0]
     several = error.error_count() > 1 and len(first["loc"]) > 2  # one message for each type that `Json` allows
     what = "must be JSON with finite numbers" if several else first["msg"].replace("Input should be", "must be")

@@ -1,4 +1,4 @@
-"""Text that comes from a file, made fit for a message: one line, printable, not too long."""
+"""Make text from a file fit for a message: one line, printable, not too long."""
 
 
 def plain(text: str, longest: int = 200) -> str:

@@ -44,7 +44,7 @@ def missing(arguments: Sequence[str], several: Sequence[str], results: str, agai
 
 
 def each_value_once(jobs: Sequence[Sequence[str]]) -> list[Sequence[str]]:
-    """A few jobs that together contain every override: checking them finds a misspelt one before any job runs."""
+    """Jobs that together contain every override. Checking them finds a misspelt override before any job runs."""
     seen: set[str] = set()
     chosen = []
     for job in jobs:
@@ -69,7 +69,7 @@ def report_from_records(
     """Print the summary of jobs that another launcher ran. Done, failed or missing is read from the records.
 
     Args:
-        identifiers: of each job's record; None where an option is wrong.
+        identifiers: of each job's record; None if an option is wrong.
         reasons: number of a job that is known to have failed -> why.
         means: print the means over the seeds too.
     Returns:

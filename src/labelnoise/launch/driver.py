@@ -16,7 +16,7 @@ from labelnoise.launch.pool import Worker
 
 POLL = 3.0  # seconds before a job that another process is running is tried again
 GRACE = 60.0  # seconds for running jobs to save and exit when the driver is stopped
-MAX_FAILED_STARTS = 3  # give up after so many workers in a row died before they were ready
+MAX_FAILED_STARTS = 3  # give up after this many workers in a row died before they were ready
 
 
 class Ended(NamedTuple):
@@ -47,7 +47,7 @@ def drive(
     Args:
         compose: job -> its configuration as YAML; called shortly before the job is assigned.
         places: from `pool.slots`.
-        check_results: raises ValueError when the results cannot be written, or can no longer be.
+        check_results: raises ValueError if the results folder is not, or no longer, writable.
     """
     check_results()
     driver = _Driver(jobs, compose, places, check_results)
@@ -96,7 +96,7 @@ class _Driver:
             self._receive(0.2)
 
     def close(self) -> None:
-        """End every worker, whatever happened."""
+        """End every worker."""
         for worker in self._workers:
             worker.dismiss()
         for worker in self._workers:
@@ -104,7 +104,7 @@ class _Driver:
             worker.close(0 if self.stopping else GRACE if busy else 5)
 
     def ask_to_stop(self) -> None:
-        """Called by a signal. The first lets running jobs save; the second ends them at once."""
+        """Called by a signal. The first signal lets running jobs save; the second ends them at once."""
         self.stopping += 1
 
     # ------------------------------------------------------------------------------------------------ assigning jobs
@@ -156,7 +156,7 @@ class _Driver:
     def _handle(self, worker: Worker, answer: dict[str, Any]) -> None:
         status, job = answer["status"], worker.job
         if status == "stopped":
-            return  # the process is about to end, which is handled when it has
+            return  # the process is about to end; `_remove` handles that
         worker.ready, worker.job = not answer.get("spent"), None
         if job is None:
             self._failed_starts = 0

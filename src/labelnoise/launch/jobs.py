@@ -16,8 +16,8 @@ class Job(NamedTuple):
     """One run of a multirun.
 
     Attributes:
-        number: its place in the multirun.
-        overrides: what `train.py` takes to run it alone.
+        number: its number in the multirun.
+        overrides: with which `train.py` runs it alone.
         name: the overrides that distinguish it from the other jobs.
     """
 
@@ -37,7 +37,7 @@ class Outcome(NamedTuple):
         status: done, failed, or missing (never tried, or stopped).
         reason: why it failed.
         accuracy: on the test set, after the last epoch.
-        seconds: that it took.
+        seconds: its duration.
     """
 
     job: Job
@@ -64,7 +64,7 @@ def line(outcome: Outcome, finished: int, total: int, left: float) -> str:
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
-    """How many jobs are done, failed and missing; for each that failed, the reason and the command to repeat it."""
+    """How many jobs are done, failed and missing; for each failed job, the reason and the command to repeat it."""
     count = Counter(outcome.status for outcome in outcomes)
     lines = [f"done {count['done']}, failed {count['failed']}, missing {count['missing']}"]
     for outcome in outcomes:
@@ -76,7 +76,7 @@ def summary(outcomes: Sequence[Outcome]) -> str:
 def over_seeds(outcomes: Sequence[Outcome]) -> str:
     """One line for each setting that ran with several seeds: last test accuracy, mean ± standard deviation (runs).
 
-    A setting is a job's overrides without its seeds. Empty where none ran with several.
+    A setting is a job's overrides without its seeds. Empty if none ran with several.
     """
     found: dict[tuple[str, ...], list[float]] = {}
     for outcome in outcomes:

@@ -41,7 +41,7 @@ def launch(
     Args:
         means: print the means over the seeds too.
     Raises:
-        ValueError, OSError: nothing can be run, or no longer. The summary is printed before.
+        ValueError, OSError: jobs cannot be run, or no longer. The summary is printed first.
         SystemExit: stopped by SIGTERM or SIGINT, with exit code 75.
     """
     if not overrides:

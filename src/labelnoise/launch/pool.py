@@ -28,7 +28,7 @@ class Worker:
     """
 
     def __init__(self, gpu: str | None = None) -> None:
-        path = os.pathsep.join(entry for entry in sys.path if entry)  # so that it can import what this process can
+        path = os.pathsep.join(entry for entry in sys.path if entry)  # it can import whatever this process can
         environment = {**os.environ, "PYTHONPATH": path}
         if gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = gpu
@@ -45,7 +45,7 @@ class Worker:
         os.set_blocking(self._out.fileno(), False)
         self._rest = b""
         self.gpu = gpu
-        self.ready = False  # has reported so, and has no job
+        self.ready = False  # it has reported that it is ready, and has no job
         self.job: Job | None = None
         self.leaving = False
 
@@ -127,13 +127,13 @@ def slots(n_jobs: int | str, jobs_per_gpu: int, device: str) -> list[str | None]
             raise ValueError(f"device={device}: not there; this machine has {len(gpus)} CUDA devices")
         gpus = [gpus[int(found[1])]]
     if gpus:
-        places: list[str | None] = [*gpus] * jobs_per_gpu  # one on each GPU before a second on any of them
+        places: list[str | None] = [*gpus] * jobs_per_gpu  # one job on each GPU before a second on any
         return places if n_jobs == "auto" else places[: int(n_jobs)]
     return [None] * (cores() if n_jobs == "auto" else int(n_jobs))
 
 
 def visible_gpus(environment: Mapping[str, str]) -> list[str]:
-    """The GPUs that CUDA_VISIBLE_DEVICES names; where it is not set, those that nvidia-smi or else torch finds."""
+    """The GPUs in CUDA_VISIBLE_DEVICES; if it is not set, those that nvidia-smi or else torch finds."""
     if (named := environment.get("CUDA_VISIBLE_DEVICES")) is not None:
         names = [name.strip() for name in named.split(",")]
         bad = next((i for i, name in enumerate(names) if not re.fullmatch(r"\d+|(GPU|MIG)-.+", name)), len(names))
@@ -142,13 +142,13 @@ def visible_gpus(environment: Mapping[str, str]) -> list[str]:
         return names
     if not any(map(os.path.exists, DRIVERS)):
         return []
-    # A container without nvidia-smi, or ROCm. In a separate process, because asking torch takes memory on a GPU.
+    # A container without nvidia-smi, or ROCm. In a separate process, because asking torch takes GPU memory.
     counted = _answer(sys.executable, "-c", "import torch; print(torch.cuda.device_count())").strip()
     return [str(number) for number in range(int(counted))] if counted.isdigit() else []
 
 
 def _answer(*command: str) -> str:
-    """What a command prints; empty if it fails."""
+    """A command's output; empty if it fails."""
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
     except (OSError, subprocess.SubprocessError):

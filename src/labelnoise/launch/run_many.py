@@ -1,4 +1,4 @@
-"""Several configurations side by side, from Python."""
+"""Run several configurations in parallel, from Python."""
 
 import copy
 import multiprocessing
@@ -11,7 +11,7 @@ from labelnoise.experiment.run import run
 
 
 def run_many(cfgs: Sequence[Any], at_once: int) -> list[records.Record]:
-    """Run several configurations side by side, each in its own process with one CPU thread.
+    """Run several configurations in parallel, each in its own process with one CPU thread.
 
     On a CPU, or a GPU that one run leaves partly idle, two one-thread runs at once are faster than two two-thread runs
     one after the other. A run that fails lets the others finish. As with all processes started by spawn, call it under

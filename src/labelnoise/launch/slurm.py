@@ -1,8 +1,8 @@
 """SLURM through submitit: submits jobs and waits until none of them is queued or running.
 
-submitit's own waiting has two faults. Without accounting (sacct) it takes a job for ended when the job's result file
-appears; a job that was killed writes none, so it waits forever. With accounting it gives up at the first job that
-failed, while others are still queued. Here submitit waits in a thread, and squeue decides when no job is left.
+submitit's own waiting has two faults. Without accounting (sacct), a job counts as ended when its result file appears; a
+killed job writes none, so submitit waits forever. With accounting, it gives up at the first failed job, while others
+are still queued. Here submitit waits in a thread, and squeue decides when no job is left.
 """
 
 import contextlib
@@ -93,7 +93,7 @@ def launch(launcher: Any, overrides: Sequence[Sequence[str]], first: int) -> dic
 
 
 class _Waiting(threading.Thread):
-    """submitit's submitting and waiting. A daemon thread: if a job writes no result, nothing ends it."""
+    """Submit and wait with submitit. A daemon thread, because it never ends if a job writes no result."""
 
     def __init__(self, launcher: Any, overrides: Sequence[Sequence[str]], first: int) -> None:
         super().__init__(daemon=True, name="submitit")
@@ -115,7 +115,7 @@ class _Waiting(threading.Thread):
 def _wait(waiting: _Waiting, name: str) -> str | None:
     """Wait for the jobs. Returns the job id that SLURM gave the array, or None if squeue never listed it."""
     number, before, empty, pause = None, "", 0, 1.0
-    while empty < 2:  # twice: a job that is requeued may be missing for a moment, and its result appears after its end
+    while empty < 2:  # twice: a requeued job may be missing for a moment, and a job's result appears after its end
         _pause(waiting, pause)
         if not waiting.is_alive() and waiting.failure is None:
             break
@@ -144,7 +144,7 @@ def _pause(waiting: threading.Thread, seconds: float) -> None:
 
 
 def _listed(name: str) -> Jobs | None:
-    """The jobs of that name that squeue lists, recently ended ones included; None if SLURM does not answer."""
+    """The jobs with this name in squeue, including recently ended ones; None if SLURM does not answer."""
     command = ["squeue", "--noheader", "--array", "--states=all", f"--name={name}", "--format=%i|%T|%r"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
@@ -155,7 +155,7 @@ def _listed(name: str) -> Jobs | None:
 
 
 def _count_states(left: Jobs) -> str:
-    """How many jobs are in each state. Held jobs are named, because somebody has to release them."""
+    """How many jobs are in each state. Held jobs are named, because they must be released by hand."""
     if not left:
         return "no job left"
     states = Counter(state.lower() for state, _ in left.values())

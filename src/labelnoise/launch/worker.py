@@ -1,8 +1,8 @@
 """A worker process: reads jobs as JSON lines from standard input, writes answers as JSON lines to standard output.
 
-Importing torch takes seconds and a small run takes less, so one worker does many runs. What a job prints goes to
-standard error, never among the answers. When the input ends, because the driver is done or dead, the worker ends too;
-a run in progress is stopped as by SIGTERM. The status of an answer is ready, done, failed, claimed or stopped.
+Importing torch takes longer than a small run, so one worker does many runs. A job's output goes to standard error,
+never among the answers. When the input ends, because the driver is done or dead, the worker ends too; a run in progress
+is stopped as by SIGTERM. The status of an answer is ready, done, failed, claimed or stopped.
 """
 
 import json
@@ -60,7 +60,7 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
     except Exception as error:
         if os.environ.get("LABELNOISE_TRACEBACK"):
             traceback.print_exc()
-        # spent: after an exhausted memory or a GPU error that persists, the next job needs a new process
+        # spent: after running out of memory or a persistent GPU error, the next job needs a new process
         return {
             "status": "failed",
             "reason": one_line(error, job["overrides"]),

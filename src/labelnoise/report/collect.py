@@ -1,6 +1,6 @@
 """What the report shows: every table with its results, and every record of a results folder.
 
-The one file of the report that reads tables and records; the others get plain values.
+Only this file of the report reads tables and records; the others get plain values.
 """
 
 from pathlib import Path
@@ -24,8 +24,10 @@ class Sheet(NamedTuple):
 
 
 class Collection(NamedTuple):
-    """Attributes: sheets; records, by run id; commands, what `train.py` takes to repeat a run, by run id; none
-    for a run that no command of this version repeats."""
+    """Attributes: sheets; records, by run id; commands, the overrides with which `train.py` repeats a run, by run id.
+
+    A run that this version cannot repeat has no command.
+    """
 
     sheets: list[Sheet]
     records: dict[str, Record]
@@ -33,17 +35,17 @@ class Collection(NamedTuple):
 
 
 def collect(results: str | Path) -> Collection:
-    """Every table and every record in `results` or among the committed ones.
+    """Every table, and every record in `results` or among the committed ones.
 
-    A file that is no record is reported on standard error and left out.
+    A file that is not a record is reported on standard error and left out.
     """
     found = read_records(results)
-    there = {_traits(record) for record in found.values()}
+    present = {_traits(record) for record in found.values()}
     sheets: list[Sheet] = []
     commands: dict[str, Overrides] = {}
     for name in sorted((n for n in choices("table") if n != "none"), key=lambda name: (name != "digits", name)):
         chosen = table.read([f"table={name}"])
-        part = _within_reach(chosen, there)
+        part = _with_records(chosen, present)
         cells = table.cells(part) if part.rows and part.columns else []
         commands |= {cell.run_id: cell.overrides for cell in cells if cell.run_id in found}
         sheets.append(Sheet(chosen, comparison.results(chosen, cells, found)))
@@ -54,15 +56,15 @@ def collect(results: str | Path) -> Collection:
 
 
 def default_folder() -> str:
-    """The results folder where none is given: that of train.py."""
+    """The default results folder: that of train.py."""
     return str(compose([]).results)
 
 
 def read_records(results: str | Path) -> dict[str, Record]:
-    """The whole records of a folder, and the committed ones that it does not hold, by run id.
+    """The valid records of a folder, and the committed ones that it does not hold, by run id.
 
     Raises:
-        ValueError: the folder is not there.
+        ValueError: the folder does not exist.
     """
     folder = Path(results)
     if not folder.is_dir() and folder != Path(default_folder()):
@@ -73,8 +75,8 @@ def read_records(results: str | Path) -> dict[str, Record]:
             continue
         try:
             record = records.load(path)
-            if lacking := fault(record):
-                raise ValueError(f"{path} {lacking}")
+            if problem := fault(record):
+                raise ValueError(f"{path} {problem}")
             found[path.stem] = record
         except (ValueError, OSError) as error:
             records.report(path, str(error))
@@ -82,7 +84,7 @@ def read_records(results: str | Path) -> dict[str, Record]:
 
 
 def fault(record: Record) -> str | None:
-    """Why a whole record cannot be shown; None where it can."""
+    """Why a valid record cannot be shown; None if it can."""
     dataset = record["config"].get("dataset")
     if not isinstance(dataset, dict) or not isinstance(dataset.get("name"), str):
         return "names no data set"
@@ -93,7 +95,7 @@ def fault(record: Record) -> str | None:
     return None
 
 
-Traits = tuple[str, frozenset[str], float | None]  # of a run: its data set, its loss's functions, its noise's rate
+Traits = tuple[str, frozenset[str], float | None]  # a run's data set, loss functions and noise rate
 
 
 def _traits(record: Record) -> Traits:
@@ -104,31 +106,31 @@ def _traits(record: Record) -> Traits:
     return config["dataset"]["name"], functions, float(rate) if isinstance(rate, int | float) else None
 
 
-def _within_reach(chosen: Table, there: set[Traits]) -> Table:
-    """The rows and columns of a table in which a record may have a place, by what their overrides say.
+def _with_records(chosen: Table, present: set[Traits]) -> Table:
+    """The rows and columns of a table that may have records, judged by their overrides.
 
-    Composing a cell to learn its id takes a twentieth of a second, and most tables have no records.
+    Composing a cell to find its id takes 50 ms, and most tables have no records.
     """
-    places = [
+    candidates = [
         (row, column)
         for row in chosen.rows
         for column in chosen.columns
-        if _agree(table.overrides_of(chosen, row, column, chosen.seeds[0]), there)
+        if _matches(table.overrides_of(chosen, row, column, chosen.seeds[0]), present)
     ]
     return chosen._replace(
-        rows={row: own for row, own in chosen.rows.items() if any(row == place[0] for place in places)},
-        columns={column: own for column, own in chosen.columns.items() if any(column == place[1] for place in places)},
+        rows={row: own for row, own in chosen.rows.items() if any(row == pair[0] for pair in candidates)},
+        columns={col: own for col, own in chosen.columns.items() if any(col == pair[1] for pair in candidates)},
     )
 
 
-def _agree(overrides: Overrides, there: set[Traits]) -> bool:
-    """Whether a run with any of these traits may be what the overrides compose; what is not said may be anything."""
-    said = dict(override.partition("=")[::2] for override in overrides)
-    loss = said.get("loss")
+def _matches(overrides: Overrides, present: set[Traits]) -> bool:
+    """Whether the overrides may compose a run with any of these traits; an option that is not set matches all."""
+    given = dict(override.partition("=")[::2] for override in overrides)
+    loss = given.get("loss")
     functions = targets("loss", loss) if loss in choices("loss") else None
     return any(
-        said.get("dataset", dataset) == dataset
+        given.get("dataset", dataset) == dataset
         and (functions is None or not functions.isdisjoint(own))
-        and ("rate" not in said or (rate is not None and f"{rate:g}" == said["rate"]))
-        for dataset, own, rate in there
+        and ("rate" not in given or (rate is not None and f"{rate:g}" == given["rate"]))
+        for dataset, own, rate in present
     )

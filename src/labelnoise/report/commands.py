@@ -1,4 +1,4 @@
-"""The command that repeats a run, worked out from its record: the options that compose its configuration."""
+"""The command that repeats a run, derived from its record: the options that compose its configuration."""
 
 import json
 import re
@@ -19,9 +19,9 @@ SEEDS = ("seed_noise", "seed_init", "seed_data")
 
 
 def command_of(record: Record) -> Overrides | None:
-    """Overrides with which `train.py` makes this record again; None where this version has none.
+    """Overrides with which `train.py` repeats this record; None if this version has none.
 
-    It chooses the options of the groups, then adds every value that differs, and compares the run's id.
+    Chooses each group's option, adds every value that differs, and compares the run's id.
     """
     config = record["config"]
     rate = config["noise"].get("rate") if isinstance(config.get("noise"), dict) else None
@@ -46,7 +46,7 @@ def command_of(record: Record) -> Overrides | None:
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A tree of dictionaries as one, its keys joined by dots."""
+    """A nested dictionary as a flat one, its keys joined by dots."""
     leaves: dict[str, Any] = {}
     for key, value in tree.items():
         leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
@@ -54,7 +54,7 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def component_name(component: Any) -> str:
-    """The name of a component's function or class; of a sum of losses, its parts' names joined."""
+    """The name of a component's function or class; for a sum of losses, its parts' names joined."""
     if not isinstance(component, dict) or "_target_" not in component:
         return str(component)
     parts = [component_name(component[key]) for key in ("first", "second") if isinstance(component.get(key), dict)]
@@ -62,10 +62,10 @@ def component_name(component: Any) -> str:
 
 
 def _options(config: dict[str, Any]) -> Iterable[str]:
-    """The loss, and `group=option` where the data set's or the loss's own choice is another; an option is a file."""
+    """The loss, and `group=option` where it differs from the data set's or the loss's default; an option is a file."""
     given: Overrides = (f"dataset={config['dataset']['name']}",)
     for group in GROUPS:
-        component: Any = config.get(group)  # records made before there were regularisers have none
+        component: Any = config.get(group)  # records of versions without regularisers have none
         if group != "loss" and component_name(component) == component_name(_composed(given).get(group)):
             continue
         named = _named(group, component)
@@ -77,10 +77,10 @@ def _options(config: dict[str, Any]) -> Iterable[str]:
 
 
 def _named(group: str, component: Any) -> str:
-    """The option that makes a component: the file of its name, else that of the same functions, else of its function.
+    """The option that makes a component: by name, else by the same set of functions, else by its function.
 
     Raises:
-        KeyError: there is none.
+        KeyError: no option makes it.
     """
     name, known = component_name(component), choices(group)
     if component is None:
@@ -95,21 +95,21 @@ def _named(group: str, component: Any) -> str:
 
 
 def targets_of(component: dict[str, Any]) -> frozenset[str]:
-    """The names of a component's functions, those within it included."""
+    """The names of a component's functions, including nested ones."""
     found = [target for key, target in flat(component).items() if key.rpartition(".")[2] == "_target_"]
     return frozenset(str(target).rpartition(".")[2] for target in found)
 
 
 @cache
 def targets(group: str, option: str) -> frozenset[str]:
-    """The names of the functions that an option's file names."""
+    """The names of the functions in an option's file."""
     text = (CONFIGS / group / f"{option}.yaml").read_text()
     return frozenset(target.rpartition(".")[2] for target in re.findall(r"_target_:\s*([\w.]+)", text))
 
 
 @cache
 def _required(group: str, option: str) -> tuple[str, ...]:
-    """Keys to which an option gives no value; a noise's rate is an option of its own."""
+    """Keys without a value in an option's file, except a noise's rate, which has an option of its own."""
     text = (CONFIGS / group / f"{option}.yaml").read_text()
     return tuple(key for key in re.findall(r"^(\w+): \?{3}$", text, re.MULTILINE) if key != "rate")
 
@@ -124,10 +124,10 @@ def _composed(overrides: Overrides) -> dict[str, Any]:
 def _merged(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     merged: dict[str, Any] = json.loads(json.dumps(base))
     for key, value in values.items():
-        *way, last = key.split(".")
+        *parents, last = key.split(".")
         inner = merged
-        for step in way:
-            inner = inner[step]
+        for parent in parents:
+            inner = inner[parent]
         inner[last] = value
     return merged
 
@@ -137,6 +137,6 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def _written(value: Any) -> str:
-    """A value as Hydra reads it: as JSON, a plain word without quotes."""
+    """A value as Hydra reads it: as JSON, but a plain word without quotes."""
     word = isinstance(value, str) and re.fullmatch(r"[A-Za-z][\w./-]*", value)
     return str(value) if word and value not in ("null", "true", "false") else json.dumps(value)

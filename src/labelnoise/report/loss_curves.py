@@ -1,6 +1,6 @@
-"""What the report says of losses: their value and weight by probability, and the noise that theory lets them tolerate.
+"""The report's data on losses: their value and weight by probability, and the noise that they tolerate in theory.
 
-The words are those of `labelnoise.theory`, which docs/theory.md explains.
+The terms are those of `labelnoise.theory`; docs/theory.md explains them.
 """
 
 from collections.abc import Callable
@@ -14,18 +14,18 @@ from labelnoise.experiment.groups import choices
 CLASSES = 10
 PROBABILITIES = tuple(round(0.01 + 0.02 * i, 2) for i in range(50))  # of the given label
 STEPS = 31  # values of a and of q in a map
-# Where a map has a boundary: the noise that is just tolerated there, from the easiest to the hardest.
+# The boundaries in a map: the noise that is just tolerated there, from the easiest to the hardest.
 BOUNDARIES = (("asym", 0.1), ("sym", 0.8), ("asym", 0.4), ("pairflip", 0.45))
 
 
 def losses(dataset: str = "cifar10") -> dict[str, Any]:
-    """Every loss of configs/loss, with the values its card has for the data set.
+    """Every loss of configs/loss, with the hyper-parameters of its card for the data set.
 
     Returns:
         p: probabilities of the given label, the other classes sharing 1 - p equally. losses: by name, `value` and
-        `weight` at these (a sample's weight beside cross-entropy's), `parameters` in words, `tolerant` as pairs of
-        whether theory covers it and the margin, for each of `noises`; or `reason`, why theory cannot judge it. maps:
-        of AGCE and AUL, see `_map`.
+        `weight` at these (a sample's weight relative to cross-entropy's), `parameters` in words, `tolerant`, for each
+        of `noises` whether theory covers it and the margin; or `reason`, why theory cannot judge it. maps: of AGCE
+        and AUL, see `_map`.
     """
     from labelnoise.theory.noise_ratios import GRID, noise_ratio
 
@@ -49,15 +49,15 @@ def _one(name: str, dataset: str) -> dict[str, Any]:
 
     cfg = compose([f"dataset={dataset}", f"loss={name}"])
     numbers = {str(k): v for k, v in cfg.loss.items() if isinstance(v, int | float) and not str(k).startswith("_")}
-    said = {"parameters": ", ".join(f"{key} {value:g}" for key, value in numbers.items())}
+    parameters = {"parameters": ", ".join(f"{key} {value:g}" for key, value in numbers.items())}
     loss = make_loss(cfg, lambda _: None)
     try:
         verdicts = tolerance(loss, CLASSES)
     except ValueError as error:
-        return {**said, "reason": str(error).partition(": ")[2] or str(error)}
+        return {**parameters, "reason": str(error).partition(": ")[2] or str(error)}
     p = torch.tensor(PROBABILITIES, dtype=torch.float64)
     return {
-        **said,
+        **parameters,
         "value": [round(v, 5) for v in additive.value(loss, p.logit(), CLASSES).tolist()],
         "weight": [round(v, 5) for v in gradients.sample_weights(loss, CLASSES, p).tolist()],
         "tolerant": [[v.tolerant, None if v.margin is None else float(f"{v.margin:.4g}")] for v in verdicts],
@@ -75,8 +75,9 @@ def _maps() -> list[dict[str, Any]]:
 
 
 def _map(name: str, a: list[float], q: list[float], ratio: Callable[[float, float], float]) -> dict[str, Any]:
-    """The critical ratio of a loss over its two hyper-parameters, a row of a's values for each q: 1 over its asymmetry
-    ratio, the least w_m / w_n that it tolerates (Zhou et al. 2021, arXiv:2106.03110).
+    """The critical ratio of a loss over its two hyper-parameters, a row over a for each q.
+
+    It is 1 over the asymmetry ratio, the smallest w_m / w_n that is tolerated (Zhou et al. 2021, arXiv:2106.03110).
     """
     critical = [[float(f"{1 / max(ratio(x, y), 1e-6):.4g}") for x in a] for y in q]
     return {"loss": name, "a": a, "q": q, "critical": critical}

@@ -1,4 +1,4 @@
-"""The report's data as compact JSON: what many runs share stands once, accuracies are whole ten-thousandths."""
+"""The report's data as compact JSON: values shared by runs are stored once, accuracies as integers of 1e-4."""
 
 import base64
 import gzip
@@ -11,12 +11,12 @@ from labelnoise.report.collect import Collection, Sheet
 from labelnoise.report.commands import component_name, flat
 from labelnoise.tables.comparison import Result
 
-OF_A_RUN = ("seconds", "seconds_training", "finished")  # of an environment; the rest is shared by many runs
+OF_A_RUN = ("seconds", "seconds_training", "finished")  # a run's own keys in `environment`; runs share the others
 SEEDS = ("seed_noise", "seed_init", "seed_data")
 
 
 def packed(content: Any) -> str:
-    """JSON, compressed, as base64: what a page's DecompressionStream reads."""
+    """JSON, compressed with gzip, as base64: the page's DecompressionStream reads it."""
     text = content if isinstance(content, str) else json.dumps(content, separators=(",", ":"), allow_nan=False)
     return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
 
@@ -25,8 +25,8 @@ def content(collection: Collection) -> dict[str, Any]:
     """All that the page's script needs.
 
     Returns:
-        runs: a list, each with the places of its configuration, noise and environment in the lists `configs`, `noises`
-        and `environments`. tables: their cells in the order of rows and columns, with the places of their runs.
+        runs: a list, each with the indices of its configuration, noise and environment in the lists `configs`,
+        `noises` and `environments`. tables: their cells by row and column, with the indices of their runs.
     """
     shared: dict[str, dict[str, int]] = {"configs": {}, "noises": {}, "environments": {}}
 
@@ -76,7 +76,7 @@ def _cell(result: Result, places: dict[str, int]) -> dict[str, Any]:
 
 
 def names(record: Record) -> dict[str, str]:
-    """A run's components in words, from its configuration: a function's name, a sum's parts joined."""
+    """The names of a run's components, from its configuration; for a sum, its parts' names joined."""
     config = record["config"]
 
     noise = config.get("noise")

@@ -1,12 +1,12 @@
-"""Write one HTML page over a folder of records: tables beside the published numbers, curves, noise, configurations.
+"""Write one HTML page from a folder of records: tables with published numbers, curves, noise, configurations.
 
 labelnoise report
 labelnoise report results=runs out=report.html
 
-Records are looked for in results= (runs) and among the committed ones.
+Records are read from results= (default: runs) and from the committed ones.
 
-Everything is inside: tables as HTML, records as compressed JSON, Vega-Lite as compressed JavaScript. It opens from a
-disk, and its content security policy lets it reach nothing else and run no script but its own.
+The page is self-contained: tables as HTML, records as compressed JSON, Vega-Lite as compressed JavaScript. It opens
+from disk. Its content security policy allows no requests and no script but its own.
 """
 
 import base64
@@ -25,14 +25,14 @@ from labelnoise.tables.sheet import apart, beneath, theirs
 
 SCRIPTS = ("dom", "charts", "tables", "panel", "run", "runs", "losses", "main")  # assets/<name>.js, in this order
 STEPS = (0.5, 2.0, 5.0)  # points from the published mean at which a cell's colour gets stronger
-BELOW = (1.0, 3.0, 6.0, 12.0, 25.0)  # points below the best of a column, where nothing is published
+BELOW = (1.0, 3.0, 6.0, 12.0, 25.0)  # the same below the best of a column, for tables without published numbers
 
 
 def report(arguments: list[str]) -> None:
-    """Write the page over `results=` to `out=` and say so in one line.
+    """Write the page from `results=` to `out=` and print one line.
 
     Raises:
-        ValueError: an argument is none of the two, the folder is not there, or the extra `report` is not installed.
+        ValueError: another argument, the folder does not exist, or the extra `report` is not installed.
         OSError: `out` cannot be written.
     """
     given = dict(argument.partition("=")[::2] for argument in arguments)
@@ -65,13 +65,13 @@ def render(collection: Collection, library: str) -> str:
     """The page.
 
     Args:
-        library: the script that sets window.vegaEmbed.
+        library: a script that sets window.vegaEmbed.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
         loader=PackageLoader("labelnoise.report", "assets"),
-        autoescape=True,  # a record's text may hold markup
+        autoescape=True,  # a record's text may contain markup
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -96,7 +96,7 @@ def _read(name: str) -> str:
 
 
 def _shown(sheet: Sheet, collection: Collection) -> dict[str, Any]:
-    """What the template needs of a table: its lines, its cells by row, how many trainings are done."""
+    """A table's data for the template: its lines, its cells by row, how many training runs are done."""
     found = [collection.records[i] for i in dict.fromkeys(i for r in sheet.results for i in r.run_ids)]
     ranked = ranks(sheet.results)
     published = any(result.published for result in sheet.results)
@@ -127,10 +127,10 @@ def _shown(sheet: Sheet, collection: Collection) -> dict[str, Any]:
 
 
 def shade(result: Result, best: float | None) -> str:
-    """The class that colours a cell: m3 (far below the published mean) over z to p3, or q0 (best) to q5, or nothing.
+    """A cell's CSS class for its colour: m3 (far below the published mean) to z to p3, or q0 (best) to q5, or "".
 
     Args:
-        best: the highest mean of the column, in a table beside which nothing is published.
+        best: the highest mean of the column, for a table without published numbers.
     """
     if result.mean is None:
         return ""

@@ -1,4 +1,4 @@
-"""A table's records beside the published numbers: means, deviations, differences and what chance explains of them."""
+"""A table's records against the published numbers: means, standard deviations, differences and Welch's test."""
 
 import csv
 import math
@@ -13,7 +13,7 @@ from labelnoise.files.schema import reason
 from labelnoise.tables.schema import PublishedRow
 from labelnoise.tables.table import Cell, Table
 
-LEVEL = 0.05  # a cell is marked below this; so large a share of the cells is, were everything equal
+LEVEL = 0.05  # a cell is marked if p is below this; by chance alone, this share of the cells is marked
 
 
 class Published(NamedTuple):
@@ -25,7 +25,7 @@ class Published(NamedTuple):
 
 
 class Result(NamedTuple):
-    """A row and column over its seeds; `values` are those that have a record, in percent."""
+    """One row and column over its seeds. `values`: one for each seed with a record, in percent."""
 
     row: str
     column: str
@@ -43,12 +43,12 @@ class Result(NamedTuple):
 
     @property
     def std(self) -> float | None:
-        """With n - 1; None for one value."""
+        """Sample standard deviation (n - 1); None for fewer than two values."""
         return statistics.stdev(self.values) if self.n > 1 else None
 
     @property
     def difference(self) -> float | None:
-        """Ours less the published mean, in points."""
+        """Our mean minus the published mean, in percentage points."""
         return self.mean - self.published.mean if self.published and self.mean is not None else None
 
     @property
@@ -69,7 +69,7 @@ class Result(NamedTuple):
 
     @property
     def marked(self) -> bool:
-        """Whether chance alone makes so large a difference rarely."""
+        """Whether p is below `LEVEL`."""
         return self.p is not None and self.p < LEVEL
 
 
@@ -80,13 +80,13 @@ def welch(mean1: float, std1: float, n1: int, mean2: float, std2: float, n2: int
     """
     if std1 == std2 == 0:
         return 1.0 if mean1 == mean2 else 0.0
-    from scipy.stats import ttest_ind_from_stats  # takes a second to import, and most tables need none
+    from scipy.stats import ttest_ind_from_stats  # takes a second to import; most tables do not need it
 
     return float(ttest_ind_from_stats(mean1, std1, n1, mean2, std2, n2, equal_var=False).pvalue)
 
 
 def results(table: Table, cells: list[Cell], found: dict[str, records.Record]) -> list[Result]:
-    """One for every row and column of the table, without records too."""
+    """One result for every row and column of the table, with or without records."""
     published = published_of(table)
     by_place: dict[tuple[str, str], list[tuple[float, str]]] = {}
     for cell in cells:
@@ -107,12 +107,12 @@ def results(table: Table, cells: list[Cell], found: dict[str, records.Record]) -
 
 
 def metric(record: records.Record | None, name: str) -> float | None:
-    """A metric of a record, a fraction; None where there is none."""
+    """A record's metric as a fraction; None if the record or the metric is missing."""
     return None if record is None else record["metrics"].get(name)
 
 
 def published_of(table: Table) -> dict[tuple[str, str], Published]:
-    """The published numbers of a table by row and column; those that were made otherwise (`without`) are left out."""
+    """A table's published numbers by row and column; rows in `without` are left out."""
     where = table.published
     if where is None:
         return {}
@@ -128,7 +128,7 @@ def published_rows() -> list[PublishedRow]:
     """Every line of configs/table/published.csv.
 
     Raises:
-        ValueError: a line is not one; names it.
+        ValueError: a line is invalid; the message names it.
     """
     path = CONFIGS / "table" / "published.csv"
     with path.open(newline="") as file:
@@ -147,9 +147,9 @@ def _column(noise: str, rate: str) -> str:
 
 
 def ranks(results: list[Result]) -> dict[tuple[str, str], int]:
-    """1 for the best of a column and 2 for the second best, by two digits as printed; several may share a rank.
+    """1 for the best of a column, 2 for the second best; means are compared to two digits, and ties share a rank.
 
-    A column with fewer than two rows has neither.
+    A column with fewer than two means has no ranks.
     """
     ranked: dict[tuple[str, str], int] = {}
     for column in dict.fromkeys(result.column for result in results):

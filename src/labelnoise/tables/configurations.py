@@ -1,4 +1,4 @@
-"""What overrides come to: the effective configuration, composed, or from a cache in the user's cache folder."""
+"""The effective configurations of overrides, composed or read from a cache in the user's cache folder."""
 
 import hashlib
 import json
@@ -19,16 +19,16 @@ from labelnoise.files.reading import read_bounded
 
 Overrides = tuple[str, ...]
 
-KEPT = 8  # caches of other states of configs/ that are left in the folder
-LARGEST = 2**26  # bytes of a cache
+KEPT = 8  # cache files kept in the folder; each holds for one state of configs/
+LARGEST = 2**26  # bytes; a larger cache is not read
 
 
 class Configurations:
-    """`identity.effective` of the configurations that overrides compose, for many that differ little.
+    """`identity.effective` for many similar sets of overrides.
 
-    The cache is for one state of configs/, identity.py and options.py. Without a folder that can be written to there is
-    none.
-    What depends on more than the overrides (a file's content, an environment variable, further configs) is never kept.
+    The cache holds for one state of configs/, identity.py and options.py. Without a writable folder there is none.
+    Configurations that depend on more than the overrides (a file's content, an environment variable, further configs)
+    are never cached.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Configurations:
         self._new: dict[str, dict[str, Any]] = {}
 
     def of(self, overrides: Overrides) -> dict[str, Any]:
-        """The effective configuration of the run that these overrides compose.
+        """The effective configuration that these overrides compose.
 
         Raises:
             ValueError: an override is wrong, or a value is missing.
@@ -54,13 +54,13 @@ class Configurations:
             config = identity.effective(settled(cfg)[0])
         except OmegaConfBaseException as error:
             raise ValueError(explain(error, list(overrides), cfg)) from None
-        elsewhere = any("${" in o or o.lstrip("+~").startswith("hydra") for o in overrides)
-        if not elsewhere and "sha256:" not in identity.identity(config):
+        external = any("${" in o or o.lstrip("+~").startswith("hydra") for o in overrides)
+        if not external and "sha256:" not in identity.identity(config):
             self._new["\n".join(overrides)] = config
         return config
 
     def keep(self) -> None:
-        """Write what was composed to the cache."""
+        """Write the newly composed configurations to the cache."""
         if not self._new:
             return
         try:

@@ -1,4 +1,4 @@
-"""Text from records and files made safe for the language that it is printed in."""
+"""Escape text from records and files for the format that it is printed in."""
 
 from labelnoise.files.text import plain
 
@@ -15,12 +15,12 @@ _LATEX = str.maketrans(
 
 
 def markdown(text: str) -> str:
-    """For running text and for a cell of a table."""
+    """Escaped for running text and table cells."""
     return plain(text, LONGEST).translate(_MARKDOWN)
 
 
 def markdown_code(text: str) -> str:
-    """As a code span, between more backticks than the text has in a row; not for a cell of a table."""
+    """A code span, fenced by more backticks than any run of them in the text. Not for table cells."""
     line = plain(text, LONGEST)
     fence = "`"
     while fence in line:
@@ -29,12 +29,12 @@ def markdown_code(text: str) -> str:
 
 
 def latex(text: str) -> str:
-    """For running text, outside of a comment; a comment needs `plain` alone, which leaves it on its line."""
+    """Escaped for running text. In a comment `plain` is enough: it keeps the text on one line."""
     return plain(text, LONGEST).translate(_LATEX)
 
 
 def csv_cell(text: str) -> str:
-    """A text that no spreadsheet takes for a formula."""
+    """Text that no spreadsheet reads as a formula."""
     line = plain(text, LONGEST)
     return f"'{line}" if line[:1] in ("=", "+", "-", "@") and not _is_number(line) else line
 

@@ -1,4 +1,4 @@
-r"""A table as a LaTeX tabular for \usepackage{booktabs}; published values in a row of their own."""
+r"""A table as a LaTeX tabular for \usepackage{booktabs}; published values are in their own row."""
 
 from labelnoise.files.text import plain
 from labelnoise.tables.comparison import Result, ranks
@@ -7,7 +7,7 @@ from labelnoise.tables.sheet import Sheet, apart, ours, theirs
 
 
 def render(sheet: Sheet) -> str:
-    """What is to be known in comments, then the tabular."""
+    """The title and notes as comments, then the tabular."""
     ranked = ranks(sheet.results)
     columns = list(sheet.table.columns)
 

@@ -11,7 +11,7 @@ from labelnoise.tables.sheet import Sheet
 
 
 def _entry(result: Result) -> dict[str, Any]:
-    """The values of a row and column; None where there is none. Percent and points; `distance` is in deviations."""
+    """A row and column's values, None if missing; percent and percentage points, `distance` in standard deviations."""
     published = result.published
     return {
         "row": result.row,
@@ -43,7 +43,7 @@ def as_csv(sheet: Sheet) -> str:
 
 
 def csv_of(lines: list[dict[str, Any]]) -> str:
-    """CSV with the keys of the first line as heads."""
+    """CSV with the keys of the first line as its header."""
     out = io.StringIO()
     writer = csv.DictWriter(out, list(lines[0]), lineterminator="\n")
     writer.writeheader()

@@ -6,7 +6,7 @@ from labelnoise.tables.sheet import Sheet, apart, ours, theirs
 
 
 def render(sheet: Sheet) -> str:
-    """The title, the table and a list of what is to be known."""
+    """The title, the table and a list of notes."""
     ranked = ranks(sheet.results)
 
     def cell(result: Result) -> str:
@@ -27,7 +27,7 @@ def render(sheet: Sheet) -> str:
 
 
 def bars(cells: list[str]) -> str:
-    """A row of a Markdown table, of cells that are escaped already."""
+    """A row of a Markdown table. The cells are already escaped."""
     return "| " + " | ".join(cells) + " |"
 
 

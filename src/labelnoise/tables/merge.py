@@ -1,13 +1,12 @@
-"""Bring records made elsewhere (a cluster, a GPU machine) into results/runs of a checkout, else
-into runs, or into the folder that results= names.
+"""Copy records made elsewhere (a cluster, a GPU machine) into results/runs of a checkout, or into
+runs without one. results= names another folder.
 
 labelnoise merge PATH...
 labelnoise merge runs from-the-cluster.tar.gz results=results/runs
 
-A PATH is a record, a folder with records in it, or a tar archive of them. A record's id must be that of its
-configuration. Where the same run is there already with other metrics, or comes twice with different ones, it is
-reported and left as it is. A record of an earlier version gets the id that it has now. Exit code 0 if all went in or
-was there already.
+A PATH is a record, a folder with records in it, or a tar archive of them. A record's id must match its configuration.
+A run that is already there with different metrics, or comes twice with different metrics, is reported and not merged.
+Records of earlier versions get their current ids. Exit code 0 if every record was merged or already there.
 """
 
 import sys
@@ -21,17 +20,17 @@ from labelnoise.tables.record_files import read
 
 
 def merge(arguments: list[str]) -> None:
-    """Read all, then write what is new; exit with 1 where something was broken or in conflict.
+    """Read all records, then write the new ones. Exit with 1 if a record is broken or in conflict.
 
     Args:
-        arguments: paths, and `results=` for the folder that they go into.
+        arguments: paths, and `results=` for the target folder.
     Raises:
-        ValueError: a path is empty, is not there or holds no records, or `results` cannot be written; nothing is.
+        ValueError: a path is empty, does not exist or holds no records, or `results` is not writable; none is written.
     """
     paths = [a for a in arguments if not a.startswith("results=")]
     named = [a.removeprefix("results=") for a in arguments if a.startswith("results=")]
     if not paths:
-        raise ValueError("which records? merge PATH..., folders or tar archives")
+        raise ValueError("merge: needs at least one PATH: a record, a folder or a tar archive")
     if "" in named:
         raise ValueError("results=: needs a folder, such as results=results/runs")
     results = Path(named[-1]) if named else records.COMMITTED if IN_CHECKOUT else Path("runs")
@@ -58,7 +57,7 @@ def merge(arguments: list[str]) -> None:
 
 
 def standing(path: Path) -> records.Record | None:
-    """The record that is there; a broken one is reported, and makes room."""
+    """The record at this path; None if there is none, or a broken one, which is reported and will be replaced."""
     try:
         return records.load(path)
     except FileNotFoundError:
@@ -69,15 +68,15 @@ def standing(path: Path) -> records.Record | None:
 
 
 def differ(one: records.Record, other: records.Record) -> bool:
-    """Whether two records of a run say different things about what both tell: a later version tells more."""
+    """Whether two records of a run differ in a value that both hold; later versions record more values."""
     return any(
         one[part][key] != other[part][key] for part in ("noise", "metrics") for key in one[part].keys() & other[part]
     )
 
 
 def _conflict(known: records.Record | None, versions: list[records.Record]) -> str:
-    told = ", ".join(map(_in_short, [*([known] if known else []), *versions]))
-    return f"{told}; different metrics, {'the first is kept' if known else 'none is taken'}"
+    all_versions = ", ".join(map(_in_short, [*([known] if known else []), *versions]))
+    return f"{all_versions}; different metrics, {'the first is kept' if known else 'none is merged'}"
 
 
 def _in_short(record: records.Record) -> str:
@@ -89,6 +88,6 @@ def _in_short(record: records.Record) -> str:
 
 
 def _from_here(folder: Path) -> str:
-    """A folder, relative to the working directory if it is below."""
+    """A folder, relative to the working directory if it is inside it."""
     here = Path.cwd()
     return str(folder.relative_to(here)) if folder.is_relative_to(here) else str(folder)

@@ -1,4 +1,4 @@
-"""A table as an HTML page of its own that loads nothing from elsewhere; jinja2 escapes all that is put into it."""
+"""A table as a self-contained HTML page; jinja2 escapes every value."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from labelnoise.tables.sheet import Sheet, apart, ours, theirs
 
 def render(sheet: Sheet) -> str:
     """The whole page, from page.html.jinja."""
-    import jinja2  # only who wants HTML waits for it
+    import jinja2  # slow to import; only HTML needs it
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__name__.rpartition(".")[0], "."),

@@ -1,4 +1,4 @@
-"""Every record in a file, a folder or a tar archive, whoever made it; nothing is unpacked."""
+"""Read records from untrusted files, folders and tar archives. Nothing is unpacked."""
 
 import lzma
 import sys
@@ -14,9 +14,9 @@ from labelnoise.files.text import plain
 
 
 class Found(NamedTuple):
-    """A file that is called like a record.
+    """A file that is named like a record.
 
-    Attributes: where it is, for messages; identifier, from its name; content; problem, if it could not be read.
+    Attributes: where, its path for messages; identifier, from its name; content; problem, if it could not be read.
     """
 
     where: str
@@ -26,35 +26,35 @@ class Found(NamedTuple):
 
 
 def read(paths: Sequence[str]) -> tuple[list[records.Record], int]:
-    """The whole records of these paths, with the ids that they have now, and how many files were left out.
+    """The valid records at these paths, with their current ids, and the number of files left out.
 
-    What is left out is reported on standard error.
+    Files that are left out are reported on standard error.
 
     Raises:
-        ValueError: a path is empty, is not there or holds no records.
+        ValueError: a path is empty, does not exist or holds no records.
     """
-    whole: list[records.Record] = []
+    valid: list[records.Record] = []
     left_out = 0
     for path in paths:
         if not path:
             raise ValueError("'': an empty path; write . for the working directory")
-        before = len(whole) + left_out
+        before = len(valid) + left_out
         for found in contents(Path(path)):
             try:
-                whole.append(checked(found))
+                valid.append(checked(found))
             except ValueError as error:
                 left_out += 1
                 print(f"{found.where} {error}; left out", file=sys.stderr)
-        if len(whole) + left_out == before:
+        if len(valid) + left_out == before:
             raise ValueError(f"{path}: holds no records (files called <run_id>.json)")
-    return whole, left_out
+    return valid, left_out
 
 
 def contents(path: Path) -> Iterator[Found]:
-    """Every file that is called like a record, in a folder or an archive; nothing is unpacked.
+    """Every file that is named like a record, in a folder or an archive; nothing is unpacked.
 
     Raises:
-        ValueError: there is no such path, or it is neither.
+        ValueError: the path does not exist, or is neither.
     """
     if path.is_dir():
         for file in sorted(path.rglob("*.json")):
@@ -85,20 +85,21 @@ def _from_archive(path: Path) -> Iterator[Found]:
                 if member.isfile() and called_like_a_record(name.name) and (inside := archive.extractfile(member)):
                     yield Found(plain(f"{path}: {member.name}"), name.stem, inside.read(records.LARGEST + 1))
     except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
-        raise ValueError(f"{path}: no folder, and not a whole tar archive of records ({str(error)[:60]})") from None
+        message = f"{path}: neither a folder nor a complete tar archive of records ({str(error)[:60]})"
+        raise ValueError(message) from None
 
 
 def called_like_a_record(name: str) -> bool:
-    """Whether a file's name is a run's id and .json."""
+    """Whether a file is named <run_id>.json."""
     stem, _, end = name.partition(".")
     return end == "json" and len(stem) == 12 and not set(stem) - set("0123456789abcdef")
 
 
 def checked(found: Found) -> records.Record:
-    """The record in a file, with the id that it has now.
+    """The record in a file, with its current id.
 
     Raises:
-        ValueError: it is not whole, or not the record of the configuration that it holds.
+        ValueError: the record is incomplete, or its id does not match its configuration.
     """
     if found.problem:
         raise ValueError(found.problem)

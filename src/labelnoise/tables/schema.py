@@ -12,7 +12,7 @@ Metric = Literal["test_acc_last", "test_acc_best", "test_acc_last10", "test_acc_
 
 
 class Grid(Closed):
-    """Every row and column: a label and the overrides that make it; a row's may be given by column."""
+    """The rows and columns: labels and their overrides. A row may have different overrides for each column."""
 
     rows: Annotated[dict[Label, Overrides | dict[Label, Overrides]], Field(min_length=1)]
     columns: Annotated[dict[Label, Overrides], Field(min_length=1)]
@@ -30,8 +30,8 @@ class Source(Closed):
 
     Attributes:
         source, table, dataset: as in published.csv.
-        label: where the numbers are from, in words.
-        without: rows whose published numbers were made otherwise and are not set beside ours.
+        label: the source in words.
+        without: rows whose published numbers come from a different set-up and are not compared with ours.
     """
 
     source: Text
@@ -42,7 +42,7 @@ class Source(Closed):
 
 
 class TableFile(Closed):
-    """A table's file, see tables/table.py; `rows`, `columns` and `seeds` choose among what there is."""
+    """A table's file, see tables/table.py; `rows`, `columns` and `seeds` select part of the grid."""
 
     title: Text
     common: Overrides

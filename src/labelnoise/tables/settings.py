@@ -1,4 +1,4 @@
-"""Records grouped by what differs between them: a setting is a configuration without its seeds."""
+"""Records grouped into settings: a setting is a configuration without its seeds."""
 
 import json
 import statistics
@@ -9,7 +9,7 @@ from labelnoise.experiment.identity import identity
 from labelnoise.experiment.records import Record
 
 SEEDS = ("seed_noise", "seed_init", "seed_data")
-# Shown wherever they differ, in this order; of the rest, what tells two settings apart.
+# Always shown if they differ, in this order. Other options are shown only if needed to tell settings apart.
 FIRST = ("dataset", "noise", "noise.rate", "loss", "method", "network")
 TASK = ("dataset", "noise", "noise.rate")  # only settings of the same task are compared with each other
 
@@ -18,10 +18,10 @@ class Setting(NamedTuple):
     """The records of one setting.
 
     Attributes:
-        values: what differs between the settings, by option; None where this one has no such option.
-        task: the data and their noise, whether they differ or not.
+        values: the options that differ between settings; None for an option that this one does not have.
+        task: the values of `TASK`.
         records: one for each choice of seeds.
-        metric: of the records, see `mean`.
+        metric: the records' metric that `n`, `mean` and `std` use.
     """
 
     values: dict[str, Any]
@@ -40,28 +40,28 @@ class Setting(NamedTuple):
 
     @property
     def mean(self) -> float | None:
-        """Percent."""
+        """In percent."""
         return statistics.fmean(self.numbers(self.metric)) if self.n else None
 
     @property
     def std(self) -> float | None:
-        """With n - 1; None for one value."""
+        """Sample standard deviation (n - 1); None for fewer than two values."""
         return statistics.stdev(self.numbers(self.metric)) if self.n > 1 else None
 
     @property
     def best(self) -> float:
-        """Mean of the best epochs' accuracy, percent: an oracle, chosen on the test set."""
+        """Mean accuracy of the best epochs, in percent: an oracle, chosen on the test set."""
         return statistics.fmean(self.numbers("test_acc_best"))
 
     @property
     def realised_rate(self) -> float | None:
-        """Mean share of wrong labels, percent; None where it is unknown."""
+        """Mean realised noise rate, in percent; None if unknown."""
         rates = [record["noise"]["realised_rate"] for record in self.records]
         return None if None in rates else 100 * statistics.fmean(rates)
 
 
 def settings(records: Sequence[Record], metric: str) -> list[Setting]:
-    """The settings of some records: task by task as they come, the best of each first."""
+    """The settings of these records by task, in order of appearance; the best of each task first."""
     options = {record["run_id"]: named_options(record["config"]) for record in records}
     shown = differing(list(options.values()))
     grouped: dict[str, list[Record]] = {}
@@ -78,34 +78,34 @@ def settings(records: Sequence[Record], metric: str) -> list[Setting]:
 
 
 def best_of_tasks(found: Sequence[Setting]) -> set[int]:
-    """The places of the settings that are the best of their task, by two digits; none where a task has but one."""
+    """The indices of the settings with the best mean of their task, to two digits; none if a task has only one."""
     means = [None if setting.mean is None else round(setting.mean, 2) for setting in found]
-    places = set()
+    best = set()
     for task in {setting.task for setting in found}:
-        rivals = {place: means[place] for place, s in enumerate(found) if s.task == task and means[place] is not None}
+        rivals = {i: means[i] for i, s in enumerate(found) if s.task == task and means[i] is not None}
         if len(rivals) > 1:
-            places |= {place for place, mean in rivals.items() if mean == max(rivals.values(), key=lambda m: m or 0.0)}
-    return places
+            best |= {i for i, mean in rivals.items() if mean == max(rivals.values(), key=lambda m: m or 0.0)}
+    return best
 
 
 def differing(options: Sequence[dict[str, Any]]) -> list[str]:
-    """The options by which these configurations are told apart: as few as do it, but all of `FIRST` that differ."""
+    """The options that distinguish these configurations: all of `FIRST` that differ, others only if still needed."""
 
     def distinct(keys: Sequence[str]) -> int:
         return len({json.dumps([one.get(key) for key in keys]) for one in options})
 
     chosen = [key for key in FIRST if distinct([key]) > 1]
-    every = dict.fromkeys(key for one in options for key in one)
-    for key in every:
+    all_keys = dict.fromkeys(key for one in options for key in one)
+    for key in all_keys:
         if key not in (*SEEDS, *chosen) and distinct([*chosen, key]) > distinct(chosen):
             chosen.append(key)
     return chosen
 
 
 def named_options(config: dict[str, Any]) -> dict[str, Any]:
-    """A record's configuration as options: `loss` is the name of its function, `loss.q` a value of it.
+    """A record's configuration as flat options: `loss` is its function's name, `loss.q` one of its parameters.
 
-    Without options at their neutral value, which records of earlier versions do not have; 1.0 is 1.
+    Options at their neutral value are left out, as records of earlier versions lack them; 1.0 becomes 1.
     """
     options: dict[str, Any] = {}
     normal = json.loads(identity(config))
@@ -119,7 +119,7 @@ def named_options(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def component_name(component: Any) -> str:
-    """The name of a component's function or class; of a sum of losses, its parts' names joined."""
+    """The name of a component's function or class; for a sum of losses, its parts' names joined."""
     if not isinstance(component, dict) or "_target_" not in component:
         return str(component)
     parts = [component_name(component[key]) for key in ("first", "second") if isinstance(component.get(key), dict)]
@@ -127,7 +127,7 @@ def component_name(component: Any) -> str:
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A tree of dictionaries as one, its keys joined by dots."""
+    """A nested dictionary as a flat one, its keys joined by dots."""
     leaves: dict[str, Any] = {}
     for key, value in tree.items():
         leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}

@@ -1,4 +1,4 @@
-"""A table and its results as they are printed, in whatever format: the numbers in words and the lines beneath them."""
+"""What a table prints in every format: its numbers as text, and the lines beneath them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class Sheet(NamedTuple):
 
 
 def beneath(table: Table, results: list[Result], found: list[Record], commands: list[str]) -> list[str]:
-    """The lines under a table: what the numbers are, how far it is, and where they come from."""
+    """The lines under a table: what the numbers mean, how many are done, and where they come from."""
     done, wanted = sum(result.n for result in results), len(results) * len(table.seeds)
     what = "Test accuracy in percent, mean ± standard deviation (number of seeds)."
     lines = [f"{what} {done} of {wanted} trainings are done."]
@@ -31,10 +31,10 @@ def beneath(table: Table, results: list[Result], found: list[Record], commands: 
         count = sum(result.marked for result in results)
         lines += [
             f"Beneath ours: {table.published.label}.",
-            "Then the difference in points, and in brackets over sqrt((s1² + s2²) / 2).",
+            "Then the difference in percentage points; in brackets, divided by sqrt((s1² + s2²) / 2).",
             f"† Welch's two-sided p < {LEVEL} against the published value ({count} of "
-            f"{sum(result.p is not None for result in results)} cells that can be tested): were everything equal, "
-            f"{LEVEL:.0%} of the cells are expected to be marked.",
+            f"{sum(result.p is not None for result in results)} cells that can be tested); by chance alone, "
+            f"{LEVEL:.0%} of the cells would be marked.",
         ]
     if ranks(results):
         lines.append("Bold: the best of a column; underlined: the second best.")
@@ -62,7 +62,7 @@ def counted(found: Sequence[Record], what: str) -> str:
 
 
 def ours(result: Result) -> str:
-    """75.12 ± 0.30 (3); without a deviation for one seed."""
+    """75.12 ± 0.30 (3); without a standard deviation for one seed."""
     if result.mean is None:
         return "missing"
     return f"{result.mean:.2f}" + ("" if result.std is None else f" ± {result.std:.2f}") + f" ({result.n})"

@@ -3,8 +3,8 @@
 labelnoise table table=digits
 labelnoise table table=cifar10_zhou2021 format=json table.rows=[ce,agce] table.columns=[sym_0.4] table.seeds=[1]
 
-format=markdown (the default), latex, csv, html, json, or status: one line that says how far the table is. Records are
-looked for in results= (runs) and among the committed ones. What is missing is shown as missing and is no error.
+format=markdown (the default), latex, csv, html, json, or status: one line of progress. Records are read from results=
+(default: runs) and from the committed ones. Missing results are shown as missing; they are not an error.
 """
 
 from collections.abc import Callable
@@ -29,10 +29,10 @@ FORMATS: dict[str, Callable[[Sheet], str]] = {
 
 
 def show(arguments: list[str]) -> None:
-    """Print the table in the format that is asked for.
+    """Print the table in the requested format.
 
     Args:
-        arguments: table=, the choice of its part, format=, and overrides for every cell.
+        arguments: table=, table.* to select part of it, format=, and overrides for every cell.
     Raises:
         ValueError: an argument is wrong; one line says which and what is allowed.
     """
@@ -41,7 +41,7 @@ def show(arguments: list[str]) -> None:
     if form not in known:
         raise ValueError(f"format={form}: must be one of {', '.join(known)}")
     overrides = [a for a in arguments if not a.startswith("format=")]
-    prepared(overrides)  # what is wrong with one is told before any cell is named
+    prepared(overrides)  # report a wrong override before any cell is named
     choice, extra = split_arguments(overrides)
     table, results = read_with_folder(choice, [o for o in extra if o.startswith("results=")])
     wanted, folder = cells(table, extra), Path(results)
@@ -50,7 +50,7 @@ def show(arguments: list[str]) -> None:
 
 
 def render(table: Table, wanted: list[Cell], found: dict[str, records.Record], form: str, overrides: list[str]) -> str:
-    """The table in one of the formats, without the last line's end."""
+    """The table in one of the formats, without a trailing newline."""
     results = comparison.results(table, wanted, found)
     words = " ".join(overrides)
     commands = [f"{command('train')} -m {words}", f"{command('table')} {words} format={form}"]
@@ -59,9 +59,9 @@ def render(table: Table, wanted: list[Cell], found: dict[str, records.Record], f
 
 
 def status(table: Table, wanted: list[Cell], found: dict[str, records.Record], folder: Path) -> str:
-    """How far a table is, in one line; the time left from what the records took.
+    """A table's progress in one line. The time left is estimated from the records.
 
-    Running: a living owner holds the claim. Failed: its owner died and left the claim behind.
+    Running: a live process holds the claim. Failed: its process died and left the claim behind.
     """
     left = [folder / f"{cell.run_id}.claim" for cell in wanted if cell.run_id not in found]
     running = sum(claims.living(path) for path in left)
@@ -72,7 +72,7 @@ def status(table: Table, wanted: list[Cell], found: dict[str, records.Record], f
         return line
     seconds = [record["environment"].get("seconds", 0.0) for record in found.values()]
     if not seconds:
-        return f"{line}; time left unknown, there is no record to go by"
+        return f"{line}; time left unknown: no records yet"
     at_once = max(running, 1)
     time = duration(len(left) * sum(seconds) / len(seconds) / at_once)
     return f"{line}; about {time} left at {at_once} at a time"

@@ -1,13 +1,13 @@
-"""Summarise any records: a line for every setting, mean ± standard deviation over its seeds, the best first.
+"""Summarise any records: one line per setting, mean ± standard deviation over its seeds, the best first.
 
 labelnoise summary                      the records in results= (runs)
 labelnoise summary runs more.tar.gz metric=test_acc_last10 format=csv
 labelnoise summary runs/0123456789ab.json format=history
 
-A PATH is a record, a folder with records in it, or a tar archive of them. Settings are told apart by what differs
-between the records; seeds are averaged over. metric=test_acc_last (the default), test_acc_best, test_acc_last10 or
-test_acc_val. format=markdown (the default), csv or json, and two CSVs of the records themselves: history, a line for
-every epoch, and classes, the accuracy of every class after the last epoch.
+A PATH is a record, a folder with records in it, or a tar archive of them. Settings differ in at least one option;
+results are averaged over seeds. metric=test_acc_last (the default), test_acc_best, test_acc_last10 or test_acc_val.
+format=markdown (the default), csv or json, or a CSV of the records themselves: history, a line for every epoch, or
+classes, the accuracy of every class after the last epoch.
 """
 
 import json
@@ -30,10 +30,10 @@ NONE = "–"  # in a cell without a value
 
 
 def summary(arguments: list[str]) -> None:
-    """Print the summary in the format that is asked for.
+    """Print the summary in the requested format.
 
     Args:
-        arguments: paths, metric=, format=, and results= for the folder where no path is given.
+        arguments: paths, metric=, format=, and results=, the folder if no path is given.
     Raises:
         ValueError: an argument is wrong, or a path holds no records.
     """
@@ -56,7 +56,7 @@ def _each_run_once(records: list[Record]) -> list[Record]:
     for record in records:
         first = found.setdefault(record["run_id"], record)
         if first["metrics"] != record["metrics"]:
-            print(f"{record['run_id']}: comes twice with different metrics; the first is taken", file=sys.stderr)
+            print(f"{record['run_id']}: comes twice with different metrics; the first is used", file=sys.stderr)
     return list(found.values())
 
 
@@ -64,7 +64,7 @@ def _each_run_once(records: list[Record]) -> list[Record]:
 
 
 def as_markdown(records: Sequence[Record], metric: str) -> str:
-    """A table of the settings; the best of each data set and noise is bold."""
+    """A table of the settings; the best for each data set and noise is bold."""
     found = settings(records, metric)
     shown = list(found[0].values)
     bold = best_of_tasks(found)
@@ -122,7 +122,7 @@ def as_csv(records: Sequence[Record], metric: str) -> str:
 
 
 def as_json(records: Sequence[Record], metric: str) -> str:
-    """A list of the settings, null where there is no value."""
+    """A list of the settings; null where there is no value."""
     return json.dumps([_entry(setting) for setting in settings(records, metric)], indent=1) + "\n"
 
 
@@ -144,7 +144,7 @@ def history(records: Sequence[Record], _: str = "") -> str:
 
 
 def classes(records: Sequence[Record], _: str = "") -> str:
-    """CSV with a line for every class of every record: test images of the class, accuracy after the last epoch."""
+    """CSV with a line for every class of every record: number of test images, accuracy after the last epoch."""
     lines = []
     for record in records:
         for number, row in enumerate(record["metrics"].get("confusion") or []):

@@ -1,7 +1,7 @@
 """Tables of papers: rows x columns x seeds, each cell with the command that runs it and the id of its record.
 
-A table is one file, `configs/table/<name>.yaml`: `python train.py -m table=<name>` runs what is missing of it and
-`python scripts/table.py table=<name>` prints it. A cell is `common + row + column + seed + whatever the user adds`.
+A table is one file, `configs/table/<name>.yaml`: `python train.py -m table=<name>` runs its missing cells and
+`python scripts/table.py table=<name>` prints it. A cell is `common + row + column + seed + the user's overrides`.
 """
 
 import json
@@ -18,23 +18,23 @@ from labelnoise.files.schema import reason
 from labelnoise.tables.configurations import Configurations, Overrides
 from labelnoise.tables.schema import Metric, Source, TableFile
 
-# Stand for a cell's seed and its noise's seed while a row and column is composed once for all seeds.
+# Placeholders for a cell's seed and its noise seed: a row and column is composed once for all seeds.
 SEED, SEED_NOISE = 4_111_222_333, 4_111_222_334
-SEEDS = ("seed_noise", "seed_init", "seed_data")  # where they come out in an effective configuration
+SEEDS = ("seed_noise", "seed_init", "seed_data")  # the keys that hold them in an effective configuration
 METRICS = get_args(Metric)
 
 
 class Table(NamedTuple):
-    """A table as chosen: its rows, columns and seeds are those that the user wants."""
+    """A table with the rows, columns and seeds that the user selected."""
 
     name: str
     title: str
     metric: str  # a key of a record's metrics
     common: Overrides
-    rows: dict[str, Overrides | dict[str, Overrides]]  # by column where a paper tuned by it
+    rows: dict[str, Overrides | dict[str, Overrides]]  # by column where the paper tuned each column
     columns: dict[str, Overrides]
     seeds: tuple[int, ...]
-    seed_noise: int | None  # seed 1 draws its noise with this one, seed 2 with the next; None: with the seed itself
+    seed_noise: int | None  # noise seed of seed 1; seed 2 uses the next one; None: the noise seed is the seed
     published: Source | None  # None: nothing is published
     notes: tuple[str, ...]
 
@@ -45,7 +45,7 @@ class Table(NamedTuple):
 
     @property
     def heading(self) -> str:
-        """What the rows are: the option that each of them sets first (loss, method), or else "row"."""
+        """The option that every row sets first (loss, method), else "row"."""
         first = {_option(overrides[0]) if overrides else "" for overrides in self._each_rows_overrides()}
         return (first.pop() or "row") if len(first) == 1 else "row"
 
@@ -64,9 +64,9 @@ class Cell(NamedTuple):
 
 
 def split_arguments(overrides: list[str]) -> tuple[list[str], list[str]]:
-    """Those that choose the table and its part (`table=`, `table.rows=` ...), and the rest, meant for every cell.
+    """Overrides that select the table and its part (`table=`, `table.rows=` ...), and the rest, for every cell.
 
-    The folder of a user's own options is among both.
+    The override that names a folder of the user's own options is in both.
     """
     of_table = ("table=", "table.")
     chosen = [o for o in overrides if o.startswith((*of_table, SEARCHPATH))]
@@ -77,16 +77,16 @@ def split_arguments(overrides: list[str]) -> tuple[list[str], list[str]]:
 
 
 def read(choice: list[str]) -> Table:
-    """The table that the first half of `split_arguments` chooses.
+    """The table that the first list of `split_arguments` selects.
 
     Raises:
-        ValueError: no such table, row, column or seed; one line says what there is.
+        ValueError: no such table, row, column or seed; one line lists the choices.
     """
     return read_with_folder(choice)[0]
 
 
 def read_with_folder(choice: list[str], results: Sequence[str] = ()) -> tuple[Table, str]:
-    """As `read`, and the folder of records that these `results=` overrides come to: composing takes time."""
+    """As `read`, and the folder of records that `results` gives; both from one composition, which is slow."""
     names = [option for option in choices("table", choice) if option != "none"]
     name = next((o.removeprefix("table=") for o in reversed(choice) if o.startswith("table=")), "none")
     if name == "none":
@@ -126,11 +126,11 @@ def _overrides(given: list[str] | dict[str, list[str]]) -> Overrides | dict[str,
     return {column: tuple(own) for column, own in given.items()} if isinstance(given, dict) else tuple(given)
 
 
-def _selected(name: str, what: str, asked: Any, known: Iterable[str]) -> list[str]:
-    """The labels asked for, in the table's order."""
-    if asked == "all":
+def _selected(name: str, what: str, requested: Any, known: Iterable[str]) -> list[str]:
+    """The requested labels, in the table's order."""
+    if requested == "all":
         return list(known)
-    labels = [str(label) for label in (asked if isinstance(asked, list) else [asked])]
+    labels = [str(label) for label in (requested if isinstance(requested, list) else [requested])]
     for label in labels:
         if label not in known:
             raise ValueError(f"table.{what}={label}: table={name} has no such {what[:-1]}; one of {', '.join(known)}")
@@ -139,10 +139,10 @@ def _selected(name: str, what: str, asked: Any, known: Iterable[str]) -> list[st
     return [label for label in known if label in labels]
 
 
-def _seeds(asked: Any) -> tuple[int, ...]:
-    seeds = asked if isinstance(asked, list) else [asked]
+def _seeds(requested: Any) -> tuple[int, ...]:
+    seeds = requested if isinstance(requested, list) else [requested]
     if not seeds or not all(isinstance(s, int) and not isinstance(s, bool) and 0 <= s < SEED for s in seeds):
-        raise ValueError(f"table.seeds={asked}: must be a list of whole numbers, at least 0, such as [1,2,3]")
+        raise ValueError(f"table.seeds={requested}: must be a list of whole numbers, at least 0, such as [1,2,3]")
     return tuple(dict.fromkeys(seeds))
 
 
@@ -152,12 +152,12 @@ def _seeds(asked: Any) -> tuple[int, ...]:
 def cells(table: Table, extra: Sequence[str] = ()) -> list[Cell]:
     """Every cell of the table with the id of its record: all of the first seed, then all of the next.
 
-    Composes once for a row and column, and not at all where a cache of the user's has the outcome.
+    Composes once for each row and column, unless the user's cache holds the result.
 
     Args:
-        extra: further overrides of the user's, applied to every cell after all others.
+        extra: the user's overrides, applied to every cell after all others.
     Raises:
-        ValueError: an override is wrong, or sets what tells the cells apart; names the first cell where it is.
+        ValueError: an override is wrong, or sets an option that the cells set; names the first such cell.
     """
     refuse_what_the_cells_set(table, extra)
     configurations = Configurations()
@@ -179,7 +179,7 @@ def cells(table: Table, extra: Sequence[str] = ()) -> list[Cell]:
 
 
 def refuse_what_the_cells_set(table: Table, extra: Sequence[str]) -> None:
-    """Refuse overrides of what a row, a column or the seeds set: every cell would be the same under its own label.
+    """Refuse overrides of options that rows, columns or seeds set: cells with different labels would be the same.
 
     Raises:
         ValueError: names the override and how to choose among the cells.
@@ -218,7 +218,7 @@ def _refuse_equal_cells(table: Table, found: list[Cell]) -> None:
 
 
 def overrides_of(table: Table, row: str, column: str, seed: int, extra: Sequence[str] = ()) -> Overrides:
-    """What `train.py` takes to run this cell alone: with one CPU thread, as whatever launcher runs it, unless told."""
+    """The overrides with which `train.py` runs this cell alone: with one CPU thread by default, as launchers do."""
     before = (*table.common, *table.row(row, column), *table.columns[column])
     seeds = [f"seed={seed}"]
     if table.seed_noise is not None and not any(_option(o) == "seed_noise" for o in before):
@@ -230,9 +230,9 @@ def _ids(table: Table, row: str, column: str, extra: Overrides, configurations: 
     """The id of every seed's record."""
     try:
         config = configurations.of(overrides_of(table, row, column, SEED, extra))
-        if not _only_in_seeds(config):  # something else is made of the seed too
-            everyone = (overrides_of(table, row, column, seed, extra) for seed in table.seeds)
-            return [identity.run_id(configurations.of(overrides)) for overrides in everyone]
+        if not _only_in_seeds(config):  # another value depends on the seed
+            by_seed = (overrides_of(table, row, column, seed, extra) for seed in table.seeds)
+            return [identity.run_id(configurations.of(overrides)) for overrides in by_seed]
     except ValueError as error:
         raise ValueError(f"{error} (in row {row}, column {column} of table={table.name})") from None
     first = table.seed_noise or 0
@@ -240,11 +240,11 @@ def _ids(table: Table, row: str, column: str, extra: Overrides, configurations: 
 
 
 def _only_in_seeds(config: dict[str, Any]) -> bool:
-    """Whether the stand-ins occur nowhere but as the values of the three seeds."""
+    """Whether the placeholders occur only as the values of the three seeds."""
     rest = json.dumps({key: value for key, value in config.items() if key not in SEEDS})
     return str(SEED) not in rest and str(SEED_NOISE) not in rest
 
 
 def _with_seeds(config: dict[str, Any], seeds: dict[int, int]) -> dict[str, Any]:
-    """The configuration with the stand-ins replaced."""
+    """The configuration with the placeholders replaced."""
     return {**config, **{key: seeds.get(config[key], config[key]) for key in SEEDS}}

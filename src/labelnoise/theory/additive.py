@@ -1,7 +1,7 @@
-"""Losses that see p_y alone, L(p, y) = l(p_y): the slopes of l, its shape, and its asymmetry ratios.
+"""Losses that depend on p_y alone, L(p, y) = l(p_y): the slopes of l, its shape, and its asymmetry ratios.
 
 Source: Zhou, Liu, Jiang, Gao, Ji 2021, arXiv:2106.03110, section 3.2, for the asymmetry ratio; docs/theory.md derives
-what holds for convex and for concave l.
+the ratios of convex and concave l.
 """
 
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ Shape = Literal["linear", "convex", "concave", "neither", "not decreasing"]
 # log-odds of p_y at which slopes are taken: dense in the middle, log-spaced down to p_y and 1 - p_y of 1e-278
 DENSE = torch.linspace(-6, 6, 241, dtype=torch.float64)
 TAIL = torch.logspace(log(6.1) / log(10), log(640) / log(10), 200, dtype=torch.float64)
-NARROW = 80.0  # as far as a loss goes that computes in float32, whose smallest number is 1e-38
-FAR = 20.0  # log-odds from which on a slope is taken for its limit: 1 - p_y of 2e-9
+NARROW = 80.0  # largest |log-odds| for a loss that computes in float32, whose smallest number is 1e-38
+FAR = 20.0  # log-odds beyond which a slope counts as its limit: 1 - p_y of 2e-9
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Profile:
     Attributes:
         log_odds: (N,), log p_y / (1 - p_y), increasing.
         steepness: (N,), -l'(p_y) there.
-        at_0, at_1: its limits at p_y = 0 and p_y = 1; inf and 0 are found by how it grows or shrinks.
+        at_0, at_1: its limits at p_y = 0 and p_y = 1; inf and 0 are inferred from how it grows or shrinks.
         shape: of l.
-        drop: l(0) - l(1), inf where l(0) is.
+        drop: l(0) - l(1), inf if l(0) is.
     """
 
     log_odds: Tensor
@@ -44,14 +44,14 @@ class Profile:
 
 @dataclass(frozen=True)
 class Ratios:
-    """The asymmetry ratio r (asymmetric if w_m / w_n >= 1 / r) and the upper one (only if w_m / w_n >= 1 / upper)."""
+    """The asymmetry ratio r and the upper ratio: asymmetric if w_m / w_n >= 1 / r, only if w_m / w_n >= 1 / upper."""
 
     asymmetry: float
     upper: float
 
 
 def logits_at(log_odds: Tensor, num_classes: int) -> Tensor:
-    """Logits whose first class has these log-odds, the others equal shares of the rest. Shapes: (N,) -> (N, C)."""
+    """Logits whose first class has these log-odds; the others share the rest equally. Shapes: (N,) -> (N, C)."""
     others = -log_odds - log(num_classes - 1)
     return torch.cat([torch.zeros_like(others)[:, None], others[:, None].expand(-1, num_classes - 1)], dim=1)
 
@@ -64,7 +64,7 @@ def value(loss: LossFunction, log_odds: Tensor, num_classes: int) -> Tensor:
 def steepness(loss: LossFunction, log_odds: Tensor, num_classes: int) -> Tensor:
     """-l'(p_y), to full relative precision at both ends. Shapes: (N,) -> (N,).
 
-    The gradient in the label's logit is precise where p_y is small, the one in the others where 1 - p_y is.
+    The gradient in the label's logit is precise where p_y is small, the one in the others where 1 - p_y is small.
     """
     labels = torch.zeros(len(log_odds), dtype=torch.int64)
     slopes = gradients(loss, logits_at(log_odds, num_classes), labels)
@@ -76,7 +76,7 @@ def steepness(loss: LossFunction, log_odds: Tensor, num_classes: int) -> Tensor:
 def is_additive(loss: LossFunction, num_classes: int, tolerance: float = 1e-5) -> bool:
     """Whether the value depends on p_y alone, to `tolerance` of its range over p_y in [0.01, 0.99].
 
-    Ten ways of sharing the rest among the other classes are compared, some all but one-hot.
+    Compares ten ways of sharing the rest among the other classes, some almost one-hot.
     """
     if num_classes == 2:
         return True
@@ -92,7 +92,7 @@ def is_additive(loss: LossFunction, num_classes: int, tolerance: float = 1e-5) -
 
 
 def profile(loss: LossFunction, num_classes: int) -> Profile:
-    """The slopes of an additive loss, their limits and what shape they make."""
+    """The slopes of an additive loss, their limits and the shape of l."""
     log_odds = torch.cat([-TAIL.flip(0), DENSE, TAIL])
     narrow = loss(*random_logits(2, num_classes)).dtype != torch.float64
     if narrow:
@@ -105,21 +105,21 @@ def profile(loss: LossFunction, num_classes: int) -> Profile:
     log_odds, slopes = log_odds[kept], slopes[kept]
     at_0 = limit(slopes[log_odds < max(-FAR, 0.6 * float(log_odds[0]))].flip(0))
     at_1 = limit(slopes[log_odds > min(FAR, 0.6 * float(log_odds[-1]))])
-    # Where the loss no longer changes to the 12th digit a slope may jump by rounding; a 0 that is left is a clamp's.
-    seen = ((slopes * (-log_odds.abs()).exp()).abs() > 1e-12 * scale) | (slopes == 0)
-    shape = _shape(slopes[seen], 1e-4 if narrow else 1e-7)
+    # Where the loss changes by less than 1e-12 of its range, rounding makes slopes jump; a remaining 0 is a clamp's.
+    resolved = ((slopes * (-log_odds.abs()).exp()).abs() > 1e-12 * scale) | (slopes == 0)
+    shape = _shape(slopes[resolved], 1e-4 if narrow else 1e-7)
     return Profile(log_odds, slopes, at_0, at_1, shape, _drop(loss, num_classes))
 
 
 def rounded_away(change: Tensor, slopes: Tensor, distance: Tensor, side: Tensor, scale: float) -> Tensor:
-    """Where a slope that comes out as 0 far outside is a rounding error, as of 1 - p^q, whose 1 swallows p^q.
+    """Where a slope of 0 near an end is a rounding error, as for 1 - p^q, where p^q is lost next to the 1.
 
-    That is so if the slopes are 0 only where the loss changes by less than 1e-11 of its range anyway. A loss that is
-    clamped, at 1e-7 say, is flat where the change would still be seen.
+    It is one if the slopes are 0 only where the loss changes by less than 1e-11 of its range. A clamped loss, at 1e-7
+    say, is also flat where the change would be visible.
 
     Args:
-        change: (N,), slope times distance from the end, what the loss still changes by.
-        slopes: (N,). distance: (N,), larger is farther outside. side: (N,), bool, this end's.
+        change: (N,), slope times distance from the end: how much the loss still changes.
+        slopes: (N,). distance: (N,), larger is nearer to the end. side: (N,), bool, the points on this end's side.
         scale: the range of the loss.
     """
     flat = side & (slopes == 0)
@@ -130,9 +130,9 @@ def rounded_away(change: Tensor, slopes: Tensor, distance: Tensor, side: Tensor,
 
 
 def limit(outward: Tensor) -> float:
-    """Where a sequence (N,) tends that is taken on a log scale outward: inf if it keeps growing, 0 if it vanishes.
+    """The limit of a sequence (N,) sampled outward on a log scale: inf if it keeps growing, 0 if it vanishes.
 
-    A power or a logarithm keeps growing to the last decade, however slowly; a uniform grid would not show it.
+    A power or a logarithm keeps growing to the last decade, however slowly; a uniform grid would not show this.
     """
     first, middle, last = (float(outward[i]) for i in (len(outward) // 3, 2 * len(outward) // 3, -1))
     if last > middle * (1 + 1e-3) and last - middle > 0.3 * (middle - first):
@@ -158,8 +158,8 @@ def _drop(loss: LossFunction, num_classes: int) -> float:
 def ratios(loss: LossFunction, num_classes: int, slopes: Profile) -> Ratios | None:
     """r and its upper version; None for an l that does not decrease.
 
-    Convex l: both are l'(1) / l'(0). Concave or linear l: both are 1. Otherwise they are searched on log-spaced steps
-    of p_y from 1e-9, and in the limit of small steps by the slopes.
+    Convex l: both are l'(1) / l'(0). Concave or linear l: both are 1. Otherwise they are searched over log-spaced steps
+    of p_y from 1e-9; the slopes give the limit of small steps.
     """
     if slopes.shape == "not decreasing":
         return None

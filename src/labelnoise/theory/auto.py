@@ -1,8 +1,8 @@
-"""The smallest a at which AGCE, AUL or AEL is tolerant of a noise: what `loss.a=auto` stands for.
+"""The smallest a at which AGCE, AUL or AEL tolerates a noise: the value of `loss.a=auto`.
 
 Source: the closed forms of the asymmetry ratio (Zhou et al. 2021, arXiv:2106.03110, section 3.3), solved for a. Taking
-the smallest is ours: as a grows all three become linear in p_y like MAE, which learns slowly, and the theory asks
-for no more.
+the smallest is our choice: as a grows, all three become linear in p_y like MAE, which learns slowly, and the theory
+needs no larger a.
 """
 
 from math import ceil, expm1, floor, inf, isfinite, log, log10
@@ -10,7 +10,7 @@ from math import ceil, expm1, floor, inf, isfinite, log, log10
 from labelnoise.theory import closed_forms
 from labelnoise.theory.noise_ratios import kind_of, noise_ratio
 
-DIGITS = 4  # significant ones of the a that is returned, rounded up so that it is still tolerant
+DIGITS = 4  # significant digits of the returned a, which is rounded up so that it stays tolerant
 TINY = 1e-300  # the a of AGCE where the exact one is below what a float holds
 
 
@@ -26,7 +26,7 @@ def smallest_a(loss: str, q: float | None, ratio: float) -> float:
         q: the loss's q; None for ael.
         ratio: w_m / w_n of the noise, above 1.
     Raises:
-        ValueError: another loss, no q, or a ratio for which there is no such a.
+        ValueError: the loss is another one, q is missing, or no a exists for this ratio.
     """
     if loss not in ("agce", "aul", "ael"):
         raise ValueError(f"loss.a=auto: for agce, aul and ael, not {loss}")
@@ -68,13 +68,13 @@ def critical_ratio(loss: str, a: float, q: float | None) -> float:
 
 
 def resolve(loss: str, q: float | None, noise: str, rate: float, num_classes: int) -> tuple[float, str]:
-    """The a that `loss.a=auto` stands for, and the line that says so.
+    """The value of `loss.a=auto`, and a line that reports it.
 
     Args:
         loss: agce, aul or ael. q: its q; None for ael.
         noise: the noise's name, as in `noise=` or its function's. rate: its rate. num_classes: C.
     Raises:
-        ValueError: one line, where the noise has no nominal transition matrix or its ratio leaves no a.
+        ValueError: the noise has no nominal transition matrix, or no a exists for its ratio; one line.
     """
     if kind_of(noise) is None:
         name = noise.rsplit(".", 1)[-1]
@@ -82,8 +82,8 @@ def resolve(loss: str, q: float | None, noise: str, rate: float, num_classes: in
     ratio = noise_ratio(noise, rate, num_classes)
     a = smallest_a(loss, q, ratio)
     critical = critical_ratio(loss, a, q)
-    kept = "" if loss == "ael" else f" with q={q:g}"
+    with_q = "" if loss == "ael" else f" with q={q:g}"
     return a, (
-        f"loss.a=auto: a={a:g}, the smallest{kept} that theory calls tolerant "
+        f"loss.a=auto: a={a:g}, the smallest{with_q} that theory calls tolerant "
         f"(needs w_m/w_n >= {critical:.6g}, the noise has {ratio:.6g})"
     )

@@ -11,18 +11,18 @@ from labelnoise.theory.evaluation import LossFunction, values
 from labelnoise.theory.search import depth_of
 
 COUNT = 400  # random class probabilities
-APART = 0.08  # by which two of them must differ, so that the grid of logits resolves them
+APART = 0.08  # smallest difference of two probabilities that the grid of logits resolves
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """For random class probabilities w, what the minimiser u of sum_i w_i L(u, i) over all predictions does.
+    """How the minimiser u of sum_i w_i L(u, i) over all predictions orders the classes, for class probabilities w.
 
     Attributes:
         top: the class with the largest w has the largest u (classification calibration).
         order: w_i > w_j never comes with u_i < u_j.
-        ranks: w_i > w_j always comes with u_i > u_j; a minimiser at a vertex loses it.
-        proven: by the shape of l(p_y), not by trying.
+        ranks: w_i > w_j always comes with u_i > u_j; a minimiser at a vertex does not rank.
+        proven: it follows from the shape of l(p_y); otherwise random w were tried.
     """
 
     top: bool
@@ -32,16 +32,16 @@ class Calibration:
 
 
 def by_shape(profile: Profile) -> Calibration:
-    """What follows for a decreasing l(p_y) from its shape.
+    """What the shape of a decreasing l(p_y) implies.
 
-    Convex: where the slopes balance, w_i > w_j gives u_i >= u_j, and u_i > u_j if no u can be 0, as l'(0) is infinite.
+    Convex: where the slopes balance, w_i > w_j gives u_i >= u_j, and u_i > u_j if l'(0) is infinite, so no u is 0.
     Concave or linear: the minimiser is the vertex of the largest w.
     """
     return Calibration(True, True, profile.shape == "convex" and isinf(profile.at_0), proven=True)
 
 
 def calibration(loss: LossFunction) -> Calibration:
-    """Compare the order of w and of u, on a grid of logits that holds the vertices and is dense near the centre."""
+    """Compare the order of w and of u, on a grid of logits that includes the vertices and is dense near the centre."""
     below = -torch.cat([torch.tensor([depth_of(loss, 3), 40.0, 25.0, 16.0]), torch.linspace(12, 0, 61)]).double()
     first, second = (axis.flatten() for axis in torch.meshgrid(below, below, indexing="ij"))
     plane = torch.stack([torch.zeros_like(first), first, second], dim=1)

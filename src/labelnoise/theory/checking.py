@@ -1,4 +1,4 @@
-"""`check`: everything that theory says of one loss, put together."""
+"""`check`: everything that theory says about one loss, in one report."""
 
 from math import isinf
 
@@ -13,18 +13,18 @@ from labelnoise.theory.notes import notes
 from labelnoise.theory.report import Report, Verdict
 from labelnoise.theory.verdicts import Evidence, gather, judge, sharpened
 
-HARDEST = 10  # classes of a transition matrix whose minimisers are searched for; the others are judged by what is found
+HARDEST = 10  # classes of a transition matrix with a search of their own; its results also judge the other classes
 
 
 def check(loss: LossFunction, num_classes: int, transition: Tensor | None = None) -> Report:
-    """What noise-tolerance theory promises of a loss.
+    """What noise-tolerance theory guarantees for a loss.
 
     Args:
         loss: any function `(logits (B, C), labels (B,)) -> (B,)`, finite, differentiable, the same on every call.
         num_classes: C, at least 2.
         transition: (C, C), rows the true class, entries P(noisy label | true class); its worst class is judged too.
     Raises:
-        ValueError: what is no such loss, a number of classes below 2, or what is no transition matrix.
+        ValueError: not such a loss, fewer than 2 classes, or not a transition matrix.
     """
     if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 2:
         raise ValueError(f"num_classes={num_classes}: must be a whole number, at least 2")
@@ -63,7 +63,7 @@ def check(loss: LossFunction, num_classes: int, transition: Tensor | None = None
 
 
 def tolerance(loss: LossFunction, num_classes: int) -> list[Verdict]:
-    """The verdicts on a loss for every noise of the grid alone, a small part of what `check` works out.
+    """The verdicts on a loss for every noise of the grid: a small part of what `check` computes.
 
     Raises:
         ValueError: as `check`.
@@ -86,7 +86,7 @@ def _excess_risk_factor(found: Evidence) -> float | None:
 
 
 def _takes(loss: LossFunction, num_classes: int) -> bool:
-    """Whether the loss can be computed for another number of classes than the one asked for."""
+    """Whether the loss can be computed for this number of classes."""
     try:
         refuse(loss, num_classes)
     except ValueError:
@@ -101,7 +101,7 @@ def _calibration(loss: LossFunction, found: Evidence) -> Calibration | None:
 
 
 def _worst(loss: LossFunction, found: Evidence, T: Tensor) -> Verdict:
-    """The verdict of the class that is not tolerated, if any, otherwise of the one nearest to the boundary."""
+    """The verdict on the class that is not tolerated, if any, otherwise on the one nearest to the boundary."""
     rows = {tuple(torch.cat([row[i : i + 1], row[:i], row[i + 1 :]]).tolist()): i for i, row in enumerate(T)}
     hardest = sorted(rows.values(), key=lambda i: row_ratio(T[i], i))[:HARDEST]
     found = sharpened(loss, found, [T[i] for i in hardest])

@@ -1,4 +1,4 @@
-"""The asymmetry ratios that are known in closed form, by the loss's function.
+"""The asymmetry ratios with a closed form, by loss function.
 
 Source: Zhou, Liu, Jiang, Gao, Ji 2021, arXiv:2106.03110, section 3.3, for AGCE, AUL and AEL. The others follow from
 r = l'(1) / l'(0) for convex and r = 1 for concave or linear l (docs/theory.md). The tests compare all with the search.
@@ -50,7 +50,7 @@ FORMS: dict[Any, tuple[Callable[..., float], str]] = {
 
 
 def asymmetry_ratio(loss: LossFunction) -> tuple[float, str] | None:
-    """r and its formula where the loss is one of these functions with its parameters bound by name; otherwise None."""
+    """r and its formula if the loss is one of these functions with its parameters bound by name; otherwise None."""
     function: Any = loss
     parameters: dict[str, Any] = {}
     if isinstance(loss, partial) and not loss.args:

@@ -1,4 +1,4 @@
-"""The critical ratio w_m / w_n of a loss that is no l(p_y): from which on the minimiser is the vertex, by search."""
+"""Search for the critical ratio of a loss that is not an l(p_y): the smallest w_m / w_n at which the vertex is best."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,14 +33,14 @@ class Search:
 
     Attributes:
         num_classes: C.
-        minimum: what minimises L(p, y) without noise: the vertex e_y; several predictions, some of which say another
-            class; one prediction other than the vertex; nothing, the loss falls without end; or, for what is no
-            function of the probabilities, nothing that a search on the simplex could say.
-        paired: w_m / w_n from which on the vertex is best if no third class has weight (asymmetric, pair flip);
-            inf: never.
+        minimum: what minimises L(p, y) without noise: the vertex e_y; several predictions, some of another class; one
+            prediction other than the vertex; nothing, as the loss is unbounded below; or unknown, as the loss is not a
+            function of the probabilities.
+        paired: the smallest w_m / w_n at which the vertex is best if no third class has weight (asymmetric, pair
+            flip); inf: never.
         even: the same if all other classes have the weight w_n (symmetric noise).
         pool: the predictions tried.
-        slopes: limits of the slopes at the vertex, n's with `rest` 0 and 1 over t's.
+        slopes: limits at the vertex of n's slope over t's, with `rest` 0 and 1.
     """
 
     num_classes: int
@@ -57,7 +57,7 @@ class Search:
 
     @cached_property
     def difference(self) -> float | None:
-        """The critical w_m - w_n (weights of sum 1), if it is a difference and not a ratio that decides."""
+        """The critical w_m - w_n (weights sum to 1), if the difference decides and not the ratio."""
         if self.num_classes < 3 or isinf(self.ratio) or self.even < 1.01 * self.paired:
             return None
         paired = (self.paired - 1) / (self.paired + 1)
@@ -115,7 +115,7 @@ def _minimum(pool: Pool) -> Minimum:
 
 
 def _slope_bound(loss: LossFunction, num_classes: int, rest: float, scale: float) -> float:
-    """The ratio that the slopes at the vertex ask: below it some mass moves to n. inf where n's slope is infinite."""
+    """The ratio that the slopes at the vertex require: below it, mass moves to n. inf if n's slope is infinite."""
     log_v = torch.linspace(-6, -25, 77, dtype=torch.float64)
     of_t, of_n = vertex_slopes(loss, num_classes, log_v, rest)
     good = of_t.isfinite() & of_n.isfinite()

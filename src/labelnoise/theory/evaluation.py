@@ -1,4 +1,4 @@
-"""Calling a loss: per-sample values and gradients in float64, and one clear line for what is no loss of this kind."""
+"""Evaluate a loss: per-sample values and gradients in float64. Other functions are refused with one clear line."""
 
 import inspect
 from collections.abc import Callable
@@ -16,7 +16,7 @@ EXTREME = 1e4  # logits at which every loss must be finite
 
 
 def name_of(loss: LossFunction) -> str:
-    """What a loss is called: the function's name, also inside a `functools.partial` or a module that wraps one."""
+    """A loss's name: that of its function, also inside a `functools.partial` or a wrapping module."""
     function = getattr(loss, "function", loss)  # labelnoise.losses.base.Loss
     while isinstance(function, partial):
         function = function.func
@@ -44,23 +44,23 @@ def random_logits(count: int, num_classes: int, seed: int = 0, scale: float = 3.
 
 
 def refuse(loss: LossFunction, num_classes: int) -> None:
-    """Refuse what is not a deterministic, finite, differentiable, per-sample function of (logits, labels).
+    """Refuse anything but a deterministic, finite, differentiable, per-sample function of (logits, labels).
 
     Raises:
-        ValueError: one line that says which of these it is not.
+        ValueError: one line says which of these it is not.
     """
     name = name_of(loss)
     if not callable(loss):
         raise ValueError(f"{name}: not a function of (logits, labels)")
-    if needed := needs_of(loss) - {"superclass"}:  # which is bound beforehand, where the data set has some
+    if needed := needs_of(loss) - {"superclass"}:  # superclasses are bound beforehand, if the data set has them
         raise ValueError(f"{name}: not a function of (logits, labels) alone: it needs {', '.join(sorted(needed))}")
     logits, labels = random_logits(SAMPLES, num_classes)
     _refuse_signature(loss, name)
     try:
         found = loss(logits, labels)
     except Exception as error:
-        said = " ".join(str(error).split())[:200]
-        raise ValueError(f"{name}: cannot be computed from (logits, labels) alone: {said}") from None
+        message = " ".join(str(error).split())[:200]
+        raise ValueError(f"{name}: cannot be computed from (logits, labels) alone: {message}") from None
     if not isinstance(found, Tensor):
         raise ValueError(f"{name}: gave {type(found).__name__}, must give a tensor of per-sample values")
     if found.shape != (SAMPLES,):
@@ -96,7 +96,7 @@ def _refuse_signature(loss: LossFunction, name: str) -> None:
 
 
 def _refuse_coupling(loss: LossFunction, name: str, logits: Tensor, labels: Tensor, found: Tensor) -> None:
-    """A value must be the same in another call, and in the company of other samples."""
+    """Refuse a loss whose values differ between calls or depend on the other samples of the batch."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         again = loss(logits, labels)
         if not torch.allclose(again, found, rtol=1e-6, atol=1e-9):

@@ -1,7 +1,7 @@
-"""What a noise does to the class probabilities: its transition matrix, and w_m / w_n, the ratio tolerance hangs on.
+"""A noise's transition matrix, and w_m / w_n, the ratio that decides tolerance.
 
-An image of class y carries label i with probability w_i. w_m is the largest of them and w_n the second. The noise is
-clean-label-dominant where the largest is the true class's (Zhou et al. 2021, arXiv:2106.03110, definition 1).
+An image of class y has label i with probability w_i. w_m is the largest of them and w_n the second largest. The noise
+is clean-label-dominant if the largest is the true class's (Zhou et al. 2021, arXiv:2106.03110, definition 1).
 """
 
 from math import inf
@@ -12,7 +12,7 @@ from torch import Tensor
 # The functions of labelnoise.noise whose transition matrix is known before any data is read, and their configurations.
 SYMMETRIC = ("symmetric", "symmetric_zhou2021", "sym", "sym_zhou2021")
 PAIRED = ("asymmetric", "asymmetric_zhou2021", "asym", "asym_zhou2021", "pairflip")
-# Every grid row: name of the noise's configuration, rate. K is 10 and 100.
+# Rows of the grid: name of the noise's configuration, rate. K is 10 and 100.
 GRID = (
     *(("sym", rate) for rate in (0.2, 0.4, 0.6, 0.8)),
     *(("asym", rate) for rate in (0.1, 0.2, 0.3, 0.4)),
@@ -22,7 +22,7 @@ GRID_CLASSES = (10, 100)
 
 
 def noise_ratio(target: str, rate: float, num_classes: int) -> float:
-    """w_m / w_n of a noise's nominal transition matrix, in the class where it is smallest; inf at rate 0.
+    """w_m / w_n of a noise's nominal transition matrix, for the class with the smallest; inf at rate 0.
 
     Args:
         target: the noise function's name, `labelnoise.noise.symmetric.symmetric`, or its configuration's, `sym`.
@@ -36,7 +36,7 @@ def noise_ratio(target: str, rate: float, num_classes: int) -> float:
     if kind is None:
         raise ValueError(
             f"noise={target.rsplit('.', 1)[-1]}: has no transition matrix that is known before the data is read; "
-            "sym, asym and pairflip have"
+            "sym, asym and pairflip have one"
         )
     if rate <= 0:
         return inf
@@ -45,7 +45,7 @@ def noise_ratio(target: str, rate: float, num_classes: int) -> float:
 
 
 def kind_of(target: str) -> str | None:
-    """symmetric, paired or None (not known) of a noise function or configuration by its name."""
+    """The kind of a noise function or configuration, by its name: symmetric, paired or None (unknown)."""
     module, _, name = target.rpartition(".")
     if module and not module.startswith("labelnoise.noise"):
         return None  # a function of your own may have any name

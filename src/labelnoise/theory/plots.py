@@ -1,6 +1,6 @@
 """The figure: loss and weight curves side by side, and where AGCE and AUL are tolerant, over a and q.
 
-matplotlib is the extra `plots`; it is imported here when a figure is made, and without it the rest works.
+matplotlib comes with the extra `plots`. It is imported only when a figure is drawn; everything else works without it.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NOISES = (("pairflip", 0.45), ("asym", 0.4), ("sym", 0.8), ("asym", 0.1))  # boundaries drawn in the maps, at K = 10
-STYLES = ("-", "--", "-.", ":")  # curves that lie on each other stay apart
+STYLES = ("-", "--", "-.", ":")  # so that overlapping curves can be told apart
 RELEASED = {"AGCE": ((0.6, 0.6), (4.0, 0.2), (6.0, 1.5)), "AUL": ((5.5, 3.0), (3.0, 0.1), (6.3, 1.5))}
 
 
@@ -26,7 +26,7 @@ def figure(losses: Mapping[str, LossFunction], num_classes: int = 10) -> "Figure
     """Four panels: loss curves, sample weights, the tolerance maps of AGCE and of AUL.
 
     Args:
-        losses: by the names of the legend; the other classes share 1 - p_y equally.
+        losses: by their names in the legend; the other classes share 1 - p_y equally.
         num_classes: C of the curves.
     Raises:
         ValueError: matplotlib is not installed.
@@ -57,7 +57,7 @@ def _curves(left: Any, right: Any, losses: Mapping[str, LossFunction], num_class
         right.plot(p, weight / weight.max(), style, label=name)
     left.set(xlabel="p_y", ylabel="loss, from 1 at p_y = 0.002 to 0", title="Loss")
     right.set(
-        xlabel="p_y", ylabel="|dL/dz_y| / (1 - p_y), largest = 1", title="Weight of a sample beside cross-entropy's"
+        xlabel="p_y", ylabel="|dL/dz_y| / (1 - p_y), largest = 1", title="Sample weight relative to cross-entropy's"
     )
     left.legend(fontsize=8)
 

@@ -1,4 +1,4 @@
-"""The properties of many losses as rows of a table, for the README: generated, not typed."""
+"""The properties of many losses as rows of a table, generated for the README."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ HEAD = ("loss", "symmetric", "asymmetric", "critical ratio")
 
 @dataclass(frozen=True)
 class Row:
-    """One loss: each entry is what the table shows."""
+    """One loss, with the text of each cell."""
 
     loss: str
     symmetric: str
@@ -27,7 +27,7 @@ class Row:
 
 
 def rows(losses: Mapping[str, LossFunction], num_classes: int = 10) -> list[Row]:
-    """A row for each loss by its name; a loss that cannot be judged says why in the last column."""
+    """A row for each named loss; the last column says why if the loss cannot be judged."""
     found = []
     for name, loss in losses.items():
         try:
@@ -41,7 +41,7 @@ def rows(losses: Mapping[str, LossFunction], num_classes: int = 10) -> list[Row]
 def row(name: str, found: Evidence) -> Row:
     """The row of one loss.
 
-    asymmetric: completely, from some ratio or difference of label probabilities on, or never.
+    asymmetric: completely, from some ratio or difference of label probabilities upwards, or never.
     """
     if found.completely_asymmetric:
         asymmetric, ratio = "completely", "1"

@@ -1,4 +1,4 @@
-"""What is said of a loss: `Report` holds it, prints as one screen of text and as one JSON object."""
+"""`Report`: the findings on a loss, printed as one screen of text and one JSON object."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -10,7 +10,7 @@ from labelnoise.theory.calibration import Calibration
 
 @dataclass(frozen=True)
 class Verdict:
-    """One noise, or one class of a transition matrix.
+    """The verdict on one noise, or on one class of a transition matrix.
 
     Attributes:
         noise: its configuration's name. rate: its rate. num_classes: K.
@@ -31,7 +31,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Report:
-    """What theory promises of a loss; `print(report)` shows it, `report.json()` is the object of the last line.
+    """What theory guarantees for a loss. `print(report)` shows it; `report.json()` is the JSON object of its last line.
 
     Attributes:
         loss, num_classes: what was checked.
@@ -40,9 +40,9 @@ class Report:
         shape: of l(p_y) if additive: linear, convex, concave, neither or not decreasing.
         asymmetry_ratio, upper_ratio: r and its upper version; None if not additive.
         formula: r's closed form; None: found numerically.
-        critical_ratio: the smallest w_m / w_n that is tolerated; 1 if completely asymmetric; None: never, or it is no
-            ratio that decides, or the minimiser is not unique.
-        critical_difference: the smallest w_m - w_n, where it is a difference that decides.
+        critical_ratio: the smallest w_m / w_n that is tolerated; 1 if completely asymmetric; None: never tolerant, a
+            ratio does not decide, or the minimiser is not unique.
+        critical_difference: the smallest w_m - w_n that is tolerated, if the difference decides.
         completely_asymmetric: tolerant under all clean-label-dominant noise.
         minimum: what minimises the loss without noise (`theory.critical.Search`).
         tolerant: a verdict for each noise of the grid.
@@ -51,7 +51,7 @@ class Report:
         excess_risk_factor: 0-1 excess risk <= factor * excess risk of the loss; None where no bound is known.
         gradient_at_initialisation: by number of classes.
         sample_weights: (p_y, weight) pairs.
-        notes: what to know of these verdicts.
+        notes: on these verdicts.
     """
 
     loss: str

@@ -1,7 +1,7 @@
-"""Where the risk sum_i w_i L(p, i) of any loss is smallest: a search over the simplex, for losses that are no l(p_y).
+"""Search the simplex for the smallest risk sum_i w_i L(p, i), for losses that are not an l(p_y).
 
-The loss is taken to treat classes alike, so four kinds of class are enough: t with the largest weight, n with the
-second, s others with one probability, and the rest with another. The vertex e_t is compared with everything else.
+The loss is assumed to treat classes alike, so four kinds of class are enough: t with the largest weight, n with the
+second largest, s others with one probability, and the rest with another. The vertex e_t is compared with all others.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from torch import Tensor
 
 from labelnoise.theory.evaluation import LossFunction, gradients, values
 
-DEPTHS = (1e15, 1e4)  # a logit this far below the largest stands for probability 0; the first where the loss is finite
-VERTEX = 46.0  # log-odds from which on a prediction counts as the vertex: 1 - p_t of 1e-20
-LARGEST_RATIO = 1e3  # w_m / w_n beyond which a loss that is still not tolerant is called never tolerant
-CENTRE = 1  # where the prediction of equal probabilities stands in every pool
+DEPTHS = (1e15, 1e4)  # a logit this far below the largest means probability 0; the first with a finite loss is used
+VERTEX = 46.0  # log-odds from which a prediction counts as the vertex: 1 - p_t of 1e-20
+LARGEST_RATIO = 1e3  # a loss that is not tolerant at this w_m / w_n counts as never tolerant
+CENTRE = 1  # index of the prediction of equal probabilities in every pool
 RATE = 0.3  # first step of the descent, in logits
-SLACK = 1e-12  # of the loss's range: less than this is no difference
+SLACK = 1e-12  # relative to the loss's range; smaller differences do not count
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Pool:
 
 
 def weights(ratio: float, rest: float, num_classes: int) -> Tensor:
-    """Label probabilities (C,): w_t / w_n is `ratio`, every further one is `rest` times w_n."""
+    """Label probabilities (C,): w_t / w_n is `ratio`, all others are `rest` times w_n."""
     w = torch.full((num_classes,), rest, dtype=torch.float64)
     w[0], w[1] = ratio, 1.0
     return w / w.sum()
@@ -57,8 +57,8 @@ def first_pool(loss: LossFunction, num_classes: int, seed: int = 0) -> Pool:
     depth = depth_of(loss, num_classes)
     scan = torch.cat([torch.linspace(-8, 8, 65), torch.linspace(8.5, 60, 60)]).double()
     zero, deep = torch.zeros_like(scan), torch.full_like(scan, -depth)
-    everyone = max(num_classes - 2, 0)
-    sizes = sorted({s for s in (0, 1, 2, everyone // 2, everyone - 1, everyone) if 0 <= s <= everyone})
+    most = max(num_classes - 2, 0)
+    sizes = sorted({s for s in (0, 1, 2, most // 2, most - 1, most) if 0 <= s <= most})
     corners = [[0, depth, depth, depth], [0, 0, 0, 0], [0, 60, depth, depth], [depth, 0, depth, depth]]
     levels = [
         -torch.tensor(corners, dtype=torch.float64),
@@ -92,7 +92,7 @@ def evaluate(loss: LossFunction, levels: Tensor, others: Tensor, num_classes: in
 
 def _with_labels(levels: Tensor, others: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
     labels = torch.stack([torch.zeros_like(others), torch.ones_like(others), torch.full_like(others, 2), 2 + others])
-    labels = labels.clamp(max=num_classes - 1)  # of a kind that has no class; its weight is 0
+    labels = labels.clamp(max=num_classes - 1)  # for kinds without a class; their weight is 0
     return logits_of(levels, others, num_classes).repeat(4, 1), labels.flatten()
 
 
@@ -109,14 +109,14 @@ def risks(pool: Pool, w: Tensor) -> Tensor:
 
 
 def near_vertex(pool: Pool) -> Tensor:
-    """Which predictions are e_t, as far as a probability shows it. Shapes: -> (N,), bool."""
+    """Which predictions are e_t, as far as their probabilities show. Shapes: -> (N,), bool."""
     return pool.levels[:, 1:].max(dim=1).values <= -VERTEX
 
 
 def at_vertex(pool: Pool) -> Tensor:
-    """Which of them are e_t for the loss too: without noise nothing is better. Shapes: -> (N,), bool.
+    """Which of them also have the smallest loss without noise. Shapes: -> (N,), bool.
 
-    A loss of scaled logits sees how far down the other classes are, and is not least wherever they are far down.
+    A loss of scaled logits depends on how low the other logits are, so not all of `near_vertex` have it.
     """
     of_t = pool.losses[:, 0]
     least = of_t.min()
@@ -131,7 +131,7 @@ def holds(pool: Pool, w: Tensor) -> bool:
 
 
 def smallest_ratio(pool: Pool, rest: float, num_classes: int, slope_bound: float = 1.0) -> float:
-    """The w_m / w_n from which on the vertex is best in the pool, and not less than the slopes at the vertex ask."""
+    """The smallest w_m / w_n, at least `slope_bound`, at which the vertex is best in the pool."""
     low, high = max(1.0, min(slope_bound, LARGEST_RATIO)), LARGEST_RATIO
     if slope_bound >= LARGEST_RATIO or not holds(pool, weights(high, rest, num_classes)):
         return inf
@@ -150,7 +150,7 @@ def refined(
 
     Args:
         ws: label probabilities (C,), the largest first.
-        steps: of descent, Adam's. count: predictions for each w; of the 4 * count best every fourth.
+        steps: of Adam. count: starts for each w, every fourth of the 4 * count best predictions.
     """
     starts = [torch.where(at_vertex(pool), inf, risks(pool, w)).argsort()[: count * 4 : 4] for w in ws]
     start = torch.cat(starts)
@@ -173,7 +173,7 @@ def refined(
 
 
 def depth_of(loss: LossFunction, num_classes: int) -> float:
-    """How far below the others a logit may be for the loss to be finite; 1e4 at least, which `refuse` checks."""
+    """How far below the others a logit may be with a finite loss; at least 1e4, which `refuse` checks."""
     labels = torch.arange(num_classes).clamp(max=2)
     for depth in DEPTHS:
         logits = torch.full((num_classes, num_classes), -depth, dtype=torch.float64)
@@ -189,8 +189,8 @@ def vertex_slopes(loss: LossFunction, num_classes: int, log_v: Tensor, rest: flo
     Shapes: log_v (N,), log-odds of v -> (N,), (N,).
     """
     deep = torch.full_like(log_v, -depth_of(loss, num_classes))
-    none = torch.zeros(len(log_v), dtype=torch.int64)
-    logits = logits_of(torch.stack([torch.zeros_like(log_v), log_v, deep, deep], 1), none, num_classes)
+    no_others = torch.zeros(len(log_v), dtype=torch.int64)
+    logits = logits_of(torch.stack([torch.zeros_like(log_v), log_v, deep, deep], 1), no_others, num_classes)
     kinds = min(3, num_classes)
     labels = torch.arange(kinds).repeat_interleave(len(log_v))
     slopes = gradients(loss, logits.repeat(kinds, 1), labels).view(kinds, len(log_v), num_classes)

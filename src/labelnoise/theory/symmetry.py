@@ -1,4 +1,4 @@
-"""Whether a loss is symmetric, sum_i L(p, i) = C for every prediction p, and treats classes and logits as theory does.
+"""Whether a loss is symmetric, sum_i L(p, i) = C for every prediction p, and meets the theory's other assumptions.
 
 Source: Ghosh, Kumar, Sastry 2017, arXiv:1712.09482, equation 3.
 """
@@ -8,11 +8,11 @@ from torch import Tensor
 
 from labelnoise.theory.evaluation import LossFunction, gradients, random_logits, values
 
-TOLERANCE = 1e-5  # of the loss's own spread; the clamps of released code at 1e-7 are within it
+TOLERANCE = 1e-5  # relative to the loss's own spread; allows the clamps at 1e-7 of released code
 
 
 def spread_over_labels(loss: LossFunction, num_classes: int) -> float:
-    """The spread of sum_i L(p, i) over random predictions p, some all but one-hot, over that of L: 0 if symmetric."""
+    """The spread of sum_i L(p, i) divided by that of L, over random p, some almost one-hot: 0 if symmetric."""
     logits = torch.cat([random_logits(24, num_classes, seed, scale)[0] for seed, scale in enumerate((1.0, 4.0, 12.0))])
     labels = torch.arange(num_classes).repeat_interleave(len(logits))
     losses = values(loss, logits.repeat(num_classes, 1), labels).view(num_classes, -1)
@@ -34,7 +34,7 @@ def treats_classes_alike(loss: LossFunction, num_classes: int) -> bool:
 
 
 def has_its_own_gradient(loss: LossFunction, num_classes: int) -> bool:
-    """Whether the gradient is that of the value; a part that is detached makes it another function's."""
+    """Whether the gradient is that of the value; it is not if a part is detached."""
     logits, labels = random_logits(16, num_classes, seed=3, scale=1.0)
     direction, _ = random_logits(16, num_classes, seed=4, scale=1.0)
     step = 1e-3 * direction

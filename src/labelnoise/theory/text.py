@@ -4,12 +4,12 @@ from math import isinf
 
 from labelnoise.theory.report import Report, Verdict
 
-BAR = 24  # characters of the longest bar of the curve of sample weights
+BAR = 24  # characters of the longest bar in the curve of sample weights
 
 
 def lines(report: Report) -> list[str]:
     """The report, at most 120 characters a line."""
-    said = [
+    shown = [
         f"{report.loss}, {report.num_classes} classes",
         _row("symmetric", _symmetric(report)),
         _row("additive in p_y", f"{report.shape}, L(p, y) = l(p_y)" if report.additive else "no"),
@@ -24,9 +24,9 @@ def lines(report: Report) -> list[str]:
     if report.transition is not None:
         v = report.transition
         which = f"hardest {v.noise}" if v.rate is None else f"{v.noise} {v.rate}"
-        said.append(f"this noise ({which}): w_m/w_n {_number(v.ratio)}, {_verdict(v)}")
-    said += ["", "weight of a sample beside cross-entropy's, by p_y", *_curve(report.sample_weights)]
-    return said + [f"- {note}" for note in report.notes]
+        shown.append(f"this noise ({which}): w_m/w_n {_number(v.ratio)}, {_verdict(v)}")
+    shown += ["", "sample weight relative to cross-entropy's, by p_y", *_curve(report.sample_weights)]
+    return shown + [f"- {note}" for note in report.notes]
 
 
 def _row(name: str, text: str) -> str:

@@ -1,4 +1,4 @@
-"""Is a loss tolerant of a noise: the evidence at one number of classes, and the verdict on one row of probabilities."""
+"""Whether a loss tolerates a noise: evidence for one number of classes, verdict on one row of label probabilities."""
 
 from dataclasses import dataclass, replace
 from math import inf, isinf
@@ -13,19 +13,19 @@ from labelnoise.theory.noise_ratios import row_ratio
 from labelnoise.theory.report import Verdict
 from labelnoise.theory.search import logits_of, refined, risks
 
-EXACT = 1e-9  # relative: the ratio of a rate that is written in decimals is not exact
-COMPLETE = 1.002  # a critical ratio below this that a search found is taken for 1
+EXACT = 1e-9  # relative tolerance: the ratio of a decimal rate is not exact
+COMPLETE = 1.002  # a critical ratio from a search counts as 1 below this
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was found of a loss at one number of classes.
+    """What was found about a loss for one number of classes.
 
     Attributes:
         num_classes: C.
         spread: of the sum over labels, 0 if symmetric.
         profile, ratios, formula: of an additive loss.
-        search: where the ratios do not settle it.
+        search: None if the ratios decide, or if the loss is not a function of the probabilities.
         minimum: what minimises the loss without noise.
     """
 
@@ -44,7 +44,7 @@ class Evidence:
 
     @property
     def difference(self) -> float | None:
-        """The critical w_m - w_n, where it is one."""
+        """The critical w_m - w_n, if the difference decides."""
         return self.search.difference if self.search else None
 
     @property
@@ -64,7 +64,7 @@ class Evidence:
 
     @property
     def ratio(self) -> float | None:
-        """The critical ratio where one decides and there is a single minimiser; None also for never."""
+        """The critical ratio, if a ratio decides and the minimiser is unique; None also if never tolerant."""
         single = self.minimum == "vertex" and self.difference is None
         return self.critical if single and not isinf(self.critical) else None
 
@@ -81,7 +81,7 @@ class Evidence:
 
 
 def gather(loss: LossFunction, num_classes: int) -> Evidence:
-    """The evidence on a loss for so many classes: its slopes if it is additive, a search if they leave it open."""
+    """The evidence on a loss for this many classes: its slopes if it is additive, a search if they do not decide."""
     spread = symmetry.spread_over_labels(loss, num_classes)
     if not symmetry.is_function_of_probabilities(loss, num_classes):
         return Evidence(num_classes, spread, None, None, None, None, "not on the simplex")
@@ -100,7 +100,7 @@ def gather(loss: LossFunction, num_classes: int) -> Evidence:
 
 
 def sharpened(loss: LossFunction, found: Evidence, rows: list[Tensor]) -> Evidence:
-    """The evidence with the minimisers for these rows (C,) of label probabilities in its pool, if it has one."""
+    """The evidence, with the minimisers for these rows (C,) of label probabilities added to its pool, if it has one."""
     if found.search is None or found.minimum != "vertex" or not rows:
         return found
     ws = [row.sort(descending=True).values for row in rows]
@@ -113,8 +113,7 @@ def judge(
 ) -> Verdict:
     """The verdict for images whose label is i with probability row[i]. Shapes: row (C,).
 
-    A symmetric loss is tolerant of symmetric noise below (K - 1) / K whatever minimises it (Ghosh et al. 2017,
-    theorem 1).
+    A symmetric loss tolerates symmetric noise below (K - 1) / K, whatever its minimiser (Ghosh et al. 2017, theorem 1).
     """
     ratio = row_ratio(row, true_class)
     others = torch.cat([row[:true_class], row[true_class + 1 :]])
@@ -149,7 +148,7 @@ def _true_class(
 def convex_minimiser(loss: LossFunction, num_classes: int, ratio: float, tied: int) -> float:
     """p_t that minimises ratio * l(p_t) + sum of l(p_i) over `tied` others, for a convex l: where the slopes balance.
 
-    The others share 1 - p_t equally; v, the share of one, is sought from 1e-14 up on a log scale.
+    The others share 1 - p_t equally; v, the share of one, is searched from 1e-14 upwards on a log scale.
     """
     v = torch.linspace(-32.0, 0.0, 600, dtype=torch.float64).exp() / (tied + 1)
     at_true = torch.log1p(-tied * v) - (tied * v).log()

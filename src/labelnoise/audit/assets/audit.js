@@ -1,5 +1,5 @@
 "use strict";
-// Decisions by key. They are kept in the browser while the page is open and between visits, and saved as decisions.json.
+// Decisions by key. The browser keeps them between visits; they are saved as decisions.json.
 const body = document.body;
 const figures = [...document.querySelectorAll("figure")];
 const store = "labelnoise-audit-" + body.dataset.identity;

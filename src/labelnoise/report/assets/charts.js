@@ -1,4 +1,4 @@
-// Charts by Vega-Lite, which is unpacked when the first one is drawn.
+// Charts by Vega-Lite, which is unpacked when the first chart is drawn.
 
 // Okabe and Ito's colours, which colour-blind readers can tell apart.
 const PAIR = ["#0072b2", "#d55e00"];
@@ -6,7 +6,7 @@ const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00
 const DASHES = [[1, 0], [6, 3], [2, 2]];
 
 let library = null;
-const drawn = new Map(); // element -> { spec, view }, to be drawn again in other colours
+const drawn = new Map(); // element -> { spec, view }, to redraw in other colours
 
 async function vegaEmbed(...given) {
   library ??= unpacked("library").then((code) => new Function(code)());
@@ -32,9 +32,9 @@ function theme() {
   };
 }
 
-/** Draw a Vega-Lite specification, or what a function gives for the present colours, in an element.
+/** Draw a Vega-Lite specification, or a function that returns one for the current colours, in an element.
  *
- * Its values may be any text: they become no markup. */
+ * Its values may be any text: they never become markup. */
 async function draw(element, spec, renderer = "svg") {
   drawn.get(element)?.view?.finalize();
   drawn.set(element, { spec, renderer });
@@ -58,9 +58,9 @@ function tooltip(value, sanitize) {
   return lines.join("<br>");
 }
 
-/** Lines over x with the value nearest to the pointer shown.
+/** Lines over x; the value nearest to the pointer is shown.
  *
- * points: [{x, y, line, ...}], one line a value of `line`; encoding: colour and dash; titles: {x, y}. */
+ * points: [{x, y, line, ...}], one line for each value of `line`; encoding: colour and dash; titles: {x, y}. */
 function lines(points, encoding, titles, extra = {}) {
   const tooltips = extra.tooltips ?? [];
   return {
@@ -87,7 +87,7 @@ function lines(points, encoding, titles, extra = {}) {
   };
 }
 
-/** A matrix of counts as a heat map of each row's shares, with numbers where there is room for them. */
+/** A matrix of counts as a heat map of each row's shares, with numbers if there is room. */
 function heatMap(matrix, titles) {
   const values = matrix.flatMap((row, i) => {
     const sum = row.reduce((a, b) => a + b, 0) || 1;

@@ -1,4 +1,4 @@
-// The page's data, and elements made of text: nothing that a record says is ever read as markup.
+// The page's data, and elements made from text: text from records is never read as markup.
 "use strict";
 
 async function unpacked(id) {
@@ -33,7 +33,7 @@ function fixed(value, digits = 2) {
   return value === null || value === undefined ? "–" : value.toFixed(digits).replace("-", "−");
 }
 
-/** Whether a label is asked for by a filter: one of its words is the label, or part of it unless it is another's name. */
+/** Whether a label matches a filter: a word is the label, or is part of it and is not itself another label. */
 function matcher(text, labels) {
   const words = text.toLowerCase().split(/[\s,]+/).filter(Boolean);
   const exact = new Set(labels.map((label) => label.toLowerCase()));
@@ -52,7 +52,7 @@ function commandLine(command) {
 async function copy(text, button) {
   try {
     await navigator.clipboard.writeText(text);
-  } catch { // a page from a disk has no clipboard in some browsers
+  } catch { // some browsers give a page from disk no clipboard
     const area = make("textarea", { class: "hidden" });
     area.value = text;
     document.body.append(area);

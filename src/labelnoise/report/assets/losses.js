@@ -1,5 +1,5 @@
-// The page of losses: value and weight by the probability of the given label, what theory lets them tolerate, and what
-// they reach on digits.
+// The losses page: value and weight by the probability of the given label, which noise they tolerate in theory, and
+// their accuracy on digits.
 
 const AT_FIRST = ["ce", "mae", "gce", "nce_agce"];
 
@@ -7,7 +7,7 @@ function startLosses() {
   const { p, classes, dataset, losses } = data.losses;
   const names = Object.keys(losses);
   const chosen = new Set();
-  const places = []; // which loss has which colour: it keeps it while others come and go
+  const places = []; // a loss's index gives its colour, which it keeps when others are added or removed
   AT_FIRST.filter((name) => names.includes(name)).forEach(choose);
   const box = (name) => make("label", { title: losses[name].reason ?? (losses[name].parameters || "no hyper-parameters") },
     make("input", { type: "checkbox", value: name, checked: chosen.has(name), change: (event) => { (event.target.checked ? choose : leave)(name); show(); } }), " ", name);
@@ -15,10 +15,10 @@ function startLosses() {
   const figure = (title, about, chart) => make("section", {}, make("h3", {}, title), make("p", { class: "about" }, about), chart);
   byId("page-losses").replaceChildren(
     make("fieldset", { class: "chips" }, make("legend", {}, "Losses in the curves"), names.map(box)),
-    make("p", { class: "about" }, `Hyper-parameters are those of the losses' cards for ${dataset}; ${classes} classes, of which the others share 1 − p equally.`),
+    make("p", { class: "about" }, `Hyper-parameters are those of the losses' cards for ${dataset}. ${classes} classes; the other classes share 1 − p equally.`),
     make("div", { class: "two" },
-      figure("Value", `Loss over the probability p of the given label, less its value at p = ${p.at(-1)}, scaled to 1 at p = 1/${classes}.`, value),
-      figure("Weight", "Weight of a sample beside the one that cross-entropy gives it, |∂L/∂z| / (1 − p), scaled to a maximum of 1. Images with wrong labels are at the left, where p is small.", weight),
+      figure("Value", `Loss over the probability p of the given label, minus its value at p = ${p.at(-1)}, scaled to 1 at p = 1/${classes}.`, value),
+      figure("Weight", "Sample weight relative to cross-entropy's, |∂L/∂z| / (1 − p), scaled to a maximum of 1. Images with wrong labels are on the left, where p is small.", weight),
       figure("Accuracy on digits", "Test accuracy after the last epoch over the rate of symmetric noise, mean of the seeds.", reached)),
     ...tolerance(),
   );
@@ -56,7 +56,7 @@ function startLosses() {
   }
 }
 
-/** Which noise theory lets each loss tolerate, as a table, and the places of the two maps. */
+/** A table of the noise that each loss tolerates in theory, and the elements for the two maps. */
 function tolerance() {
   const { noises, losses, classes, maps } = data.losses;
   const cell = ([tolerant, margin]) => make("td", { class: tolerant ? "p2" : "m1", title: margin === null ? "no critical ratio" : `margin ${margin}` },
@@ -65,7 +65,7 @@ function tolerance() {
     loss.tolerant ? loss.tolerant.map(cell) : make("td", { colspan: noises.length, class: "unjudged" }, make("small", {}, loss.reason))));
   return [
     make("h3", {}, "Tolerance"),
-    make("p", { class: "about" }, `Whether theory covers a loss under a noise (${classes} classes): yes where minimising its noisy risk minimises its clean risk. The number is the margin, the noise's w_m / w_n over the critical one; 1 is the boundary. It says nothing of how fast a network gets there; docs/theory.md explains it.`),
+    make("p", { class: "about" }, `Whether theory covers a loss under a noise (${classes} classes): yes where minimising its noisy risk minimises its clean risk. The number is the margin, the noise's w_m / w_n over the critical one; 1 is the boundary. It does not say how fast a network gets there; docs/theory.md explains it.`),
     make("div", { class: "scroll" }, make("table", { class: "tolerance" }, make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "loss"), noises.map((noise) => make("th", { scope: "col" }, noise)))), make("tbody", {}, lines))),
     make("h3", {}, "Tolerance over a and q"),
     make("p", { class: "about" }, "The hardest noise that the loss tolerates with these hyper-parameters; the legend goes from the easiest to the hardest."),
@@ -73,10 +73,10 @@ function tolerance() {
   ];
 }
 
-/** AGCE and AUL over a and q, coloured by the hardest of some noises that is tolerated. */
+/** AGCE and AUL over a and q, coloured by the hardest noise that is tolerated. */
 function drawMaps() {
   const { boundaries, maps } = data.losses;
-  const easiest = [...boundaries].sort((x, y) => y[1] - x[1]); // a high w_m / w_n is easy
+  const easiest = [...boundaries].sort((x, y) => y[1] - x[1]); // easiest first: a high w_m / w_n is easy
   const steps = ["none of these", ...easiest.map(([noise]) => noise), "all clean-dominant"];
   const colours = () => dark() ? ["#1e2227", "#1d3448", "#1b466a", "#19588c", "#3b84bd", "#8cc8f5"] : ["#f7fafd", "#d8e8f6", "#a9cdea", "#74b0de", "#3579b5", "#08407e"];
   const hardest = (critical) => (critical <= 1.0001 ? steps.length - 1 : easiest.filter(([, ratio]) => ratio >= critical).length);

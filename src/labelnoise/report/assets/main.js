@@ -1,6 +1,6 @@
-// Tabs, colours, and the start.
+// Tabs, colours, and start-up.
 
-const STARTS = { "tab-runs": startRuns, "tab-losses": startLosses }; // when first opened
+const STARTS = { "tab-runs": startRuns, "tab-losses": startLosses }; // called when the tab is first opened
 const tabs = [...document.querySelectorAll("[role=tab]")];
 
 function openTab(tab) {

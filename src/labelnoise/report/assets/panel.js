@@ -1,4 +1,4 @@
-// The panel beside a table: the curves of a cell's seeds, with another cell laid over them.
+// The panel beside a table: the curves of a cell's seeds, optionally with those of a second cell.
 
 const shown = { table: null, cell: null, over: null };
 
@@ -57,7 +57,7 @@ function summaryOf(cell) {
   return `${labelOf(cell)}: ${fixed(cell.mean)} ± ${fixed(cell.std)}, ${cell.runs.length} ${cell.runs.length === 1 ? "run" : "runs"}${published}`;
 }
 
-/** Two lists that choose the row and column of the cell laid over. */
+/** Two lists that choose the row and column of the second cell. */
 function overlayChoice(table) {
   const over = shown.over === null ? null : table.cells[shown.over];
   const cell = table.cells[shown.cell];
@@ -68,9 +68,9 @@ function overlayChoice(table) {
     shown.over = place >= 0 && place !== shown.cell ? place : null;
     showPanel();
   };
-  const rows = select([["", "nothing"], ...labels("row", table.rows)], over?.row ?? "", (row) => choose(row, over?.column ?? cell.column), "row of the cell laid over");
-  const columns = select(labels("column", table.columns), over?.column ?? cell.column, (column) => choose(rows.value || cell.row, column), "column of the cell laid over");
-  return make("p", { class: "overlay" }, "Lay over it ", rows, " ", columns);
+  const rows = select([["", "nothing"], ...labels("row", table.rows)], over?.row ?? "", (row) => choose(row, over?.column ?? cell.column), "row of the second cell");
+  const columns = select(labels("column", table.columns), over?.column ?? cell.column, (column) => choose(rows.value || cell.row, column), "column of the second cell");
+  return make("p", { class: "overlay" }, "Compare with ", rows, " ", columns);
 }
 
 const MEMORISATION = [
@@ -78,7 +78,7 @@ const MEMORISATION = [
   ["acc_wrong_true", "true label"],
 ];
 
-/** The charts of some groups of runs: [{label, runs}]. */
+/** The charts of groups of runs: [{label, runs}]. */
 function curves(groups) {
   const labels = groups.map((group) => group.label);
   const colour = { color: { field: "group", type: "nominal", title: null, sort: labels, scale: { domain: labels, range: PAIR }, legend: labels.length > 1 ? { symbolType: "stroke" } : null } };

@@ -1,11 +1,11 @@
-// What is known of single runs: their noise, configuration and command, and what differs between two of them.
+// Details of single runs: noise, configuration and command, and the differences between two runs.
 
 const MATRICES = {
   noise: { title: "Realised transition matrix", titles: { row: "true class", column: "noisy class" }, of: (run) => data.noises[run.noise].transition },
   confusion: { title: "Confusion on the test set", titles: { row: "true class", column: "predicted class" }, of: (run) => run.confusion },
 };
 
-/** A section on one of some runs, to be chosen. */
+/** A section on one run, chosen from a list. */
 function runDetails(runs) {
   const body = make("div");
   const show = (id) => body.replaceChildren(...detailsOfRun(runs.find((run) => run.id === id)));
@@ -65,13 +65,13 @@ function factTable(facts) {
   return make("table", { class: "facts" }, make("tbody", {}, lines));
 }
 
-/** Everything of a run that can be compared with another's. */
+/** All values of a run that can be compared with another's. */
 function allOf(run) {
   const { transition, ...noise } = data.noises[run.noise];
   return { ...configOf(run), ...prefixed("noise", noise), ...prefixed("metrics", run.metrics), ...prefixed("environment", environmentOf(run)) };
 }
 
-/** What differs between a run and another, chosen among its neighbours or by its id. */
+/** The differences between a run and another, which is chosen among its neighbours or by its id. */
 function difference(run, neighbours) {
   const body = make("div", { class: "difference" });
   const ids = neighbours.filter((other) => other !== run).map((other) => other.id);

@@ -1,4 +1,4 @@
-// The page of runs: every record of the folder, whether or not a table has a place for it.
+// The runs page: every record of the folder, whether or not it belongs to a table.
 
 const COLUMNS = [
   ["run", (run) => run.id],
@@ -14,7 +14,7 @@ const COLUMNS = [
   ["commit", commitOf],
   ["finished", (run) => String(run.own.finished ?? "")],
 ];
-const SHOWN_AT_ONCE = 200; // rows; a filter or the button shows the others
+const SHOWN_AT_ONCE = 200; // rows; a filter or the button shows the rest
 
 function accuracyOf(run, name) {
   const value = run.metrics[name];

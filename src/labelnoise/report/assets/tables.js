@@ -1,4 +1,4 @@
-// The tables: choosing one, sorting, filtering, moving by keyboard, what a cell says when it is pointed at.
+// The tables: choosing one, sorting, filtering, moving by keyboard, and a cell's tooltip.
 
 function shownSheet() {
   return document.querySelector(".sheet:not([hidden])");
@@ -27,7 +27,7 @@ function filter() {
   rove(sheet);
 }
 
-// One cell of a table is reached by Tab, the others by arrow keys.
+// Tab reaches one cell of a table, the arrow keys reach the others.
 function rove(sheet, to = null) {
   const cells = visibleCells(sheet).flat();
   for (const cell of sheet.querySelectorAll(".cell")) cell.tabIndex = -1;
@@ -58,7 +58,7 @@ function nearest(line, cell) {
   return line.reduce((a, b) => (Math.abs(b.closest("td").cellIndex - column) < Math.abs(a.closest("td").cellIndex - column) ? b : a));
 }
 
-/** Sort by a column: highest first, then lowest first, then as the table has it. Cells without a value come last. */
+/** Sort by a column: highest first, then lowest first, then in the table's order. Cells without a value come last. */
 function sort(header) {
   const order = { none: "descending", descending: "ascending", ascending: "none" }[header.getAttribute("aria-sort")];
   const sheet = header.closest(".sheet");
@@ -133,5 +133,5 @@ function startTables() {
   });
   byId("table").addEventListener("change", (event) => showTable(event.target.value));
   for (const id of ["filter-rows", "filter-columns"]) byId(id).addEventListener("input", filter);
-  showTable(byId("table").value); // a browser that reloads keeps what was chosen
+  showTable(byId("table").value); // browsers keep the selection on reload
 }
