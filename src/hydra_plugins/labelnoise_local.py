@@ -45,7 +45,7 @@ class LocalLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs. A job that failed is returned with that status; nothing is raised for it."""
-        from labelnoise.launch.jobs import JobFailed
+        from labelnoise.cli.errors import JobFailed
         from labelnoise.launch.local import launch
 
         outcomes = launch(

@@ -26,10 +26,6 @@ class Job(NamedTuple):
     name: str
 
 
-class JobFailed(Exception):  # noqa: N818 (it is a state, not an error of its own)
-    """The result that Hydra gets for a job that failed; its text is the reason."""
-
-
 class Outcome(NamedTuple):
     """What became of a job.
 

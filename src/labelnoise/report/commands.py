@@ -10,6 +10,7 @@ from labelnoise.experiment.check import check
 from labelnoise.experiment.compose import compose
 from labelnoise.experiment.groups import CONFIGS, choices
 from labelnoise.experiment.identity import effective, identity, run_id
+from labelnoise.experiment.naming import component_name, flat
 from labelnoise.experiment.records import Record
 
 Overrides = tuple[str, ...]
@@ -43,22 +44,6 @@ def command_of(record: Record) -> Overrides | None:
     overrides += [f"{key}={_written(value)}" for key, value in values.items()]
     threads = record["environment"].get("threads")
     return (*overrides, *([f"threads={threads}"] if isinstance(threads, int) else []))
-
-
-def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested dictionary as a flat one, its keys joined by dots."""
-    leaves: dict[str, Any] = {}
-    for key, value in tree.items():
-        leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
-    return leaves
-
-
-def component_name(component: Any) -> str:
-    """The name of a component's function or class; for a sum of losses, its parts' names joined."""
-    if not isinstance(component, dict) or "_target_" not in component:
-        return str(component)
-    parts = [component_name(component[key]) for key in ("first", "second") if isinstance(component.get(key), dict)]
-    return "_".join(parts) or str(component["_target_"]).rpartition(".")[2]
 
 
 def _options(config: dict[str, Any]) -> Iterable[str]:

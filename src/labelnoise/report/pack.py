@@ -6,9 +6,9 @@ import json
 import shlex
 from typing import Any
 
+from labelnoise.experiment.naming import component_name, flat
 from labelnoise.experiment.records import Record
 from labelnoise.report.collect import Collection, Sheet
-from labelnoise.report.commands import component_name, flat
 from labelnoise.tables.comparison import Result
 
 OF_A_RUN = ("seconds", "seconds_training", "finished")  # a run's own keys in `environment`; runs share the others

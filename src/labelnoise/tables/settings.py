@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from labelnoise.experiment.identity import identity
+from labelnoise.experiment.naming import component_name, flat
 from labelnoise.experiment.records import Record
 
 SEEDS = ("seed_noise", "seed_init", "seed_data")
@@ -116,19 +117,3 @@ def named_options(config: dict[str, Any]) -> dict[str, Any]:
         else:
             options[key] = value
     return options
-
-
-def component_name(component: Any) -> str:
-    """The name of a component's function or class; for a sum of losses, its parts' names joined."""
-    if not isinstance(component, dict) or "_target_" not in component:
-        return str(component)
-    parts = [component_name(component[key]) for key in ("first", "second") if isinstance(component.get(key), dict)]
-    return "_".join(parts) or str(component["_target_"]).rpartition(".")[2]
-
-
-def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested dictionary as a flat one, its keys joined by dots."""
-    leaves: dict[str, Any] = {}
-    for key, value in tree.items():
-        leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
-    return leaves

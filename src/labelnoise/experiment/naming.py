@@ -1,0 +1,19 @@
+"""A configuration as names and flat options, for lists, tables and commands."""
+
+from typing import Any
+
+
+def component_name(component: Any) -> str:
+    """The name of a component's function or class; for a sum of losses, its parts' names joined."""
+    if not isinstance(component, dict) or "_target_" not in component:
+        return str(component)
+    parts = [component_name(component[key]) for key in ("first", "second") if isinstance(component.get(key), dict)]
+    return "_".join(parts) or str(component["_target_"]).rpartition(".")[2]
+
+
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested dictionary as a flat one, its keys joined by dots."""
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+    return leaves
