@@ -102,7 +102,7 @@ def state(ask: Callable[..., str], job: str) -> str:
 
 
 def running(ask: Callable[..., str], results: Path, place: int) -> str:
-    """Wait until the job at this place of the newest array has a checkpoint. Returns its id, such as 12_0."""
+    """Wait until the job at this place of the newest array has finished an epoch. Returns its id, such as 12_0."""
 
     def found() -> str | None:
         jobs = ask("squeue", "--noheader", "--array", "--states=RUNNING", "--format=%i").split()
@@ -168,15 +168,16 @@ def test_a_job_at_its_time_limit_resumes(ask, drive, tmp_path: Path) -> None:
 
 
 def test_the_driver_does_not_wait_for_a_killed_job(ask, drive, tmp_path: Path) -> None:
-    driver = drive(*table(tmp_path, "[1]", 24), *ON_SLURM)
+    driver = drive(*table(tmp_path, "[1]", 75), *ON_SLURM)
     job = running(ask, tmp_path, 1)
+    until(lambda: len(list(tmp_path.glob("*.checkpoint"))) == 2, "both have a checkpoint", 60)  # ten seconds at least
     os.kill(process(tmp_path, 1), signal.SIGKILL)
     out, err = driver.communicate(timeout=300)
     assert driver.returncode == 1, out + err
     assert "done 1, failed 1, missing 0" in out
     assert re.search(rf"failed: loss=agce: .*Killed; its output is in .*/{job}\n  python train.py .*loss=agce", out)
     assert len(lasting(tmp_path)) == 1
-    again = drive(*table(tmp_path, "[1]", 24), *ON_SLURM)
+    again = drive(*table(tmp_path, "[1]", 75), *ON_SLURM)
     out, err = again.communicate(timeout=300)
     assert again.returncode == 0, out + err
     assert "digits: 2 cells, 1 done already" in out
