@@ -171,7 +171,11 @@ BAD = {
     "a csv outside": (lambda root: None, ("labels=../labels.csv",), "is outside the data folder"),
     "a csv by its whole path": (lambda root: None, ("labels=/labels.csv",), "must be relative to data_dir="),
     "two labels": (_csv(("cat/000.png", "dog")), ("labels=labels.csv",), "cat/000.png: is listed twice, with labels"),
-    "unknown label": (_csv(), ("labels=labels.csv", "classes=[cat,emu]"), "has label 'dog', which is not one of the cl"),
+    "unknown label": (
+        _csv(),
+        ("labels=labels.csv", "classes=[cat,emu]"),
+        "is not one of the classes cat, emu",
+    ),
     "a class without images": (_csv(), ("labels=labels.csv", "classes=[cat,dog,emu]"), "class emu: has no training"),
     "missing files": (_csv(("cat/999.png", "cat")), ("labels=labels.csv",), "cat/999.png (no such file)"),
     "corrected for some": (

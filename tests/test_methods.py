@@ -21,7 +21,7 @@ def images(count: int, seed: int = 0) -> torch.Tensor:
     return torch.randint(0, 256, (count, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
 
 
-def setup(labels: list[int], classes: int = 3, epochs: int = 10, trusted: list[int] | None = None) -> Setup:
+def small_setup(labels: list[int], classes: int = 3, epochs: int = 10, trusted: list[int] | None = None) -> Setup:
     """Linear networks in float64 on random images."""
     facts = (classes, (0.5,), (0.25,), None, torch.Generator().manual_seed(0))
     few = None if trusted is None else TrainSet(images(len(trusted), 1), torch.tensor(trusted), *facts)
@@ -40,7 +40,7 @@ def setup(labels: list[int], classes: int = 3, epochs: int = 10, trusted: list[i
 
 
 def test_co_teaching_exchanges_the_small_loss_images() -> None:
-    method = CoTeaching(setup([0, 1, 2, 0, 1, 2, 0, 1]), forget_rate=0.5, gradual=0.1)
+    method = CoTeaching(small_setup([0, 1, 2, 0, 1, 2, 0, 1]), forget_rate=0.5, gradual=0.1)
     before = copy.deepcopy(method.learners())
     (feed,) = method.feeds()
     assert feed.kind == ("train", 4)
@@ -65,7 +65,7 @@ def test_co_teaching_exchanges_the_small_loss_images() -> None:
 
 
 def test_co_teaching_drops_more_until_the_forget_rate_is_reached() -> None:
-    method = CoTeaching(setup([0, 1], epochs=100), forget_rate=0.4, gradual=0.1)
+    method = CoTeaching(small_setup([0, 1], epochs=100), forget_rate=0.4, gradual=0.1)
     shares = []
     for method.clock.epoch in range(100):
         shares.append(method.remembered())
@@ -77,12 +77,12 @@ def test_co_teaching_drops_more_until_the_forget_rate_is_reached() -> None:
 def test_co_teaching_refuses_what_is_out_of_range(change: dict[str, float]) -> None:
     (name,) = change
     with pytest.raises(ValueError, match=f"method.{name}="):
-        CoTeaching(setup([0, 1]), **{"forget_rate": 0.4, "gradual": 0.1, **change})
+        CoTeaching(small_setup([0, 1]), **{"forget_rate": 0.4, "gradual": 0.1, **change})
 
 
 def test_l2rw_weighs_by_the_gradients_product() -> None:
     """One virtual SGD step: the weight is the product of the image's gradient with the trusted one, where positive."""
-    method = L2RW(setup([0, 1, 2, 0, 1, 2, 2, 2], trusted=[0, 1, 2, 0]))
+    method = L2RW(small_setup([0, 1, 2, 0, 1, 2, 2, 2], trusted=[0, 1, 2, 0]))
     (feed,) = method.feeds()
     batch, trusted = method.train_set.batch(feed.index["train"]), method.trusted.batch(feed.index["trusted"])
     network = copy.deepcopy(method.learner.network)
@@ -108,7 +108,7 @@ def test_l2rw_weighs_by_the_gradients_product() -> None:
 
 
 def test_l2rw_learns_nothing_where_no_image_helps() -> None:
-    method = L2RW(setup([1, 1], trusted=[0, 0]))
+    method = L2RW(small_setup([1, 1], trusted=[0, 0]))
     trusted, given = method.trusted.plain(torch.tensor([0, 1])), torch.tensor([1, 1])
     weights = method.weights(ce(method.learner(trusted), given), trusted, torch.tensor([0, 0]))
     assert weights.tolist() == [0, 0], "the same images with the other label pull the other way"
@@ -116,7 +116,7 @@ def test_l2rw_learns_nothing_where_no_image_helps() -> None:
 
 def test_l2rw_needs_trusted_images() -> None:
     with pytest.raises(ValueError, match="num_trusted=0: method=l2rw needs images with true labels"):
-        L2RW(setup([0, 1]))
+        L2RW(small_setup([0, 1]))
 
 
 def test_a_virtual_step_leaves_no_trace() -> None:
@@ -138,7 +138,7 @@ def test_a_virtual_step_leaves_no_trace() -> None:
 
 
 def test_a_teacher_is_the_exponential_mean_of_its_learner() -> None:
-    learner = setup([0, 1]).make_learner()
+    learner = small_setup([0, 1]).make_learner()
     teacher = Teacher(learner, 0.75)
     mean = [weight.detach().clone() for weight in learner.network.parameters()]
     for step in range(3):
@@ -155,7 +155,7 @@ def test_a_teacher_is_the_exponential_mean_of_its_learner() -> None:
 
 def test_roles_of_a_feed() -> None:
     """A trusted image beside every training one, in turn, however few there are."""
-    method = L2RW(setup([0, 1, 2] * 4, trusted=[0, 1, 2]))
+    method = L2RW(small_setup([0, 1, 2] * 4, trusted=[0, 1, 2]))
     method.clock.batch_size = 4
     feeds = method.feeds()
     assert [len(feed.index["train"]) for feed in feeds] == [4, 4, 4]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.special import expit, softmax
 from test_graphs import shapes_only, take_two_steps
-from test_methods import setup
+from test_methods import small_setup
 from torch import nn
 
 from labelnoise.losses import gce
@@ -21,7 +21,7 @@ EYE = np.eye(3)
 
 
 def with_extra_outputs() -> Setup:
-    """As `setup`, for a method that asks for one output more."""
+    """As `small_setup`, for a method that asks for one output more."""
 
     def make_learner(extra_outputs: int = 0, **_: object) -> Learner:
         torch.manual_seed(0)
@@ -29,7 +29,7 @@ def with_extra_outputs() -> Setup:
         make = lambda weights: torch.optim.SGD(weights, lr=0.1)  # noqa: E731
         return Learner(network, make, lambda epoch, epochs: 1.0, 10, None, torch.float32)
 
-    return setup(LABELS)._replace(make_learner=make_learner)
+    return small_setup(LABELS)._replace(make_learner=make_learner)
 
 
 def car(**change: Any) -> CAR:
@@ -39,7 +39,7 @@ def car(**change: Any) -> CAR:
 
 def p_diff(**change: Any) -> PDiff:
     values: dict[str, Any] = {"rate": 0.4, "unknown": False, "gradual": 0.5, "saturation": 0.9}
-    return PDiff(setup(LABELS), **{**values, **change})
+    return PDiff(small_setup(LABELS), **{**values, **change})
 
 
 # ---------------------------------------------------------------------------------------------------------------- car

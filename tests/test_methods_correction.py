@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.special import log_softmax, softmax
 from test_graphs import shapes_only, take_two_steps
-from test_methods import setup
+from test_methods import small_setup
 
 from labelnoise.experiment import identity
 from labelnoise.experiment.run import compose
@@ -23,7 +23,7 @@ BOTH = pytest.mark.parametrize("method", [Forward, Backward])
 
 
 def known(labels: list[int] = LABELS, epochs: int = 10) -> Setup:
-    return setup(labels, epochs=epochs)._replace(transition=torch.from_numpy(T).float())
+    return small_setup(labels, epochs=epochs)._replace(transition=torch.from_numpy(T).float())
 
 
 def make(method: type[Correction], from_setup: Setup, transition: Any = True) -> Correction:
@@ -102,7 +102,7 @@ def test_the_matrix_is_estimated_after_the_warm_up(method: type[Correction]) -> 
         np.testing.assert_allclose(made.inverse.numpy() @ expected, np.eye(3), atol=1e-2)
         error = made.step(made.feeds()[0]).metrics["transition_error"]
         assert float(error) == pytest.approx(abs(expected - T).sum() / 3, rel=1e-4)
-    assert "transition_error" not in make(method, setup(LABELS), "anchor").step(made.feeds()[0]).metrics
+    assert "transition_error" not in make(method, small_setup(LABELS), "anchor").step(made.feeds()[0]).metrics
     assert "transition_error" not in make(method, known()).step(made.feeds()[0]).metrics
 
 
@@ -124,7 +124,7 @@ def test_a_matrix_from_a_file(tmp_path: Path) -> None:
     np.save(tmp_path / "t.npy", T)
     (tmp_path / "t.json").write_text(json.dumps(T.tolist()))
     for name in ("t.npy", "t.json"):
-        matrix = given_matrix(setup(LABELS), str(tmp_path / name))
+        matrix = given_matrix(small_setup(LABELS), str(tmp_path / name))
         assert matrix is not None
         np.testing.assert_allclose(matrix.numpy(), T, rtol=1e-6)
 
@@ -163,16 +163,16 @@ def test_a_bad_matrix_is_refused_in_one_line(content: str | None, line: str, tmp
     if content is not None:
         path.write_text(content)
     with pytest.raises(ValueError, match=rf"method\.transition=.*t\.json: {line}") as refused:
-        given_matrix(setup(LABELS), str(path))
+        given_matrix(small_setup(LABELS), str(path))
     assert "\n" not in str(refused.value)
 
 
 def test_other_words_are_refused() -> None:
     for word in ("false", False, "anchors", "t.txt"):
         with pytest.raises(ValueError, match=f"method.transition={str(word).lower()}: must be true, anchor or a file"):
-            given_matrix(setup(LABELS), word)
+            given_matrix(small_setup(LABELS), word)
     with pytest.raises(ValueError, match=r"method\.transition=true: this data set has no true labels"):
-        given_matrix(setup(LABELS), True)
+        given_matrix(small_setup(LABELS), True)
 
 
 @pytest.mark.parametrize("loss", ["gce", "nce_agce"])

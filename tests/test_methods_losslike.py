@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import log_softmax
-from test_methods import setup
+from test_methods import small_setup
 
 from labelnoise.losses import ce, gce
 from labelnoise.methods.bootstrap import Bootstrap
@@ -51,7 +51,7 @@ def bootstrapped(kind: str, beta: float) -> Rule:
     ],
 )
 def test_a_target_is_the_papers(make: Callable[..., ERM], rule: Rule) -> None:
-    method = make(setup(LABELS))
+    method = make(small_setup(LABELS))
     (feed,) = method.feeds()
     logs, labels = logs_and_labels(method, feed.index["train"])
     expected = -(rule(logs, labels) * logs).sum(1).mean()
@@ -60,7 +60,7 @@ def test_a_target_is_the_papers(make: Callable[..., ERM], rule: Rule) -> None:
 
 def test_negative_smoothing_is_sharper_than_the_label() -> None:
     """The gradient is p minus a target below 0 at the other classes."""
-    method = LabelSmoothing(setup([1]), smoothing=-1.0)
+    method = LabelSmoothing(small_setup([1]), smoothing=-1.0)
     logits = torch.zeros(1, 3, requires_grad=True)
     batch = method.train_set.batch(torch.tensor([0]))
     outputs = method.criterion.outputs(method.learner, batch)._replace(logits=logits)
@@ -69,7 +69,7 @@ def test_negative_smoothing_is_sharper_than_the_label() -> None:
 
 
 def test_mixup_mixes_images_and_losses_by_one_share() -> None:
-    method = Mixup(setup(LABELS), alpha=1.0)
+    method = Mixup(small_setup(LABELS), alpha=1.0)
     (feed,) = method.feeds()
     index = feed.index["train"]
     before = copy.deepcopy(method.learner)
@@ -90,12 +90,12 @@ def test_mixup_mixes_images_and_losses_by_one_share() -> None:
 
 
 def test_mixup_takes_any_loss() -> None:
-    method = Mixup(setup(LABELS)._replace(loss=partial(gce, q=0.7)), alpha=8.0)
+    method = Mixup(small_setup(LABELS)._replace(loss=partial(gce, q=0.7)), alpha=8.0)
     assert 0 < float(method.step(method.feeds()[0]).loss) < 1 / 0.7
 
 
 def test_elrs_targets_are_exponential_means_and_its_loss() -> None:
-    method = ELR(setup(LABELS), lam=3.0, beta=0.7)
+    method = ELR(small_setup(LABELS), lam=3.0, beta=0.7)
     mean = np.zeros((len(LABELS), 3))
     for _ in range(4):
         (feed,) = method.feeds()
@@ -125,7 +125,7 @@ REFUSED: list[tuple[type[ERM], dict[str, Any], str]] = [
 @pytest.mark.parametrize(("method", "values", "line"), REFUSED)
 def test_what_is_out_of_range_is_refused(method: type[ERM], values: dict[str, Any], line: str) -> None:
     with pytest.raises(ValueError, match=line):
-        method(setup(LABELS), **values)
+        method(small_setup(LABELS), **values)
 
 
 @pytest.mark.parametrize(
@@ -138,5 +138,5 @@ def test_what_is_out_of_range_is_refused(method: type[ERM], values: dict[str, An
 )
 def test_a_loss_of_its_own_takes_no_other(method: type[ERM], name: str, values: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"loss=gce: method={name} has its own loss and accepts only loss=ce"):
-        method(setup(LABELS)._replace(loss=partial(gce, q=0.7)), **values)
-    method(setup(LABELS)._replace(loss=partial(ce)), **values)
+        method(small_setup(LABELS)._replace(loss=partial(gce, q=0.7)), **values)
+    method(small_setup(LABELS)._replace(loss=partial(ce)), **values)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import log_softmax, softmax
-from test_methods import setup
+from test_methods import small_setup
 
 from labelnoise.methods.marvel import MARVEL, MARVELPlus
 
@@ -15,7 +15,7 @@ LABELS = [0, 1, 2, 1, 0, 2, 2, 1]
 
 def marvel(epochs: int = 10, **change: Any) -> MARVEL:
     values = {"warm_up": 0.2, "window": 0.3, "threshold": 0.0, **change}
-    return (MARVELPlus if "gain" in values else MARVEL)(setup(LABELS, epochs=epochs), **values)
+    return (MARVELPlus if "gain" in values else MARVEL)(small_setup(LABELS, epochs=epochs), **values)
 
 
 def test_marvel_abandons_after_consecutive_negative_margins() -> None:

@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 from scipy.special import log_softmax, softmax
 from test_graphs import shapes_only
-from test_methods import setup
+from test_methods import small_setup
 from torch import Tensor
 
 from labelnoise.experiment.run import compose, run
@@ -23,12 +23,12 @@ LABELS = [0, 1, 2, 1, 0, 2, 2, 1, 0, 2, 1, 0]
 
 def refinery(**change: Any) -> Refinery:
     values: dict[str, Any] = {"alpha": 1.2, "beta": 0.8, "begin": 0.4, "first": 0.7, "averaged": 0.3, "soft": True}
-    return Refinery(setup(LABELS), **{**values, **change})
+    return Refinery(small_setup(LABELS), **{**values, **change})
 
 
 def divide_mix(labels: list[int] = LABELS, **change: Any) -> DivideMix:
     values: dict[str, Any] = {"warm_up": 0.1, "ramp": 0.4, "alpha": 4.0, "temperature": 0.5, "threshold": 0.5}
-    return DivideMix(setup(labels), **{**values, "lam_u": 25, "confidence_penalty": False, **change})
+    return DivideMix(small_setup(labels), **{**values, "lam_u": 25, "confidence_penalty": False, **change})
 
 
 def probs_of(logits: Tensor) -> np.ndarray:
@@ -105,7 +105,7 @@ def test_refinerys_second_network_starts_its_schedule_late() -> None:
 @pytest.mark.parametrize("epochs", [1, 2, 3])
 def test_refinerys_stages_in_short_runs(epochs: int) -> None:
     """Two epochs see both, the second with targets that were replaced."""
-    made = setup(LABELS, epochs=epochs)
+    made = small_setup(LABELS, epochs=epochs)
     method = Refinery(made, 1.2, 0.8, begin=0.22, first=0.625, averaged=0.03, soft=True)
     kinds = []
     for method.clock.epoch in range(epochs):

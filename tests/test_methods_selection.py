@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import log_softmax
-from test_methods import setup
+from test_methods import small_setup
 from torch.nn import functional as F
 
 from labelnoise.methods.co_teaching import noise_rate
@@ -37,7 +37,7 @@ def assert_stepped(before: list[Learner], method: Method, totals: list[torch.Ten
 
 
 def test_co_teaching_plus_exchanges_small_losses_among_disagreements() -> None:
-    method = CoTeachingPlus(setup(LABELS), forget_rate=0.5, gradual=0.1, warm_up=0.1)
+    method = CoTeachingPlus(small_setup(LABELS), forget_rate=0.5, gradual=0.1, warm_up=0.1)
     (warm,) = method.feeds()
     assert warm.kind == ("train", 8), "plain co-teaching first"
     method.clock.epoch = 1
@@ -61,7 +61,7 @@ def test_co_teaching_plus_exchanges_small_losses_among_disagreements() -> None:
 
 
 def test_co_teaching_plus_learns_nothing_where_the_networks_agree() -> None:
-    method = CoTeachingPlus(setup(LABELS), forget_rate=0.5, gradual=0.1, warm_up=0.1)
+    method = CoTeachingPlus(small_setup(LABELS), forget_rate=0.5, gradual=0.1, warm_up=0.1)
     method.clock.epoch = 1
     first, second = method.learners()
     second.network.load_state_dict(first.network.state_dict())
@@ -75,7 +75,7 @@ def test_co_teaching_plus_learns_nothing_where_the_networks_agree() -> None:
 
 def test_jocor_selects_by_the_joint_loss_and_descends_it() -> None:
     lam, keep = 0.7, 8
-    method = JoCoR(setup(LABELS), forget_rate=0.5, gradual=0.1, lam=lam)
+    method = JoCoR(small_setup(LABELS), forget_rate=0.5, gradual=0.1, lam=lam)
     (feed,) = method.feeds()
     assert feed.kind == ("train", keep)
     before = copy.deepcopy(method.learners())
@@ -105,12 +105,12 @@ def test_the_noise_rate_is_the_share_of_wrong_labels() -> None:
     """One of three classes is flipped at 0.6; a class without images does not count."""
     transition = torch.eye(3)
     transition[1] = torch.tensor([0.6, 0.4, 0.0])
-    assert noise_rate(setup(LABELS)._replace(transition=transition)) == pytest.approx(0.2)
+    assert noise_rate(small_setup(LABELS)._replace(transition=transition)) == pytest.approx(0.2)
     transition[2] = 0
-    assert noise_rate(setup(LABELS)._replace(transition=transition)) == pytest.approx(0.3)
-    method = JoCoR(setup(LABELS)._replace(transition=transition), forget_rate=None, gradual=0, lam=0.9)
+    assert noise_rate(small_setup(LABELS)._replace(transition=transition)) == pytest.approx(0.3)
+    method = JoCoR(small_setup(LABELS)._replace(transition=transition), forget_rate=None, gradual=0, lam=0.9)
     assert method.forget_rate == pytest.approx(0.3)
-    assert JoCoR(setup(LABELS), forget_rate=None, gradual=0, lam=0.9).forget_rate == 0.2
+    assert JoCoR(small_setup(LABELS), forget_rate=None, gradual=0, lam=0.9).forget_rate == 0.2
 
 
 @pytest.mark.parametrize(
@@ -126,4 +126,4 @@ def test_what_is_out_of_range_is_refused(make: type[Method], change: dict[str, f
     own = {"warm_up": 0.1} if make is CoTeachingPlus else {"lam": 0.9}
     (name,) = change
     with pytest.raises(ValueError, match=f"method.{name}="):
-        make(setup(LABELS), **{"forget_rate": 0.4, "gradual": 0.1, **own, **change})
+        make(small_setup(LABELS), **{"forget_rate": 0.4, "gradual": 0.1, **own, **change})

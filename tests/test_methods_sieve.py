@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp, softmax
 from test_graphs import shapes_only, take_two_steps
-from test_methods import setup
+from test_methods import small_setup
 
 from labelnoise.losses import focal
 from labelnoise.methods.aldr_kl import ALDRKL
@@ -44,7 +44,7 @@ def squared(p: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.nd
 
 def test_sop_updates_its_parameters_by_their_own_losses() -> None:
     """The gradients, by finite differences: of u by both losses, of v by the squared error alone."""
-    method = SOP(setup(LABELS), lr_u=2.0, lr_v=3.0)
+    method = SOP(small_setup(LABELS), lr_u=2.0, lr_v=3.0)
     assert 0 < float(method.u.abs().max()) < 1e-7
     method.u.copy_(torch.linspace(0.1, 0.6, 10)[:, None])
     method.v.copy_(torch.linspace(0.1, 0.3, 30).view(10, 3))
@@ -72,7 +72,7 @@ def test_sop_updates_its_parameters_by_their_own_losses() -> None:
 
 def test_sop_gives_a_wrong_label_to_its_own_parameter() -> None:
     """All images are of class 0 but for one that looks the same."""
-    made = setup([0] * 9 + [1], epochs=200)
+    made = small_setup([0] * 9 + [1], epochs=200)
     made.train._images.fill_(128)
     method = SOP(made, lr_u=10.0, lr_v=10.0)
     for _ in range(200):
@@ -85,7 +85,7 @@ def test_sop_gives_a_wrong_label_to_its_own_parameter() -> None:
 
 
 def test_cores2_regularises_and_then_sieves() -> None:
-    method = CORES2(setup(LABELS), beta=2.0, plain=0.2, ramp=0.3)
+    method = CORES2(small_setup(LABELS), beta=2.0, plain=0.2, ramp=0.3)
     prior = np.bincount(LABELS) / len(LABELS)
     weights, dropped = [], 0
     for method.clock.epoch in range(10):
@@ -114,7 +114,7 @@ def test_cores2_regularises_and_then_sieves() -> None:
 
 def sr(made: Any = None, **change: Any) -> SR:
     values: dict[str, Any] = {"temperature": 0.5, "power": 0.1, "lam": 1.2, "growth": 1.03, "every": 1}
-    return SR(made or setup(LABELS), **{**values, "normalize": True, **change})
+    return SR(made or small_setup(LABELS), **{**values, "normalize": True, **change})
 
 
 def test_srs_outputs_have_a_largest_value() -> None:
@@ -133,7 +133,7 @@ def test_srs_outputs_have_a_largest_value() -> None:
 
 @pytest.mark.parametrize("loss", ["ce", "focal"])
 def test_srs_loss_and_its_growing_weight(loss: str) -> None:
-    made = setup(LABELS)
+    made = small_setup(LABELS)
     made = made if loss == "ce" else made._replace(loss=lambda logits, labels: focal(logits, labels, gamma=0.5))
     method = sr(made, growth=2.0, every=3)
     for method.clock.epoch in range(5):
@@ -155,7 +155,7 @@ def test_srs_loss_and_its_growing_weight(loss: str) -> None:
 
 def test_aldrs_temperature_is_the_fixed_point() -> None:
     """Repeated visits end where the loss is largest over the temperature."""
-    method = ALDRKL(setup(LABELS), initial=1.0, alpha=2.0, margin=0.0)
+    method = ALDRKL(small_setup(LABELS), initial=1.0, alpha=2.0, margin=0.0)
     z = torch.tensor([[1.9, -0.3, 0.8]], dtype=torch.float64)
     temperature = torch.ones(1, dtype=torch.float64)
     for _ in range(50):
@@ -171,7 +171,7 @@ def test_aldrs_temperature_is_the_fixed_point() -> None:
 
 
 def test_aldrs_loss_and_the_temperature_it_keeps() -> None:
-    method = ALDRKL(setup(LABELS), initial=1.0, alpha=2.0, margin=0.1)
+    method = ALDRKL(small_setup(LABELS), initial=1.0, alpha=2.0, margin=0.1)
     kept = np.ones(len(LABELS))
     for _ in range(3):
         (feed,) = method.feeds()
@@ -201,9 +201,9 @@ def test_aldrs_loss_and_the_temperature_it_keeps() -> None:
 )
 def test_what_is_out_of_range_is_refused(method: type[ERM], values: dict[str, Any], name: str) -> None:
     with pytest.raises(ValueError, match=f"{name}=-1.0: must be a number"):
-        method(setup(LABELS), **{**values, name: -1.0})
+        method(small_setup(LABELS), **{**values, name: -1.0})
     with pytest.raises(ValueError, match="has its own loss and accepts only loss=ce"):
-        method(setup(LABELS)._replace(loss=focal), **values)
+        method(small_setup(LABELS)._replace(loss=focal), **values)
 
 
 def test_sr_refuses_what_is_out_of_range() -> None:

@@ -110,7 +110,7 @@ def test_an_image_that_went_away_is_named(tmp_path: Path) -> None:
     data = folder(str(root), size=8, stream=True)
     (root / (data.paths or ())[0]).unlink()
     with pytest.raises(
-        OSError, match=r"000.png: could be read when the data set was loaded, and not now \(no such file\)"
+        OSError, match=r"000.png: could be read when the data set was loaded, but not any more \(no such file\)"
     ):
         data.train_images[torch.tensor([0])]
 
