@@ -354,5 +354,5 @@ def test_two_thousand_runs_open_in_under_three_seconds(visit, files: dict[str, P
     page = visit("many")
     assert page.js("performance.getEntriesByName('ready')[0].startTime") < 3000
     page.click("#tab-runs")
-    assert page.one("#page-runs output").text.startswith("2,4")
+    assert int(page.one("#page-runs output").text.split()[0].replace(",", "")) >= 2000
     assert files["many"].stat().st_size < 5_000_000

@@ -4,11 +4,17 @@ from typing import Any
 
 
 def component_name(component: Any) -> str:
-    """The name of a component's function or class; for a sum of losses, its parts' names joined."""
+    """The name of a component's function or class.
+
+    For a sum of losses, its parts' names joined; for a loss around another one, such as mae_logit_bias, both names.
+    """
     if not isinstance(component, dict) or "_target_" not in component:
         return str(component)
     parts = [component_name(component[key]) for key in ("first", "second") if isinstance(component.get(key), dict)]
-    return "_".join(parts) or str(component["_target_"]).rpartition(".")[2]
+    if isinstance(component.get("loss"), dict):
+        parts.append(component_name(component["loss"]))
+    name = str(component["_target_"]).rpartition(".")[2]
+    return "_".join(parts if component.get("second") else [*parts, name])
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
