@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, every
 
 from labelnoise.experiment import records
 from labelnoise.experiment.check import check
@@ -96,6 +96,23 @@ def test_the_readmes_part_of_the_digits_table_is_what_the_records_say() -> None:
     assert [row[0] for row in rows] == list(chosen.rows)
     for name, *numbers in rows:
         assert numbers == [shown[name, column] for column in heads[1:]]
+
+
+def test_the_readmes_table_of_methods_has_the_accuracies_of_the_first_seed() -> None:
+    chosen = tables.read(["table=digits_methods", "table.seeds=[1]"])
+    cells = tables.cells(chosen)
+    paths = {cell.run_id: records.COMMITTED / f"{cell.run_id}.json" for cell in cells}
+    found = {run_id: records.load(path) for run_id, path in paths.items() if path.exists()}
+    shown = {(r.row, r.column): r.mean for r in comparison.results(chosen, cells, found)}
+    rows = {"erm": "erm_ce", "bootstrap": "bootstrap_soft"}
+    lines = [[part.strip(" `") for part in line.strip("|").split("|")] for line in README.splitlines()]
+    (heads,) = (line for line in lines if line[0] == "method=")
+    methods = {line[0]: line for line in lines if len(line) == len(heads) and line[0] in every("method")}
+    assert set(methods) == set(every("method")) - {"audited_erm"}
+    for name, line in methods.items():
+        for column in ("sym_0.4", "asym_0.4"):
+            mean = shown[rows.get(name, name), column]
+            assert line[heads.index(f"digits {column}")] == ("–" if mean is None else f"{mean:.1f}"), (name, column)
 
 
 def test_no_folder_or_registry_of_a_machine_in_the_documents() -> None:
