@@ -74,6 +74,17 @@ class Ended(NamedTuple):
     err: str
 
 
+def exit_code() -> int:
+    """Run the command line on sys.argv, and print what a program that ends with a text prints."""
+    try:
+        cli.main()
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
 @pytest.fixture
 def labelnoise(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
     """`labelnoise <arguments>` in this process: exit code, standard output and standard error."""
@@ -81,13 +92,7 @@ def labelnoise(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
     def command(*arguments: object) -> Ended:
         monkeypatch.setattr("sys.argv", ["labelnoise", *map(str, arguments)])
         capsys.readouterr()
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else int(end.code is not None)
-            if isinstance(end.code, str):
-                print(end.code, file=sys.stderr)
+        code = exit_code()
         captured = capsys.readouterr()
         return Ended(code, captured.out, captured.err)
 

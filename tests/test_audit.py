@@ -16,7 +16,7 @@ from labelnoise.audit.evaluation import cuts, quality
 from labelnoise.audit.page import Image, png, render
 from labelnoise.data.held_out import fold_of, held_out
 from labelnoise.experiment.run import compose, train
-from labelnoise.methods.audited_erm import margin
+from labelnoise.losses.base import margin
 
 SHORT = ["network=cnn4", "batch_size=8", "threads=1", "device=cpu"]
 WRONG = ("cat/002.png", "dog/005.png", "dog/011.png")

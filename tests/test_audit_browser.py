@@ -1,12 +1,12 @@
 """The audit's page in a real Chromium: keys decide, decisions outlive a reload, and decisions.json is saved."""
 
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import chromium
 import pytest
 import torch
 
@@ -24,17 +24,7 @@ def saved_to(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def driver(saved_to: Path) -> Iterator[Any]:
-    missing = [name for name in ("chromium", "chromedriver") if not shutil.which(name)]
-    if missing:
-        pytest.fail(f"{' and '.join(missing)} not found: apt-get install chromium chromium-driver", pytrace=False)
-    webdriver = pytest.importorskip("selenium.webdriver", reason="pip install 'labelnoise[dev]'")
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium")
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=900,700"):
-        options.add_argument(flag)
-    options.add_experimental_option("prefs", {"download.default_directory": str(saved_to)})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    started = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    started = chromium.start(saved_to, "--window-size=900,700")
     yield started
     started.quit()
 

@@ -2,16 +2,14 @@
 
 import contextlib
 import io
-import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import hostile_inputs
 import pytest
+from conftest import Ended, exit_code
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelnoise.cli import main as cli
 from labelnoise.experiment import compose
 
 
@@ -19,25 +17,14 @@ class Accepted(BaseException):
     """The input got as far as data or a claim."""
 
 
-class Answer(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-def ask(*arguments: str) -> Answer:
-    out, err, code = io.StringIO(), io.StringIO(), 0
+def ask(*arguments: str) -> Ended:
+    out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         patch.setattr("sys.argv", ["labelnoise", *arguments])
         patch.setattr("labelnoise.experiment.assemble._load", accept)
         patch.setattr("labelnoise.training.loop.train_epoch", accept)
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else int(end.code is not None)
-            if isinstance(end.code, str):
-                print(end.code, file=sys.stderr)
-    return Answer(code, out.getvalue(), err.getvalue())
+        code = exit_code()
+    return Ended(code, out.getvalue(), err.getvalue())
 
 
 def accept(*_: object, **__: object) -> None:

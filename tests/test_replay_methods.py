@@ -7,8 +7,9 @@ import hydra
 import pytest
 import torch
 from conftest import every
-from recorders import Frozen, outputs
-from torch import Tensor, nn
+from recorders import Frozen
+from test_replay import train
+from torch import nn
 
 from labelnoise.data.train_set import TrainSet
 from labelnoise.experiment.compose import compose
@@ -43,19 +44,6 @@ def make(name: str) -> Method:
     return method(Setup(make_learner, ce, train, Clock(EPOCHS, BATCH)))
 
 
-def train(method: Method, steps: Steps) -> list[dict[str, Tensor]]:
-    """All outputs of all steps, and the state at the end."""
-    seen = []
-    for method.clock.epoch in range(EPOCHS):
-        for one in method.learners():
-            one.begin_epoch(method.clock.epoch)
-        method.train()
-        method.begin_epoch()
-        for feed in method.feeds():
-            seen.append({name: value.clone() for name, value in outputs(steps(feed)).items()})
-    return [*seen, {name: value for name, value in method.state_dict().items() if isinstance(value, Tensor)}]
-
-
 @pytest.mark.parametrize("name", every("method"))
 def test_every_methods_steps_can_be_replayed(name: str, monkeypatch) -> None:
     monkeypatch.setattr(graphs, "_given_up", False)
@@ -64,9 +52,9 @@ def test_every_methods_steps_can_be_replayed(name: str, monkeypatch) -> None:
     recorder = Frozen(replayed)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", ".*without a CUDA graph")
-        recorded = train(replayed, Steps(replayed, recorder=recorder))
+        recorded = train(replayed, Steps(replayed, recorder=recorder), EPOCHS)
     plain = make(name)  # now: it seeds torch's default generator
-    expected = train(plain, Steps(plain))
+    expected = train(plain, Steps(plain), EPOCHS)
     assert len(recorded) == len(expected)
     for step, (a, b) in enumerate(zip(recorded, expected, strict=True)):
         assert a.keys() == b.keys(), step

@@ -2,11 +2,11 @@
 
 import re
 import shlex
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import chromium
 import pytest
 from conftest import REPOSITORY
 from report_records import MARKUP, made_up, write_many
@@ -25,16 +25,7 @@ CELL = ".sheet:not([hidden]) tr[data-row='{}'] td[data-column='{}'] .cell"
 @pytest.fixture(scope="module")
 def driver() -> Iterator[Any]:
     """Debian's Chromium, driven by selenium; its console is read by `Page`."""
-    missing = [name for name in ("chromium", "chromedriver") if not shutil.which(name)]
-    if missing:
-        pytest.fail(f"{' and '.join(missing)} not found: apt-get install chromium chromium-driver", pytrace=False)
-    webdriver = pytest.importorskip("selenium.webdriver", reason="pip install 'labelnoise[dev]'")
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium")
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    started = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    started = chromium.start()
     yield started
     started.quit()
 

@@ -134,6 +134,7 @@ def test_options_of_what_is_swept(train, tmp_path: Path) -> None:
     [
         (["loss=ce,agcee"], "loss=agcee: no such option; one of"),
         (["loss=ce,gce", "loss.q=0.5"], "loss.q=0.5: no such option"),
+        (["noise=sym,clean", "rate=0.4"], "rate=0.4: one of noise=sym,clean has no rate"),
         (["loss=ce", "seed=1,2", "los=ce"], "los=ce: no such option; did you mean loss?"),
         (["hydra.launcher.n_jobs=0"], "hydra.launcher.n_jobs=0: must be auto or a whole number, at least 1"),
         (["hydra.launcher.jobs_per_gpu=x"], "hydra.launcher.jobs_per_gpu=x: must be a whole number, at least 1"),

@@ -110,7 +110,7 @@ def test_a_busy_process_takes_a_core() -> None:
         before = load.usage()
         free = load.free_cores(before)
         beside.kill()
-    assert 0 <= free < threads.cores() - 0.4
+    assert 0 <= free < len(os.sched_getaffinity(0)) - 0.4  # a control group may allow less than these
 
 
 def test_a_busy_machine_gets_fewer_threads_and_one_line_says_so(monkeypatch) -> None:

@@ -49,7 +49,8 @@ def judge(cfg: DictConfig, quiet: bool = False) -> Judged:
     Raises:
         ValueError: the method does not judge labels; else as `train`.
     """
-    from labelnoise.methods.audited_erm import AuditedERM, margin
+    from labelnoise.losses.base import margin
+    from labelnoise.methods.audited_erm import AuditedERM
 
     _refuse_silent(cfg)
     _, method, dataset = train(cfg, quiet)
@@ -87,7 +88,7 @@ def judge_out_of_fold(cfg: DictConfig, folds: int, folder: Path, quiet: bool = F
 
     from labelnoise.data.held_out import fold_of
     from labelnoise.experiment.assemble import inject
-    from labelnoise.methods.audited_erm import margin
+    from labelnoise.losses.base import margin
 
     dataset, labels = inject(cfg)
     buffer = io.BytesIO()

@@ -4,8 +4,9 @@ import base64
 import hashlib
 import io
 from collections.abc import Sequence
-from importlib import resources
 from typing import TYPE_CHECKING, NamedTuple
+
+from labelnoise.files.html import asset, render_with_script
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,26 +41,15 @@ def render(name: str, classes: Sequence[str], images: Sequence[Image], count: in
         images: worst first.
         count: the number of images that were judged.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("labelnoise.audit", "assets"),
-        autoescape=True,  # a file's name may contain markup
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    script = _read("audit.js")
     listed = repr([(image.path, image.given, image.proposed) for image in images])
-    return environment.get_template("page.html").render(
+    return render_with_script(
+        "labelnoise.audit",
+        asset("labelnoise.audit", "audit.js"),
         name=name,
         classes=classes,
         images=[(image, png(image.pixels)) for image in images],
         count=count,
         identity=hashlib.sha256(listed.encode()).hexdigest()[:16],
-        style=_read("style.css"),
-        script=script,
-        hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 
 
@@ -71,7 +61,3 @@ def png(pixels: "Tensor") -> str:
     buffer = io.BytesIO()
     Pillow.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _read(name: str) -> str:
-    return (resources.files("labelnoise.audit") / "assets" / name).read_text(encoding="utf-8")

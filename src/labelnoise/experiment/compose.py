@@ -132,7 +132,7 @@ def _with_its_group(override: str, swept: set[str]) -> str:
     name, equals, value = override.partition("=")
     group = "noise" if name == "rate" else name.lstrip("+").partition(".")[0]
     ours = group in swept and name not in swept and group in [known.name for known in GROUPS]
-    return f"{name}=choice({value})" if ours and equals else override
+    return f"{name}=choice({value or QuotedString('', Quote.single).with_quotes()})" if ours and equals else override
 
 
 def _quoted(override: str) -> str:

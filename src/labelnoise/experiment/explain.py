@@ -73,6 +73,7 @@ def _not_overridden(key: str, overrides: Sequence[str]) -> str:
     given = next((o for o in overrides if o.lstrip("+~").split("=")[0].split("@")[0] == key), key)
     if key == "rate":
         noise = next((o for o in reversed(overrides) if o.startswith("noise=")), "noise=clean")
+        noise = f"one of {noise}" if "," in noise else noise
         return f"{given}: {noise} has no rate; choose a noise that has one, such as noise=sym"
     return f"{given}: no such option{'' if '.' in key else nearest(key, option_names())}"
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+PARTS = ("first", "second", "loss")  # what a loss made of others calls them
+
 
 def component_name(component: Any) -> str:
     """The name of a component's function or class.
@@ -10,11 +12,9 @@ def component_name(component: Any) -> str:
     """
     if not isinstance(component, dict) or "_target_" not in component:
         return str(component)
-    parts = [component_name(component[key]) for key in ("first", "second") if isinstance(component.get(key), dict)]
-    if isinstance(component.get("loss"), dict):
-        parts.append(component_name(component["loss"]))
+    inner = [component_name(component[key]) for key in PARTS if isinstance(component.get(key), dict)]
     name = str(component["_target_"]).rpartition(".")[2]
-    return "_".join(parts if component.get("second") else [*parts, name])
+    return "_".join(inner if "second" in component else [*inner, name])
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -83,6 +83,15 @@ def of_label(values: Tensor, labels: Tensor) -> Tensor:
     return values.gather(1, labels[:, None]).squeeze(1)
 
 
+def margin(probs: Tensor, labels: Tensor) -> Tensor:
+    """The label's probability minus the largest other one, -1 to 1. Shapes: (B, C), (B,) -> (B,).
+
+    Raises:
+        ValueError: wrong shapes or types.
+    """
+    return of_label(probs, labels) - probs.scatter(1, labels[:, None], -1.0).amax(dim=1)
+
+
 def at_label(values: Tensor, labels: Tensor) -> Tensor:
     """The one-hot label, in the type of `values`. Shapes: (B, C), (B,) -> (B, C).
 

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from labelnoise.data.train_set import Batch
+from labelnoise.losses.base import margin, of_label
 from labelnoise.methods.erm import ERM
 from labelnoise.training.criterion import Outputs
 from labelnoise.training.method import Audit, Setup
@@ -41,11 +42,11 @@ class AuditedERM(ERM):
     def objective(self, outputs: Outputs, batch: Batch) -> Tensor:
         with torch.no_grad():
             log_p = self._classes(outputs.logits).float().log_softmax(dim=1)
-            given = batch.labels[:, None]
+            p = log_p.exp()
             self.passes.index_add_(0, batch.index, torch.ones_like(batch.labels, dtype=torch.float32))
-            self.probability_sum.index_add_(0, batch.index, log_p.exp())
-            self.loss_sum.index_add_(0, batch.index, -log_p.gather(1, given).squeeze(1))
-            self.margin_sum.index_add_(0, batch.index, margin(log_p.exp(), batch.labels))
+            self.probability_sum.index_add_(0, batch.index, p)
+            self.loss_sum.index_add_(0, batch.index, -of_label(log_p, batch.labels))
+            self.margin_sum.index_add_(0, batch.index, margin(p, batch.labels))
         return super().objective(outputs, batch)
 
     def mean_probabilities(self) -> Tensor:
@@ -65,14 +66,6 @@ class AuditedERM(ERM):
     def audit(self) -> Audit:
         """`clean` is exp(-mean loss), the geometric mean of p_given; `proposed` has the largest mean probability.
 
-        The loss was preferred to the margin on data with known labels: on CIFAR-10N (cnn4, nce_agce, 6 epochs) its area
-        under the precision-recall curve is 0.718, the margin's 0.661; on digits both have 0.999.
+        The loss was preferred to the margin after a comparison with known labels, on digits and a short CIFAR-10N run.
         """
         return Audit((-self.mean_loss()).exp(), self.mean_probabilities().argmax(dim=1))
-
-
-def margin(probs: Tensor, labels: Tensor) -> Tensor:
-    """The label's probability minus the largest other one, -1 to 1. Shapes: (B, C), (B,) -> (B,)."""
-    given = labels[:, None]
-    others = probs.scatter(1, given, -1.0).amax(dim=1)
-    return probs.gather(1, given).squeeze(1) - others

@@ -7,7 +7,7 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from labelnoise.arguments.ranges import checked
-from labelnoise.losses.base import at_label, log_probs, of_label
+from labelnoise.losses.base import log_probs, margin
 from labelnoise.methods.erm import ERM
 from labelnoise.training.method import Audit, Feed, Setup, StepResult
 
@@ -58,27 +58,30 @@ class MARVEL(ERM):
         batch = self.train_set.batch(feed.index["train"])
         outputs = self.criterion.outputs(self.learner, batch)
         logits = self._classes(outputs.logits.detach())
-        probs = log_probs(logits).exp()
-        margin = of_label(probs, batch.labels) - probs.masked_fill(at_label(probs, batch.labels).bool(), -1.0).amax(1)
-        self.remember(batch.index, margin, feed.kind[0] == "abandon")
+        margins = margin(log_probs(logits).exp(), batch.labels)
+        self.remember(batch.index, margins, feed.kind[0] == "abandon")
         kept = ~self.abandoned[batch.index]
-        weights = kept * self.weight(margin)
+        weights = kept * self.weight(margins)
         shares = weights * (len(weights) / weights.sum().clamp_min(1e-6))  # so that the batch's mean is sum w l / sum w
         loss = self.criterion.mean(self.objective(outputs, batch) * shares, outputs, batch)
         self.learner.update(loss)
         metrics = {"abandoned": self.abandoned.float().mean()}
         return StepResult(loss.detach(), batch.index, logits.argmax(dim=1), kept, metrics=metrics)
 
-    def remember(self, index: Tensor, margin: Tensor, abandon: bool) -> None:
-        """Take in the margins (B,) of the images index (B,), and abandon those whose time is up if asked to."""
-        self.margin[index] = margin.to(self.margin.dtype)
-        self.negative[index] = torch.where(margin < self.threshold, self.negative[index] + 1, 0)
+    def remember(self, index: Tensor, margins: Tensor, abandon: bool) -> None:
+        """Store the margins of a batch. Shapes: (B,), (B,).
+
+        Args:
+            abandon: abandon the images whose margin was below the threshold for the whole window.
+        """
+        self.margin[index] = margins.to(self.margin.dtype)
+        self.negative[index] = torch.where(margins < self.threshold, self.negative[index] + 1, 0)
         if abandon:
             self.abandoned[index] |= self.negative[index] >= self.clock.length(self.window)
 
-    def weight(self, margin: Tensor) -> Tensor:
+    def weight(self, margins: Tensor) -> Tensor:
         """The weight of each image that is kept. Shapes: (B,) -> (B,)."""
-        return torch.ones_like(margin)
+        return torch.ones_like(margins)
 
     def audit(self) -> Audit:
         """The margin at the last visit, less the epochs in a row that it was negative; those abandoned come last."""
@@ -91,6 +94,9 @@ class MARVELPlus(MARVEL):
     Args:
         gain: >= 0.
         arduous: above 0 and at most 1.
+        warm_up, window, threshold: as MARVEL's.
+    Raises:
+        ValueError: a hyper-parameter out of range.
     Source: as MARVEL's. The abstract says that arduous instances have more weight; the formula is a reconstruction.
     """
 
@@ -107,5 +113,5 @@ class MARVELPlus(MARVEL):
         super().__init__(setup, warm_up, window, threshold)
         self.gain, self.arduous = gain, arduous
 
-    def weight(self, margin: Tensor) -> Tensor:
-        return 1 + self.gain * ((margin >= 0) & (margin < self.arduous))
+    def weight(self, margins: Tensor) -> Tensor:
+        return 1 + self.gain * ((margins >= 0) & (margins < self.arduous))

@@ -7,7 +7,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor
 
 from labelnoise.arguments.ranges import checked
-from labelnoise.losses.base import at_label, log_probs, of_label
+from labelnoise.losses.base import log_probs, margin
 from labelnoise.methods.co_teaching import noise_rate
 from labelnoise.methods.erm import ERM
 from labelnoise.training.method import Audit, Feed, Setup, StepResult
@@ -84,8 +84,7 @@ class PDiff(ERM):
         batch = self.train_set.batch(feed.index["train"])
         outputs = self.criterion.outputs(self.learner, batch)
         probs = log_probs(outputs.logits.detach()).exp()
-        others = probs.masked_fill(at_label(probs, batch.labels).bool(), -1.0).amax(dim=1)
-        difference = of_label(probs, batch.labels) - others
+        difference = margin(probs, batch.labels)
         self.difference[batch.index] = difference.to(self.difference.dtype)
         kept = self.kept(bins_of(difference))
         losses = self.objective(outputs, batch)

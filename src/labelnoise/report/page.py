@@ -9,14 +9,12 @@ The page is self-contained: tables as HTML, records as compressed JSON, Vega-Lit
 from disk. Its content security policy allows no requests and no script but its own.
 """
 
-import base64
-import hashlib
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from labelnoise.files.atomic import write_whole
+from labelnoise.files.html import asset, render_with_script
 from labelnoise.report import loss_curves
 from labelnoise.report.collect import Collection, Sheet, collect, default_folder
 from labelnoise.report.pack import content, packed
@@ -67,32 +65,18 @@ def render(collection: Collection, library: str) -> str:
     Args:
         library: a script that sets window.vegaEmbed.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("labelnoise.report", "assets"),
-        autoescape=True,  # a record's text may contain markup
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    script = "(async () => {\n" + "\n".join(_read(f"{name}.js") for name in SCRIPTS) + "\n})();\n"
+    files = [asset("labelnoise.report", f"{name}.js") for name in SCRIPTS]
     data = content(collection) | {"losses": loss_curves.losses()}
-    return environment.get_template("page.html").render(
+    return render_with_script(
+        "labelnoise.report",
+        "(async () => {\n" + "\n".join(files) + "\n})();\n",
         sheets=[_shown(sheet, collection) for sheet in collection.sheets],
         runs=len(collection.records),
-        style=_read("style.css"),
-        script=script,
-        hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         data=packed(data),
         library=packed(library),
         steps=STEPS,
         below=BELOW,
     )
-
-
-def _read(name: str) -> str:
-    return (resources.files("labelnoise.report") / "assets" / name).read_text(encoding="utf-8")
 
 
 def _shown(sheet: Sheet, collection: Collection) -> dict[str, Any]:

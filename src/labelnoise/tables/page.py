@@ -2,24 +2,18 @@
 
 from typing import Any
 
+from labelnoise.files import html
 from labelnoise.tables.comparison import Result, ranks
 from labelnoise.tables.sheet import Sheet, apart, ours, theirs
 
 
 def render(sheet: Sheet) -> str:
     """The whole page, from page.html.jinja."""
-    import jinja2  # slow to import; only HTML needs it
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader(__name__.rpartition(".")[0], "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
     ranked = ranks(sheet.results)
-    return environment.get_template("page.html.jinja").render(
+    return html.render(
+        "labelnoise.tables",
+        ".",
+        "page.html.jinja",
         title=sheet.table.title,
         heading=sheet.table.heading,
         columns=list(sheet.table.columns),
