@@ -68,6 +68,13 @@ def test_the_wrong_labels_come_first(folds: int, mislabelled: Path, tmp_path: Pa
     assert len(list((tmp_path / "runs").glob("*.json"))) == max(folds, 1)
 
 
+def test_no_comparison_without_known_truth_is_refused_before_training(labelnoise, tmp_path: Path) -> None:
+    ended = labelnoise("audit", "dataset=digits", "compare=true", f"out={tmp_path / 'audit'}")  # no label is wrong
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err == "error: compare=true: dataset=digits has no known true labels that differ from the given\n"
+    assert not (tmp_path / "audit").exists()
+
+
 def test_rankings_are_compared_where_the_truth_is_known(mislabelled: Path, tmp_path: Path, capsys) -> None:
     truth = [(path, path.split("/")[0]) for path in (f"{n}/{i:03}.png" for n in SHADES for i in range(14))]
     table(mislabelled / "true.csv", truth)

@@ -36,6 +36,7 @@ from labelnoise.experiment.compose import compose
 from labelnoise.files.atomic import write_whole
 
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
     from torch import Tensor
 
 COLUMNS = ("path", "given", "proposed", "probability", "score", "loss", "margin", "cleanlab_quality", "cleanlab_issue")
@@ -67,6 +68,8 @@ def audit(arguments: list[str]) -> None:
     if cfg.num_val or cfg.num_trusted:
         option = "num_val" if cfg.num_val else "num_trusted"
         raise ValueError(f"{option}={cfg[option]}: must be 0, an audit judges every training image")
+    if options.compare:
+        _refuse_unknown_truth(cfg)
     chosen: list[str] = []
     if not any(override.startswith("loss=") for override in options.overrides):
         name, line = default_loss(options.overrides)
@@ -80,6 +83,16 @@ def audit(arguments: list[str]) -> None:
     _write(options, judged, second, order)
     if options.compare:
         print(_compared(options, judged, second))
+
+
+def _refuse_unknown_truth(cfg: "DictConfig") -> None:
+    """Refuse a comparison without known wrong labels, before anything is trained."""
+    from labelnoise.experiment.assemble import inject
+
+    if wrong_labels(*inject(cfg)) is None:
+        raise ValueError(
+            f"compare=true: dataset={cfg.dataset.name} has no known true labels that differ from the given"
+        )
 
 
 def _decide(given: dict[str, str]) -> None:
@@ -154,19 +167,18 @@ def _write(options: Options, judged: Judged, second: Second | None, order: "Tens
 def _compared(options: Options, judged: Judged, second: Second | None) -> str:
     """The table of rankings; trains a second network with cross-entropy on the same budget."""
     wrong = wrong_labels(judged.dataset, judged.labels)
-    if wrong is None:
-        raise ValueError(
-            f"compare=true: dataset={judged.dataset.name} has no known true labels that differ from the given"
-        )
+    assert wrong is not None
     rankings = {"ours": -judged.clean}
     if second is not None:
         rankings["cleanlab on our probabilities"] = -second.quality
         rankings["cleanlab on the same network's last epoch"] = -confident_learning(judged.labels, judged.last).quality
+    from labelnoise.losses.base import of_label
+
     print("training with plain cross-entropy to compare")
     plain = _judged(
         options._replace(overrides=[a for a in options.overrides if not a.startswith("loss=")]), ["loss=ce"]
     )
-    rankings["cross-entropy's loss after the last epoch"] = -plain.last.gather(1, plain.labels[:, None]).squeeze(1)
+    rankings["cross-entropy's loss after the last epoch"] = -of_label(plain.last, plain.labels)
     if installed():
         rankings["cleanlab on cross-entropy's last epoch"] = -confident_learning(plain.labels, plain.last).quality
     count = int(wrong.sum())

@@ -107,7 +107,9 @@ def judge_out_of_fold(cfg: DictConfig, folds: int, folder: Path, quiet: bool = F
 
 def _loss(probs: "Tensor", labels: "Tensor") -> "Tensor":
     """-log of the label's probability. Shapes: (N, C), (N,) -> (N,)."""
-    return -probs.gather(1, labels[:, None]).squeeze(1).clamp_min(1e-38).log()
+    from labelnoise.losses.base import of_label
+
+    return -of_label(probs, labels).clamp_min(1e-38).log()
 
 
 def _without_fold(cfg: DictConfig, path: str, fold: int, folds: int) -> DictConfig:
