@@ -14,28 +14,30 @@ from labelnoise.training.method import Audit, Feed, Setup, StepResult
 
 
 class CORES2(ERM):
-    """l(p, y) - beta sum_k P(k) l(p, k), with l cross-entropy and P the class frequencies of the given labels.
+    """l(p, y) - beta sum_k P(k) l(p, k), with l cross-entropy and P the frequencies of the given labels.
 
-    beta is 0 for the fraction `plain` of the run, then grows linearly over `ramp` and stays constant. After both, the
-    sieve keeps an image if its regularised loss is below the mean of that loss over all labels. The regulariser does
-    not depend on the label, so the condition is
+    beta is 0 for the fraction `plain` of the run, then grows linearly over `ramp` and stays constant. From the fraction
+    `sieve` on, only images are kept whose regularised loss is at most the mean of that loss over all labels. The
+    regulariser does not depend on the label, so the condition is
 
-        l(p, y) < (1/C) sum_k l(p, k).
+        l(p, y) <= (1/C) sum_k l(p, k).
 
-    The loss is averaged over the kept images.
+    The loss is averaged over the kept images. P counts the images that the last epoch kept.
 
     Args:
         beta: >= 0.
-        plain, ramp: fractions of the run, 0 to 1; each lasts at least one epoch.
+        plain, ramp, sieve: fractions of the run, 0 to 1; plain and ramp last, and the sieve waits, at least one epoch.
     Raises:
         ValueError: a hyper-parameter out of range, or a loss other than cross-entropy.
-    Source: Cheng, Zhu, Li, Gong, Sun, Liu 2021, arXiv:2010.02347, sections 2 and 3.
-    Differs: the sieve uses the outputs of the current step, as the released code does, not the network of the last
-        epoch. The paper's second phase, which uses the dropped images without labels, is not implemented.
+    Source: Cheng, Zhu, Li, Gong, Sun, Liu 2021, arXiv:2010.02347, sections 2 and 3, and the first phase of the released
+        code: there the sieve uses the outputs of the current step, P follows the kept images, and the learning rate is
+        divided by 1 + beta. Here the loss is divided by 1 + beta, which is the same for SGD without momentum and decay.
+    Differs: the second phase, which uses the dropped images without labels, is not implemented.
     """
 
     weight: Tensor
     prior: Tensor
+    kept: Tensor
     margin: Tensor
 
     @checked
@@ -45,27 +47,29 @@ class CORES2(ERM):
         beta: Annotated[float, Ge(0)],
         plain: Annotated[float, Ge(0), Le(1)],
         ramp: Annotated[float, Ge(0), Le(1)],
+        sieve: Annotated[float, Ge(0), Le(1)],
     ) -> None:
         super().__init__(setup)
         only_ce(setup, "method=cores2")
-        self.beta, self.plain, self.ramp = beta, plain, ramp
+        self.beta, self.plain, self.ramp, self.sieve = beta, plain, ramp, sieve
         labels, classes = setup.train.labels, setup.train.num_classes
-        counts = torch.zeros(classes, device=labels.device).index_add_(
-            0, labels, torch.ones(len(labels)).to(labels.device)
-        )
-        self.register_buffer("prior", counts / len(labels))
+        self.register_buffer("kept", _count(torch.ones(len(labels), device=labels.device), labels, classes))
+        self.register_buffer("prior", self.kept / len(labels))
         self.register_buffer("weight", torch.zeros(()))
         # each image's (1/C) sum_k l(p, k) - l(p, y) when it was last used
         self.register_buffer("margin", torch.zeros(len(labels)))
 
     def begin_epoch(self) -> None:
-        """Set beta."""
+        """Set beta, and P to the frequencies of the labels that the last epoch kept; if it kept none, P stays."""
+        total = self.kept.sum()
+        self.prior.copy_(torch.where(total > 0, self.kept / total.clamp_min(1), self.prior))
+        self.kept.zero_()
         since = self.clock.epoch + 1 - self.clock.length(self.plain)
         self.weight.fill_(self.beta * min(max(since / self.clock.length(self.ramp), 0.0), 1.0))
 
     def feeds(self) -> list[Feed]:
         """Every image once; `kind` selects whether the sieve is active."""
-        kind = "sieve" if self.clock.stage(self.plain, self.ramp) == 2 else "all"
+        kind = "sieve" if self.clock.stage(self.sieve) == 1 else "all"
         return [Feed((kind,), feed.index) for feed in super().feeds()]
 
     def step(self, feed: Feed) -> StepResult:
@@ -75,13 +79,19 @@ class CORES2(ERM):
         given = of_label(losses, batch.labels)
         margin = (losses.mean(dim=1) - given).detach()
         self.margin[batch.index] = margin.to(self.margin.dtype)
-        kept = margin > 0 if feed.kind[0] == "sieve" else torch.ones_like(margin, dtype=torch.bool)
-        values = given - self.weight * (self.prior * losses).sum(dim=1)
+        kept = margin >= 0 if feed.kind[0] == "sieve" else torch.ones_like(margin, dtype=torch.bool)
+        self.kept += _count(kept.to(self.kept.dtype), batch.labels, len(self.kept))
+        values = (given - self.weight * (self.prior * losses).sum(dim=1)) / (1 + self.weight)
         shares = kept * (len(kept) / kept.sum().clamp_min(1))  # makes the batch mean the mean over the kept images
         loss = self.criterion.mean(values * shares, outputs, batch)
         self.learner.update(loss)
         return StepResult(loss.detach(), batch.index, outputs.logits.detach().argmax(dim=1), kept)
 
     def audit(self) -> Audit:
-        """The sieve's margin when each image was last used; the sieve keeps images with a margin above 0."""
+        """The sieve's margin when each image was last used; the sieve drops images with a margin below 0."""
         return Audit(self.margin)
+
+
+def _count(weights: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """The sum of the weights of each class. Shapes: (B,), (B,) -> (classes,)."""
+    return torch.zeros(classes, dtype=weights.dtype, device=weights.device).index_add_(0, labels, weights)
