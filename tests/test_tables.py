@@ -27,7 +27,7 @@ from labelnoise.experiment.auto import settled
 from labelnoise.experiment.compose import compose
 from labelnoise.experiment.groups import CONFIGS
 from labelnoise.files import claims
-from labelnoise.tables import comparison, configurations
+from labelnoise.tables import comparison, configurations, sheet
 from labelnoise.tables import table as tables
 from labelnoise.tables.comparison import Published, Result
 from labelnoise.tables.show import FORMATS
@@ -135,7 +135,9 @@ def test_every_published_line_is_used_and_has_a_source() -> None:
         used |= {(where.source, where.table, where.dataset)} if where else set()
     lines = comparison.published_rows()
     assert {(line.source, line.table, line.dataset) for line in lines} == used
-    assert all(line.row in every("loss") and line.runs > 1 and 0 < line.mean < 100 for line in lines)
+    assert all(line.row in {*every("loss"), *every("method")} and line.runs != 1 for line in lines)
+    assert all(0 < line.mean < 100 for line in lines)
+    assert len({tuple(line.model_dump().values())[:6] for line in lines}) == len(lines), "a cell is there twice"
 
 
 def test_published_numbers() -> None:
@@ -149,10 +151,39 @@ def test_published_numbers() -> None:
     assert not any(row in ("sce", "agce", "ce_eps_mae") for row, _ in cifar10)
     assert cifar100["nce_aul", "sym_0.8"].mean == 12.69
     assert own["nce_aul", "sym_0.8"].mean == 23.03, "zhou2021's, not wang2024's"
-    assert own["ce", "clean"] == Published(71.33, 0.43, 3)
+    assert own["ce", "clean"] == Published(71.33, 0.43, 3, "quoted")
     assert {row for row, _ in own} == {"ce", "gce", "nce", "nce_aul"}
     assert mnist == {}
     assert human["agce", "worse"] == Published(81.43, 0.32, 5)
+    memory = {name: comparison.published_of(table_of(name)) for name in ("cifar10_liu2020", "cifar10_li2020")}
+    assert memory["cifar10_liu2020"]["elr", "asym_0.4"] == Published(90.12, 0.47, 5, "quoted")
+    assert memory["cifar10_li2020"]["divide_mix", "asym_0.4"] == Published(92.1, None, None, "memory")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("cifar10_zhou2021", "not zhou2021's own numbers."),
+        ("cifar10_han2018", "README of the released code."),
+        ("cifar10_wei2020", "Table 3. Certainty: all as a later text quotes them."),
+        ("cifar10_liu2022", "ResNet-34. Certainty: all from memory, not checked."),
+        (
+            "cifar10_li2020",
+            "divide_mix sym_0.9 as a later text quotes them; divide_mix asym_0.4 from memory, not checked.",
+        ),
+    ],
+)
+def test_a_table_says_how_sure_its_published_numbers_are(name: str, said: str) -> None:
+    table = table_of(name)
+    lines = sheet.beneath(table, comparison.results(table, [], {}), [], [])
+    (line,) = (line for line in lines if line.startswith("Beneath ours"))
+    assert line.endswith(said)
+
+
+def test_an_unknown_number_of_runs_is_not_tested() -> None:
+    values = (10.0, 11.0, 12.0)
+    assert Result("ce", "clean", values, ("",) * 3, Published(20.0, 0.1, 3)).p is not None
+    assert Result("ce", "clean", values, ("",) * 3, Published(20.0, 0.1, None)).p is None
 
 
 @pytest.mark.parametrize("name", ["digits", "mnist_zhou2021", "cifar10_zhou2021", "cifar100_zhou2021"])
@@ -476,7 +507,7 @@ def test_json_has_every_selected_cell(filled, show: Callable[..., Ended]) -> Non
     assert empty == {
         **dict.fromkeys(("mean", "std", "difference", "distance", "p")),
         **{"row": "nce_agce", "column": "clean", "n": 0, "published_mean": 91.13, "run_ids": []},
-        **{key: empty[key] for key in ("published_std", "published_runs")},
+        **{key: empty[key] for key in ("published_std", "published_runs", "published_certainty")},
     }
 
 
@@ -487,7 +518,7 @@ def test_csv_agrees_with_json(filled, show: Callable[..., Ended]) -> None:
         assert (line["row"], line["column"], int(line["n"])) == (entry["row"], entry["column"], entry["n"])
         assert line["run_ids"].split() == entry["run_ids"]
         assert list(line) == list(entry)
-        for name in set(entry) - {"row", "column", "run_ids"}:
+        for name in set(entry) - {"row", "column", "run_ids", "published_certainty"}:
             assert (float(line[name]) if line[name] else None) == entry[name]
     ce = next(e for e in json.loads(show(*CHOICE, results, "format=json").out) if e["n"] == 3)
     assert ce["difference"] == pytest.approx(ce["mean"] - ce["published_mean"], abs=1e-5)

@@ -29,8 +29,8 @@ class SOP(ERM):
         lr_u, lr_v: learning rates, >= 0.
     Raises:
         ValueError: a hyper-parameter out of range, or a loss other than cross-entropy.
-    Source: Liu, Zhu, Qu, You 2022, arXiv:2202.14026, section 2. The one-hot prediction in the squared error, and that
-        error's gradient for u, are a reconstruction of the released code from memory. This is SOP, not SOP+.
+    Source: Liu, Zhu, Qu, You 2022, arXiv:2202.14026, section 2; the one-hot prediction in the squared error, and that
+        error's gradient for u, as in the released code. This is SOP, not SOP+.
     """
 
     u: Tensor

@@ -10,18 +10,19 @@ from pydantic import ValidationError
 from labelnoise.experiment import records
 from labelnoise.experiment.groups import CONFIGS
 from labelnoise.files.schema import reason
-from labelnoise.tables.schema import PublishedRow
+from labelnoise.tables.schema import Certainty, PublishedRow
 from labelnoise.tables.table import Cell, Table
 
 LEVEL = 0.05  # a cell is marked if p is below this; by chance alone, this share of the cells is marked
 
 
 class Published(NamedTuple):
-    """A published accuracy in percent: mean and standard deviation over `runs` runs."""
+    """A published accuracy in percent: mean and standard deviation over `runs` runs, and how sure it is."""
 
     mean: float
     std: float | None
-    runs: int
+    runs: int | None
+    certainty: Certainty = "read"
 
 
 class Result(NamedTuple):
@@ -61,11 +62,12 @@ class Result(NamedTuple):
 
     @property
     def p(self) -> float | None:
-        """Welch's two-sided p; None for a single value on either side."""
+        """Welch's two-sided p; None for a single value on either side, or an unknown number of them."""
         if self.mean is None or self.std is None or self.published is None or self.published.std is None:
             return None
         ours, theirs = (self.mean, self.std, self.n), self.published
-        return welch(*ours, theirs.mean, theirs.std or 0.0, theirs.runs) if theirs.runs > 1 else None
+        runs = theirs.runs or 1
+        return welch(*ours, theirs.mean, theirs.std or 0.0, runs) if runs > 1 else None
 
     @property
     def marked(self) -> bool:
@@ -117,7 +119,7 @@ def published_of(table: Table) -> dict[tuple[str, str], Published]:
     if where is None:
         return {}
     return {
-        (line.row, _column(line.noise, line.rate)): Published(line.mean, line.std, line.runs)
+        (line.row, _column(line.noise, line.rate)): Published(line.mean, line.std, line.runs, line.certainty)
         for line in published_rows()
         if (line.source, line.table, line.dataset) == (where.source, where.table, where.dataset)
         and line.row not in where.without

@@ -22,6 +22,7 @@ def _entry(result: Result) -> dict[str, Any]:
         "published_mean": published.mean if published else None,
         "published_std": published.std if published else None,
         "published_runs": published.runs if published else None,
+        "published_certainty": published.certainty if published else None,
         "difference": _rounded(result.difference),
         "distance": _rounded(result.distance),
         "p": _rounded(result.p),

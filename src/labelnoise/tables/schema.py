@@ -8,6 +8,7 @@ from labelnoise.files.schema import Closed, Text
 
 Overrides = list[Text]
 Label = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Certainty = Literal["read", "quoted", "memory"]
 Metric = Literal["test_acc_last", "test_acc_best", "test_acc_last10", "test_acc_val"]  # of a record, see metrics.py
 
 
@@ -57,7 +58,12 @@ class TableFile(Closed):
 
 
 class PublishedRow(Closed):
-    """A line of published.csv, whose values are text. Accuracies in percent; `std` is None where the paper has none."""
+    """A line of published.csv, whose values are text. Accuracies in percent.
+
+    Attributes:
+        std, runs: None where they are not given.
+        certainty: read, in the source itself; quoted, in a later text that gives the source's numbers; or from memory.
+    """
 
     model_config = ConfigDict(strict=False)
 
@@ -70,5 +76,6 @@ class PublishedRow(Closed):
     mean: Annotated[FiniteFloat, Field(ge=0, le=100)]
     std: Annotated[FiniteFloat | None, Field(ge=0, le=100), BeforeValidator(lambda text: text or None)]
     epoch: Text
-    runs: Annotated[int, Field(ge=1)]
+    runs: Annotated[int | None, Field(ge=1), BeforeValidator(lambda text: text or None)]
     network: Text
+    certainty: Certainty

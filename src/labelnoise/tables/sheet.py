@@ -30,7 +30,7 @@ def beneath(table: Table, results: list[Result], found: list[Record], commands: 
     if table.published and any(result.published for result in results):
         count = sum(result.marked for result in results)
         lines += [
-            f"Beneath ours: {table.published.label}.",
+            f"Beneath ours: {table.published.label}.{_certainty(results)}",
             "Then the difference in percentage points; in brackets, divided by sqrt((s1² + s2²) / 2).",
             f"† Welch's two-sided p < {LEVEL} against the published value ({count} of "
             f"{sum(result.p is not None for result in results)} cells that can be tested); by chance alone, "
@@ -42,6 +42,18 @@ def beneath(table: Table, results: list[Result], found: list[Record], commands: 
     if found:
         lines.append(f"Commits: {counted(found, 'commit')}. Machines: {counted(found, 'machine')}.")
     return [*lines, *(f"Command: {command}" for command in commands)]
+
+
+def _certainty(results: list[Result]) -> str:
+    """Which published numbers were not read in their source; empty if all were."""
+    words = {"quoted": "as a later text quotes them", "memory": "from memory, not checked"}
+    numbers = [(result, result.published.certainty) for result in results if result.published]
+    parts = []
+    for certainty, meaning in words.items():
+        cells = [f"{result.row} {result.column}" for result, given in numbers if given == certainty]
+        if cells:
+            parts.append(f"{'all' if len(cells) == len(numbers) else ', '.join(cells)} {meaning}")
+    return f" Certainty: {'; '.join(parts)}." if parts else ""
 
 
 def counted(found: Sequence[Record], what: str) -> str:
