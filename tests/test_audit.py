@@ -68,6 +68,24 @@ def test_the_wrong_labels_come_first(folds: int, mislabelled: Path, tmp_path: Pa
     assert len(list((tmp_path / "runs").glob("*.json"))) == max(folds, 1)
 
 
+def test_an_audit_by_folds_goes_on_where_it_was_stopped(mislabelled: Path, tmp_path: Path, labelnoise) -> None:
+    given = [*options(mislabelled), "loss=mae", "epochs=2", "folds=3", f"out={tmp_path}"]
+    first = labelnoise("audit", *given)
+    table_of_first = rows_of(tmp_path)
+    kept = sorted((tmp_path / "folds").iterdir())
+    assert (first.code, len(kept)) == (0, 3)
+    kept[1].unlink()
+    kept[2].write_bytes(b"torn")
+    again = labelnoise("audit", *given)
+    assert again.code == 0, again.err
+    assert again.out.count("is done already (force=true trains it again)") == 1
+    assert again.out.count("test accuracy") == 2, "two folds were trained"
+    assert rows_of(tmp_path) == table_of_first
+    assert "is done already" not in labelnoise("audit", *given, "force=true").out
+    other = labelnoise("audit", *given, "seed=7")
+    assert "is done already" not in other.out, "another run, another file"
+
+
 def test_no_comparison_without_known_truth_is_refused_before_training(labelnoise, tmp_path: Path) -> None:
     ended = labelnoise("audit", "dataset=digits", "compare=true", f"out={tmp_path / 'audit'}")  # no label is wrong
     assert (ended.code, ended.out) == (1, "")

@@ -91,7 +91,7 @@ class LabelnoiseSweeper(BasicSweeper):
 
     def _identifier(self, overrides: list[str]) -> str | None:
         """The id of a job's record; None if an option is wrong."""
-        from labelnoise.launch.cells import identifier
+        from labelnoise.experiment.auto import id_of
 
         assert self.config is not None
         assert self.hydra_context is not None
@@ -99,7 +99,7 @@ class LabelnoiseSweeper(BasicSweeper):
             cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
             with read_write(cfg), open_dict(cfg):
                 del cfg["hydra"]  # some of its values are missing until the job runs
-            return identifier(cfg)
+            return id_of(cfg)
         except (OmegaConfBaseException, HydraException, ValueError):
             return None
 

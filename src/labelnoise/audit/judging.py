@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import hydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from labelnoise.experiment.auto import id_of
 from labelnoise.experiment.run import train
 from labelnoise.files.atomic import write_whole
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from labelnoise.data.dataset import Dataset
@@ -78,12 +80,11 @@ def _refuse_silent(cfg: DictConfig) -> None:
 def judge_out_of_fold(cfg: DictConfig, folds: int, folder: Path, quiet: bool = False) -> Judged:
     """Train once per fold without that fold, and judge it by the network's last epoch.
 
-    An image's `clean` is the probability of its given label.
+    An image's `clean` is the probability of its given label. An audit that was stopped goes on with the next fold.
 
     Args:
-        folder: the given labels are written there for the training runs.
+        folder: the given labels are written there for the training runs, and below `folds` what each fold gave.
     """
-    import numpy as np
     import torch
 
     from labelnoise.data.held_out import fold_of
@@ -91,18 +92,45 @@ def judge_out_of_fold(cfg: DictConfig, folds: int, folder: Path, quiet: bool = F
     from labelnoise.losses.base import margin
 
     dataset, labels = inject(cfg)
-    buffer = io.BytesIO()
-    np.save(buffer, labels.numpy())
-    path = write_whole(folder / "labels.npy", buffer.getvalue())
+    path = _write_array(folder / "labels.npy", labels)
     member = fold_of(labels, folds, cfg.seed_data)
     probs = torch.empty(len(labels), dataset.num_classes)
     for fold in range(folds):
         if not quiet:
             print(f"fold {fold + 1} of {folds}")
-        _, method, part = train(_without_fold(cfg, str(path), fold, folds), quiet)
-        probs[member == fold] = probabilities(method, part)
+        part, held = _without_fold(cfg, str(path), fold, folds), member == fold
+        done = folder / "folds" / f"{id_of(part)}.npy"
+        found = None if cfg.force else _read_array(done, probs[held].shape)
+        if found is None:
+            _, method, dataset_of_fold = train(part, quiet)
+            found = probabilities(method, dataset_of_fold)
+            _write_array(done, found)
+        elif not quiet:
+            print(f"{done} is done already (force=true trains it again)")
+        probs[held] = found
     loss = _loss(probs, labels)
     return Judged(dataset, labels, (-loss).exp(), probs, probs.argmax(dim=1), loss, margin(probs, labels), probs)
+
+
+def _write_array(path: Path, values: "Tensor") -> Path:
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.save(buffer, values.numpy())
+    return write_whole(path, buffer.getvalue())
+
+
+def _read_array(path: Path, shape: "torch.Size") -> "Tensor | None":
+    """Float32 probabilities of this shape, or None if the file does not have them."""
+    import numpy as np
+    import torch
+
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    usable = isinstance(values, np.ndarray) and values.dtype == np.float32 and values.shape == tuple(shape)
+    return torch.from_numpy(values) if usable and np.isfinite(values).all() else None
 
 
 def _loss(probs: "Tensor", labels: "Tensor") -> "Tensor":

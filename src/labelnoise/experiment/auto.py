@@ -4,6 +4,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from labelnoise.experiment import identity
 from labelnoise.experiment.classes import CLASSES
 from labelnoise.experiment.identity import short_name
 
@@ -36,3 +37,8 @@ def settled(cfg: DictConfig) -> tuple[DictConfig, str]:
     a, line = resolve(name, q, noise, float(cfg.noise.get("rate", 0.0)), CLASSES[dataset])
     chosen: Any = OmegaConf.merge(cfg, {"loss": {"a": a}})
     return chosen, line
+
+
+def id_of(cfg: DictConfig) -> str:
+    """The id of the run that a composed configuration trains."""
+    return identity.run_id(identity.effective(settled(cfg)[0]))

@@ -1,10 +1,8 @@
 """The jobs of a multirun: a table's cells without a record, or every combination of the given values."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from labelnoise.experiment import identity, records
-from labelnoise.experiment.auto import settled
+from labelnoise.experiment import records
 from labelnoise.experiment.check import check
 from labelnoise.experiment.compose import compose
 from labelnoise.experiment.explain import several_values
@@ -52,11 +50,6 @@ def each_value_once(jobs: Sequence[Sequence[str]]) -> list[Sequence[str]]:
             seen.update(job)
             chosen.append(job)
     return chosen
-
-
-def identifier(cfg: Any) -> str:
-    """The id of the record of a composed configuration."""
-    return identity.run_id(identity.effective(settled(cfg)[0]))
 
 
 def report_from_records(
