@@ -48,6 +48,14 @@ def real(*names: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(bool(missing), reason=f"{missing} not in {DATA} (LABELNOISE_DATA)")
 
 
+def readme_table(*first: str) -> tuple[list[str], dict[str, list[str]]]:
+    """The README's table whose header begins with these cells: the header, and its lines by their first cell."""
+    tables = (REPOSITORY / "README.md").read_text().split("\n\n")
+    cells = [[[c.strip(" `") for c in line[1:-1].split("|")] for line in table.splitlines()] for table in tables]
+    ((heads, _, *lines),) = (table for table in cells if tuple(table[0][: len(first)]) == first)
+    return heads, {line[0]: line for line in lines}
+
+
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no test download anything, even if there is a network."""

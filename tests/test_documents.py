@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, every
+from conftest import REPOSITORY, every, readme_table
 
 from labelnoise.experiment import records
 from labelnoise.experiment.check import check
@@ -90,29 +90,39 @@ def test_the_readmes_part_of_the_digits_table_is_what_the_records_say() -> None:
     cells = tables.cells(chosen)
     found = {cell.run_id: records.load(records.COMMITTED / f"{cell.run_id}.json") for cell in cells}
     shown = {(r.row, r.column): f"{r.mean:.1f} ± {r.std:.1f}" for r in comparison.results(chosen, cells, found)}
-    lines = [[part.strip(" `") for part in line.strip("|").split("|")] for line in README.splitlines()]
-    (heads,) = (line for line in lines if line[:2] == ["loss", "clean"])
-    rows = [line for line in lines if line[0] in chosen.rows and " ± " in line[1]]
-    assert [row[0] for row in rows] == list(chosen.rows)
-    for name, *numbers in rows:
+    heads, rows = readme_table("loss", "clean")
+    assert list(rows) == list(chosen.rows)
+    for name, *numbers in rows.values():
         assert numbers == [shown[name, column] for column in heads[1:]]
 
 
-def test_the_readmes_table_of_methods_has_the_accuracies_of_the_first_seed() -> None:
-    chosen = tables.read(["table=digits_methods", "table.seeds=[1]"])
+def means(choice: list[str]) -> dict[tuple[str, str], str]:
+    """A table's means over its committed records, with one digit; a dash for a row and column without any."""
+    chosen = tables.read(choice)
     cells = tables.cells(chosen)
     paths = {cell.run_id: records.COMMITTED / f"{cell.run_id}.json" for cell in cells}
     found = {run_id: records.load(path) for run_id, path in paths.items() if path.exists()}
-    shown = {(r.row, r.column): r.mean for r in comparison.results(chosen, cells, found)}
+    results = comparison.results(chosen, cells, found)
+    return {(r.row, r.column): "–" if r.mean is None else f"{r.mean:.1f}" for r in results}
+
+
+def test_the_readmes_table_of_losses_has_the_accuracies_of_the_records() -> None:
+    shown = means(["table=digits"]) | means(["table=digits_zoo"])
+    heads, losses = readme_table("loss", "paper")
+    assert set(losses) == set(every("loss"))
+    for name, line in losses.items():
+        for column in ("sym_0.4", "asym_0.4"):
+            assert line[heads.index(f"digits {column}")] == shown[name, column], (name, column)
+
+
+def test_the_readmes_table_of_methods_has_the_accuracies_of_the_records() -> None:
+    shown = means(["table=digits_methods"])
     rows = {"erm": "erm_ce", "bootstrap": "bootstrap_soft"}
-    lines = [[part.strip(" `") for part in line.strip("|").split("|")] for line in README.splitlines()]
-    (heads,) = (line for line in lines if line[0] == "method=")
-    methods = {line[0]: line for line in lines if len(line) == len(heads) and line[0] in every("method")}
+    heads, methods = readme_table("method=", "paper")
     assert set(methods) == set(every("method")) - {"audited_erm"}
     for name, line in methods.items():
         for column in ("sym_0.4", "asym_0.4"):
-            mean = shown[rows.get(name, name), column]
-            assert line[heads.index(f"digits {column}")] == ("–" if mean is None else f"{mean:.1f}"), (name, column)
+            assert line[heads.index(f"digits {column}")] == shown[rows.get(name, name), column], (name, column)
 
 
 def test_no_folder_or_registry_of_a_machine_in_the_documents() -> None:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import HERE, REPOSITORY, Ended, every
+from conftest import HERE, REPOSITORY, Ended, every, readme_table
 
 from labelnoise.experiment.classes import CLASSES
 from labelnoise.experiment.run import compose, inject
@@ -94,6 +94,11 @@ def test_every_loss_stands_in_the_table(command: Command) -> None:
     assert rows["mae"]["asymmetric"] == "completely"
     assert rows["ce"]["critical_ratio"] == "never"
     assert len(re.findall(r"^\| `\w+` \|", ended.out, re.MULTILINE)) == len(rows)
+    heads, of_readme = readme_table("loss", "paper")
+    assert list(of_readme) == sorted(every("loss"))
+    for name, line in of_readme.items():
+        for key in ("symmetric", "asymmetric", "critical_ratio"):
+            assert line[heads.index(key.replace("_", " "))] == rows[name][key], (name, key)
 
 
 def test_the_figure_is_written(command: Command, tmp_path: Path) -> None:
