@@ -67,8 +67,9 @@ class DivideMix(Method):
         ValueError: a hyper-parameter out of range, or a loss other than cross-entropy.
     Source: Li, Socher, Hoi 2020, arXiv:2002.07394, algorithm 1 and equations 3 to 12.
     Differs: the views for the targets share one pass and so their batch statistics; the weight of the unlabelled loss
-        grows per epoch, not per step; losses are not averaged over epochs, as the paper does at 90% noise. If fewer
-        than two images are labelled, the epoch is a warm-up epoch.
+        grows per epoch, not per step; losses are not averaged over epochs, as the paper does at 90% noise; the warm-up
+        has batches of the same size, not twice as large as in the released code. If fewer than two images are labelled,
+        the epoch is a warm-up epoch.
     """
 
     clean: Tensor
