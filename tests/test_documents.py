@@ -125,6 +125,16 @@ def test_the_readmes_table_of_methods_has_the_accuracies_of_the_records() -> Non
             assert line[heads.index(f"digits {column}")] == shown[rows.get(name, name), column], (name, column)
 
 
+def test_the_readme_names_the_options_of_every_group() -> None:
+    """All of them, or for the long ones how many there are; a protocol of a method's paper is not named."""
+    lines = readme_table("group", "options")[1].values()
+    listed = {group.strip(" `"): line[1] for line in lines for group in line[0].split(",")}
+    for group in ("dataset", "noise", "regulariser", "network", "optimizer", "schedule", "tracker"):
+        assert set(every(group)) <= set(re.findall(r"\w+", listed[group])), group
+    for group, others in {"loss": 0, "method": 1}.items():  # audited_erm is the audit's own
+        assert int(listed[group].split(",")[0]) == len(every(group)) - others
+
+
 def test_no_folder_or_registry_of_a_machine_in_the_documents() -> None:
     for path in [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("configs/**/*.yaml")]:
         assert not re.search(r"/(home|root|work|tmp)/", path.read_text()), path
