@@ -96,17 +96,23 @@ def test_a_file_counts_by_its_content(tmp_path: Path) -> None:
     assert a == b != c
 
 
-@pytest.mark.parametrize("path", COMMITTED, ids=lambda p: p.stem)
-def test_committed_records(path: Path) -> None:
+@pytest.mark.parametrize("first", "0123456789abcdef")  # a test for each of the thousands of records takes much longer
+def test_committed_records(first: str) -> None:
+    for path in COMMITTED:
+        if path.stem.startswith(first):
+            assert_whole(path)
+
+
+def assert_whole(path: Path) -> None:
     record = records.load(path)
     assert identity.run_id(record["config"]) == record["run_id"] == path.stem
     classes = len(record["noise"]["transition"])
-    assert path.stat().st_size < (10_000 if classes == 10 else 60_000)
-    assert record["environment"]["commit"]
-    assert record["environment"]["dirty"] is not True, "made from changes that are not committed"
+    assert path.stat().st_size < (10_000 if classes == 10 else 60_000), path
+    assert record["environment"]["commit"], path
+    assert record["environment"]["dirty"] is not True, f"{path} was made from changes that are not committed"
     again = summarise(record["history"])
     for name in ("test_acc_last", "test_acc_best", "test_acc_last10", "test_acc_val"):
-        assert record["metrics"][name] == pytest.approx(again[name], abs=1e-4)
+        assert record["metrics"][name] == pytest.approx(again[name], abs=1e-4), path
 
 
 def test_committed_folder_holds_records_only() -> None:
