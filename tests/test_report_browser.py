@@ -290,10 +290,10 @@ def test_the_page_of_runs(visit) -> None:
     page.click("#tab-runs")
     committed = [records.load(path)["config"] for path in (REPOSITORY / "results" / "runs").glob("*.json")]
     total = len(committed) + 5
-    assert page.one("#page-runs output").text == f"{total} of {total} runs"
+    assert page.one("#page-runs output").text == f"{total:,} of {total:,} runs"
     page.fill("#filter-runs", "mae symmetric digits cnn4")
     found = sum("mae" in str(c["loss"]) and "symmetric" in c["noise"]["_target_"] for c in committed)
-    assert page.one("#page-runs output").text == f"{found} of {total} runs"
+    assert page.one("#page-runs output").text == f"{found:,} of {total:,} runs"
     page.fill("#filter-runs", "seed=1000")
     page.click("#page-runs button.open")
     page.drawn("chart-matrix")
