@@ -96,11 +96,10 @@ def test_a_file_counts_by_its_content(tmp_path: Path) -> None:
     assert a == b != c
 
 
-@pytest.mark.parametrize("first", "0123456789abcdef")  # a test for each of the thousands of records takes much longer
-def test_committed_records(first: str) -> None:
-    for path in COMMITTED:
-        if path.stem.startswith(first):
-            assert_whole(path)
+@pytest.mark.parametrize("part", range(16))  # a test for each of the thousands of records takes much longer
+def test_committed_records(part: int) -> None:
+    for path in COMMITTED[part::16]:
+        assert_whole(path)
 
 
 def assert_whole(path: Path) -> None:

@@ -261,10 +261,14 @@ def test_what_differs_between_two_runs(visit) -> None:
 
 
 def test_published_values_colour_a_table(visit) -> None:
+    from selenium.webdriver import ActionChains
+
     page = visit()
     page.choose("#table", "cifar10_zhou2021")
     cell = page.one(CELL.format("ce", "sym_0.4"))
     assert "58.46 ± 0.21" in cell.text  # wang2024, Table 2
+    ActionChains(page.driver).move_to_element(cell).perform()
+    assert "published: 58.46 ± 0.21 (3 runs)" in page.one("#tip").text
     assert page.js("arguments[0].closest('td').className", cell) == "p3"  # some 30 points above, made up
     assert page.js("arguments[0].closest('td').className", page.one(CELL.format("nlnl", "sym_0.8"))) == "p3"
     assert len(page.texts(".sheet:not([hidden]) .missing")) == 17 * 9 - 2

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import made_up
 import numpy as np
@@ -165,11 +166,11 @@ def test_published_numbers() -> None:
     [
         ("cifar10_zhou2021", "not zhou2021's own numbers."),
         ("cifar10_han2018", "README of the released code."),
-        ("cifar10_wei2020", "Table 3. Certainty: all as a later text quotes them."),
+        ("cifar10_wei2020", "Table 3. Certainty: all quoted by a later text."),
         ("cifar10_liu2022", "ResNet-34. Certainty: all from memory, not checked."),
         (
             "cifar10_li2020",
-            "divide_mix sym_0.9 as a later text quotes them; divide_mix asym_0.4 from memory, not checked.",
+            "divide_mix sym_0.9 quoted by a later text; divide_mix asym_0.4 from memory, not checked.",
         ),
     ],
 )
@@ -178,6 +179,16 @@ def test_a_table_says_how_sure_its_published_numbers_are(name: str, said: str) -
     lines = sheet.beneath(table, comparison.results(table, [], {}), [], [])
     (line,) = (line for line in lines if line.startswith("Beneath ours"))
     assert line.endswith(said)
+
+
+def test_a_published_number_in_full() -> None:
+    def full(*values: Any) -> str:
+        return sheet.theirs_in_full(Result("ce", "clean", (), (), Published(*values)))
+
+    assert full(75.47, 0.27, 3) == "75.47 ± 0.27 (3 runs)"
+    assert full(85.73, None, 5, "quoted") == "85.73 (5 runs), quoted by a later text"
+    assert full(92.1, None, None, "memory") == "92.10, from memory, not checked"
+    assert sheet.theirs_in_full(Result("ce", "clean", (), (), None)) == ""
 
 
 def test_an_unknown_number_of_runs_is_not_tested() -> None:

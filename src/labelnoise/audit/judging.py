@@ -12,7 +12,6 @@ from labelnoise.experiment.run import train
 from labelnoise.files.atomic import write_whole
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from labelnoise.data.dataset import Dataset
@@ -98,18 +97,24 @@ def judge_out_of_fold(cfg: DictConfig, folds: int, folder: Path, quiet: bool = F
     for fold in range(folds):
         if not quiet:
             print(f"fold {fold + 1} of {folds}")
-        part, held = _without_fold(cfg, str(path), fold, folds), member == fold
-        done = folder / "folds" / f"{id_of(part)}.npy"
-        found = None if cfg.force else _read_array(done, probs[held].shape)
-        if found is None:
-            _, method, dataset_of_fold = train(part, quiet)
-            found = probabilities(method, dataset_of_fold)
-            _write_array(done, found)
-        elif not quiet:
-            print(f"{done} is done already (force=true trains it again)")
-        probs[held] = found
+        held = member == fold
+        shape = int(held.sum()), dataset.num_classes
+        probs[held] = _of_fold(_without_fold(cfg, str(path), fold, folds), shape, folder / "folds", quiet)
     loss = _loss(probs, labels)
     return Judged(dataset, labels, (-loss).exp(), probs, probs.argmax(dim=1), loss, margin(probs, labels), probs)
+
+
+def _of_fold(cfg: DictConfig, shape: tuple[int, int], folder: Path, quiet: bool) -> "Tensor":
+    """The probabilities of the held-out fold: of an earlier, stopped audit, else of a network trained now."""
+    path = folder / f"{id_of(cfg)}.npy"
+    if not cfg.force and (found := _read_array(path, shape)) is not None:
+        if not quiet:
+            print(f"{path} is done already (force=true trains it again)")
+        return found
+    _, method, dataset = train(cfg, quiet)
+    found = probabilities(method, dataset)
+    _write_array(path, found)
+    return found
 
 
 def _write_array(path: Path, values: "Tensor") -> Path:
@@ -120,7 +125,7 @@ def _write_array(path: Path, values: "Tensor") -> Path:
     return write_whole(path, buffer.getvalue())
 
 
-def _read_array(path: Path, shape: "torch.Size") -> "Tensor | None":
+def _read_array(path: Path, shape: tuple[int, int]) -> "Tensor | None":
     """Float32 probabilities of this shape, or None if the file does not have them."""
     import numpy as np
     import torch
@@ -129,7 +134,7 @@ def _read_array(path: Path, shape: "torch.Size") -> "Tensor | None":
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    usable = isinstance(values, np.ndarray) and values.dtype == np.float32 and values.shape == tuple(shape)
+    usable = isinstance(values, np.ndarray) and values.dtype == np.float32 and values.shape == shape
     return torch.from_numpy(values) if usable and np.isfinite(values).all() else None
 
 

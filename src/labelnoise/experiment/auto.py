@@ -4,9 +4,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from labelnoise.experiment import identity
 from labelnoise.experiment.classes import CLASSES
-from labelnoise.experiment.identity import short_name
+from labelnoise.experiment.identity import effective, run_id, short_name
 
 HAVE_AUTO = ("agce", "aul", "ael")
 
@@ -40,5 +39,5 @@ def settled(cfg: DictConfig) -> tuple[DictConfig, str]:
 
 
 def id_of(cfg: DictConfig) -> str:
-    """The id of the run that a composed configuration trains."""
-    return identity.run_id(identity.effective(settled(cfg)[0]))
+    """The id of the run that a composed configuration trains. Raises: ValueError: as `settled` and `effective`."""
+    return run_id(effective(settled(cfg)[0]))

@@ -53,7 +53,9 @@ class CORES2(ERM):
         only_ce(setup, "method=cores2")
         self.beta, self.plain, self.ramp, self.sieve = beta, plain, ramp, sieve
         labels, classes = setup.train.labels, setup.train.num_classes
-        self.register_buffer("kept", _count(torch.ones(len(labels), device=labels.device), labels, classes))
+        # of each class, the images that the last epoch kept; before the first, all
+        everything = torch.ones(len(labels), device=labels.device)
+        self.register_buffer("kept", torch.zeros(classes, device=labels.device).index_add_(0, labels, everything))
         self.register_buffer("prior", self.kept / len(labels))
         self.register_buffer("weight", torch.zeros(()))
         # each image's (1/C) sum_k l(p, k) - l(p, y) when it was last used
@@ -80,7 +82,7 @@ class CORES2(ERM):
         margin = (losses.mean(dim=1) - given).detach()
         self.margin[batch.index] = margin.to(self.margin.dtype)
         kept = margin >= 0 if feed.kind[0] == "sieve" else torch.ones_like(margin, dtype=torch.bool)
-        self.kept += _count(kept.to(self.kept.dtype), batch.labels, len(self.kept))
+        self.kept.index_add_(0, batch.labels, kept.to(self.kept.dtype))
         values = (given - self.weight * (self.prior * losses).sum(dim=1)) / (1 + self.weight)
         shares = kept * (len(kept) / kept.sum().clamp_min(1))  # makes the batch mean the mean over the kept images
         loss = self.criterion.mean(values * shares, outputs, batch)
@@ -90,8 +92,3 @@ class CORES2(ERM):
     def audit(self) -> Audit:
         """The sieve's margin when each image was last used; the sieve drops images with a margin below 0."""
         return Audit(self.margin)
-
-
-def _count(weights: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """The sum of the weights of each class. Shapes: (B,), (B,) -> (classes,)."""
-    return torch.zeros(classes, dtype=weights.dtype, device=weights.device).index_add_(0, labels, weights)

@@ -10,6 +10,7 @@ from labelnoise.experiment.naming import component_name, flat
 from labelnoise.experiment.records import Record
 from labelnoise.report.collect import Collection, Sheet
 from labelnoise.tables.comparison import Result
+from labelnoise.tables.sheet import theirs_in_full
 
 OF_A_RUN = ("seconds", "seconds_training", "finished")  # a run's own keys in `environment`; runs share the others
 SEEDS = ("seed_noise", "seed_init", "seed_data")
@@ -71,7 +72,7 @@ def _cell(result: Result, places: dict[str, int]) -> dict[str, Any]:
         if (value := getattr(result, name)) is not None:
             cell[name] = round(value, 6)
     if result.published:
-        cell["published"] = list(result.published)
+        cell["published"] = {"mean": result.published.mean, "text": theirs_in_full(result)}
     return cell
 
 

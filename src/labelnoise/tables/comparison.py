@@ -65,9 +65,8 @@ class Result(NamedTuple):
         """Welch's two-sided p; None for a single value on either side, or an unknown number of them."""
         if self.mean is None or self.std is None or self.published is None or self.published.std is None:
             return None
-        ours, theirs = (self.mean, self.std, self.n), self.published
-        runs = theirs.runs or 1
-        return welch(*ours, theirs.mean, theirs.std or 0.0, runs) if runs > 1 else None
+        runs = self.published.runs or 1
+        return welch(self.mean, self.std, self.n, self.published.mean, self.published.std, runs) if runs > 1 else None
 
     @property
     def marked(self) -> bool:

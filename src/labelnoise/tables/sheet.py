@@ -9,6 +9,8 @@ from labelnoise.files.text import plain
 from labelnoise.tables.comparison import LEVEL, Result, ranks
 from labelnoise.tables.table import Table
 
+CERTAINTY = {"quoted": "quoted by a later text", "memory": "from memory, not checked"}  # "read" needs no word
+
 
 class Sheet(NamedTuple):
     """What is rendered: a table, its results in the order of rows and columns, and the lines beneath it."""
@@ -46,10 +48,9 @@ def beneath(table: Table, results: list[Result], found: list[Record], commands: 
 
 def _certainty(results: list[Result]) -> str:
     """Which published numbers were not read in their source; empty if all were."""
-    words = {"quoted": "as a later text quotes them", "memory": "from memory, not checked"}
     numbers = [(result, result.published.certainty) for result in results if result.published]
     parts = []
-    for certainty, meaning in words.items():
+    for certainty, meaning in CERTAINTY.items():
         cells = [f"{result.row} {result.column}" for result, given in numbers if given == certainty]
         if cells:
             parts.append(f"{'all' if len(cells) == len(numbers) else ', '.join(cells)} {meaning}")
@@ -85,6 +86,14 @@ def theirs(result: Result) -> str:
     if result.published is None:
         return ""
     return f"{result.published.mean:.2f}" + ("" if result.published.std is None else f" ± {result.published.std:.2f}")
+
+
+def theirs_in_full(result: Result) -> str:
+    """75.47 ± 0.27 (3 runs), and how sure it is unless it was read in its source; or nothing."""
+    if result.published is None:
+        return ""
+    runs = "" if result.published.runs is None else f" ({result.published.runs} runs)"
+    return ", ".join(filter(None, [theirs(result) + runs, CERTAINTY.get(result.published.certainty, "")]))
 
 
 def apart(result: Result) -> str:

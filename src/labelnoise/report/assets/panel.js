@@ -53,7 +53,7 @@ function showPanel() {
 }
 
 function summaryOf(cell) {
-  const published = cell.published ? `; published ${fixed(cell.published[0])}, difference ${fixed(cell.difference)} points` : "";
+  const published = cell.published ? `; published ${fixed(cell.published.mean)}, difference ${fixed(cell.difference)} points` : "";
   return `${labelOf(cell)}: ${fixed(cell.mean)} ± ${fixed(cell.std)}, ${cell.runs.length} ${cell.runs.length === 1 ? "run" : "runs"}${published}`;
 }
 

@@ -86,12 +86,11 @@ function detailsOf(cell, table) {
   const runs = cell.runs.map((place) => data.runs[place]);
   const count = (facts) => [...new Set(facts)].join(", ");
   const line = (name, text) => make("div", {}, make("b", {}, `${name}: `), text);
-  const published = cell.published && `${fixed(cell.published[0])} ± ${fixed(cell.published[1])} (${cell.published[2]} runs)`;
   return [
     make("div", {}, make("b", {}, `${cell.row} · ${cell.column}`)),
     line("mean", `${fixed(cell.mean)}, std ${fixed(cell.std)}, n ${runs.length}`),
-    published && line("published", published),
-    published && line("difference", `${fixed(cell.difference)} points` + (cell.p === undefined ? "" : `, Welch p ${cell.p.toPrecision(2)}`)),
+    cell.published && line("published", cell.published.text),
+    cell.published && line("difference", `${fixed(cell.difference)} points` + (cell.p === undefined ? "" : `, Welch p ${cell.p.toPrecision(2)}`)),
     line(runs.length === 1 ? "run" : "runs", runs.map((run) => run.id).join(", ")),
     line("commit", count(runs.map(commitOf))),
     line("machine", count(runs.map(machineOf))),
