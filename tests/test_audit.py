@@ -86,6 +86,16 @@ def test_an_audit_by_folds_goes_on_where_it_was_stopped(mislabelled: Path, tmp_p
     assert "is done already" not in other.out, "another run, another file"
 
 
+def test_folds_of_a_data_set_with_injected_noise(tmp_path: Path, labelnoise) -> None:
+    given = ["dataset=digits", "noise=sym", "rate=0.4", "folds=2", "epochs=1", "loss=mae", f"out={tmp_path}"]
+    ended = labelnoise("audit", *given)
+    assert ended.code == 0, ended.err
+    rows = rows_of(tmp_path)
+    assert len(rows) == 1437
+    differs = [row["given"] != row["proposed"] for row in rows]
+    assert sum(differs[:500]) > 0.9 * 500 > 3 * sum(differs[-500:]), "the labels in the file are the noisy ones"
+
+
 def test_no_comparison_without_known_truth_is_refused_before_training(labelnoise, tmp_path: Path) -> None:
     ended = labelnoise("audit", "dataset=digits", "compare=true", f"out={tmp_path / 'audit'}")  # no label is wrong
     assert (ended.code, ended.out) == (1, "")

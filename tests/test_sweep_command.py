@@ -141,6 +141,12 @@ def test_options_of_what_is_swept(train, tmp_path: Path) -> None:
         (["hydra/launcher=lokal"], "hydra/launcher=lokal: no such option"),
         (["table=digits", "epochs=x"], "epochs=x: must be a whole number, at least 1"),
         (["table=digits", "loss=ce,gce"], "loss=ce,gce: several values do not go with table="),
+        (["table=digits", "loss.q=0.5,0.7"], "loss.q=0.5,0.7: several values do not go with table="),
+        (["table=digits", "loss.q=0.5"], "loss.q=0.5: no such option"),
+        (
+            ["table=digits_methods", "table.rows=[elr]", "method.lam=2"],
+            "the rows of table=digits_methods set method.lam",
+        ),
         (["table=digits", "table.rows=[cee]"], "table.rows=cee: table=digits has no such row"),
         (["table=digits,mnist_zhou2021"], "table=digits,mnist_zhou2021: several values do not go with table="),
         (["table=digitz"], "table=digitz: no such option"),
@@ -152,6 +158,17 @@ def test_mistakes_are_one_line_before_anything_runs(train, tmp_path: Path, overr
     assert (ended.code, len(ended.err.strip().splitlines())) == (1, 1), ended
     assert said in ended.err
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
+def test_a_tables_rows_take_their_own_options(train, tmp_path: Path, monkeypatch) -> None:
+    """loss.q of a row with loss=gce, though no loss is chosen on the command line."""
+    launched = []
+    monkeypatch.setattr("labelnoise.launch.local.launch", lambda jobs, *_: launched.extend(jobs) or [])
+    part = ["table=digits", "table.rows=[gce]", "table.columns=[clean]", "table.seeds=[1]"]
+    ended = train("-m", *part, "loss.q=0.5", "optimizer.lr=0.02", "epochs=1", f"results={tmp_path}")
+    assert "digits: 1 cells, 0 done already" in ended.out, ended.err
+    (job,) = launched
+    assert {"loss=gce", "loss.q=0.5", "optimizer.lr=0.02"} <= set(job)
 
 
 def test_a_table_runs_what_is_missing(train, tmp_path: Path, monkeypatch) -> None:

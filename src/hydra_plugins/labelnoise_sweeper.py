@@ -49,6 +49,7 @@ class LabelnoiseSweeper(BasicSweeper):
             ValueError: the table or an override is wrong; nothing was run.
             SystemExit: with exit code 1, a job failed or is missing; or the launcher was stopped.
         """
+        from labelnoise.experiment.compose import alone
         from labelnoise.launch import cells, slurm
 
         assert self.config is not None
@@ -62,7 +63,8 @@ class LabelnoiseSweeper(BasicSweeper):
         of_table = cells.chooses_table(arguments)
         vars(self.launcher)["means"] = not of_table
         if of_table:
-            several = [str(override.input_line) for override in parsed if override.is_sweep_override()]
+            arguments = [alone(argument) for argument in arguments]
+            several = [str(o.input_line) for o in parsed if o.is_sweep_override() and str(o.input_line) in arguments]
             again = bool(self.config.force or self.config.save_model)
             wanted = cells.missing([*arguments, *own], several, results, again)
             jobs, identifiers = [list(cell.overrides) for cell in wanted], [cell.run_id for cell in wanted]

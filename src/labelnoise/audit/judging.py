@@ -160,6 +160,7 @@ def _without_fold(cfg: DictConfig, path: str, fold: int, folds: int) -> DictConf
             "seed": cfg.seed_data,
         }
         part.noise = {"_target_": "labelnoise.noise.given.given", "_partial_": True}
+        part.pop("rate", None)  # of the noise that the labels in the file have already
     return part
 
 

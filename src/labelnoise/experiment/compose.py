@@ -32,6 +32,7 @@ from labelnoise.experiment.options import GROUPS, PATHS
 
 SECONDS = 10.0  # processor time for composing or resolving one configuration, which takes some hundredths
 NAME = re.compile(r"[+~]{0,2}[\w/.@:$-]+")  # the beginning of an override
+ALONE = re.compile(r"^([^=]+)=choice\(([^,]*)\)$")
 PLAIN_PATH = re.compile(r"(/|\./|\.\./)?[a-z_][\w./-]*|\.\.?|/", re.ASCII | re.IGNORECASE)  # needs no quotes
 # What Hydra and OmegaConf raise for a user's mistakes in an override or a file.
 MISTAKES = (
@@ -100,7 +101,8 @@ def prepared(overrides: Sequence[str], several: bool = False) -> list[str]:
     """The overrides in Hydra's form: paths quoted, every choice of a group checked.
 
     Hydra composes a sweep once without what is swept, to configure itself. There the options of a swept group, such as
-    rate with noise=sym,asym, would be unknown, so they are handed over as sweeps of one value.
+    rate with noise=sym,asym, would be unknown, so they are handed over as sweeps of one value (`alone` undoes it). With
+    a table, whose rows and columns choose the options, so are those of every group.
 
     Args:
         several: whether an override may give several values, as with -m.
@@ -124,6 +126,8 @@ def prepared(overrides: Sequence[str], several: bool = False) -> list[str]:
         _check_choice(parsed, given, overrides)
         if parsed.is_sweep_override():
             swept.add(parsed.key_or_group)
+    if several and any(override.startswith("table=") and override != "table=none" for override in overrides):
+        swept |= {known.name for known in GROUPS} - {"table"}
     return [_with_its_group(override, swept) for override in written]
 
 
@@ -133,6 +137,11 @@ def _with_its_group(override: str, swept: set[str]) -> str:
     group = "noise" if name == "rate" else name.lstrip("+").partition(".")[0]
     ours = group in swept and name not in swept and group in [known.name for known in GROUPS]
     return f"{name}=choice({value or QuotedString('', Quote.single).with_quotes()})" if ours and equals else override
+
+
+def alone(override: str) -> str:
+    """An override that `prepared` made a sweep of one value, as it was; any other unchanged."""
+    return ALONE.sub(r"\1=\2", override)
 
 
 def _quoted(override: str) -> str:
