@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import time
 from pathlib import Path
 
 import hostile_inputs
@@ -95,6 +96,23 @@ def test_files_of_the_users_own(empty: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert {kind: text for kind, text in found.items() if text} == {}
     left = {path.name for path in empty.iterdir()} - {"__pycache__"}
     assert left == {"configs", *hostile_inputs.MODULES}
+
+
+def test_time_that_is_over_is_said_again_where_a_destructor_dropped_it() -> None:
+    """Python prints what is raised inside `__del__` and goes on."""
+
+    def spin() -> None:
+        end = time.process_time() + 5
+        while time.process_time() < end:
+            pass
+
+    def drop_once() -> None:
+        with contextlib.suppress(ValueError):
+            spin()
+        spin()
+
+    with pytest.raises(ValueError, match="refers to others so often"), compose.deadline(0.05):
+        drop_once()
 
 
 KEYS = st.one_of(

@@ -31,6 +31,7 @@ from labelnoise.experiment.groups import CONFIGS, choices
 from labelnoise.experiment.options import GROUPS, PATHS
 
 SECONDS = 10.0  # processor time for composing or resolving one configuration, which takes some hundredths
+AGAIN = 0.5  # then every so many seconds: Python drops what a signal raises inside a destructor
 NAME = re.compile(r"[+~]{0,2}[\w/.@:$-]+")  # the beginning of an override
 ALONE = re.compile(r"^([^=]+)=choice\(([^,]*)\)$")
 PLAIN_PATH = re.compile(r"(/|\./|\.\./)?[a-z_][\w./-]*|\.\.?|/", re.ASCII | re.IGNORECASE)  # needs no quotes
@@ -86,7 +87,7 @@ def deadline(seconds: float | None = None) -> Iterator[None]:
         yield
         return
     before = signal.signal(signal.SIGVTALRM, over)
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds or SECONDS)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds or SECONDS, AGAIN)
     try:
         yield
     finally:
