@@ -13,7 +13,7 @@ NOISE = ["noise=sym", "rate=0.4"]
 
 
 def test_the_record_holds_the_number(train, tmp_path: Path) -> None:
-    common = ["dataset=digits", *NOISE, "epochs=1", "num_val=1300", "threads=1", f"results={tmp_path}"]
+    common = ["dataset=digits", *NOISE, "epochs=1", "num_trusted=1300", "threads=1", f"results={tmp_path}"]
     ended = train("loss=aul", "loss.q=3", "loss.a=auto", *common)
     assert ended.code == 0
     assert ended.out.startswith("loss.a=auto: a=1.374, the smallest with q=3 that theory calls tolerant")

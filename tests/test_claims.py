@@ -204,32 +204,40 @@ def test_a_hosts_name_stays_in_its_line(claim: Path) -> None:
         hold(claim, "work").__enter__()
 
 
-def _race(claim: Path, start, won) -> None:
-    start.wait()
-    try:
-        with hold(claim, "work"):
-            with won.get_lock():
-                won.value += 1
-            start.wait()
-    except Claimed:
-        start.wait()
+RACES = 20
+
+
+def _race(claim: Path, together, won) -> None:
+    for _ in range(RACES):
+        together.wait()
+        try:
+            with hold(claim, "work"):
+                with won.get_lock():
+                    won.value += 1
+                together.wait()
+        except Claimed:
+            together.wait()
+        together.wait()
 
 
 @pytest.mark.parametrize("dead", [False, True])
 def test_one_of_many_simultaneous_processes_wins(claim: Path, dead: bool) -> None:
     """Twenty races of eight, for a free claim and for a dead owner's."""
     context = multiprocessing.get_context("fork")
-    for _ in range(20):
+    together, won = context.Barrier(8 + 1, timeout=60), context.Value("i", 0)
+    racers = [context.Process(target=_race, args=(claim, together, won), daemon=True) for _ in range(8)]
+    for racer in racers:
+        racer.start()
+    for race in range(RACES):
         if dead:
             elsewhere(claim, age=130)
-        start, won = context.Barrier(8), context.Value("i", 0)
-        racers = [context.Process(target=_race, args=(claim, start, won)) for _ in range(8)]
-        for racer in racers:
-            racer.start()
-        for racer in racers:
-            racer.join()
-        assert won.value == 1
+        together.wait()  # they start
+        together.wait()  # one holds it, the others were refused
+        together.wait()  # it is free again
+        assert won.value == race + 1
         assert list(claim.parent.iterdir()) == []
+    for racer in racers:
+        racer.join()
 
 
 def test_a_removed_lock_file_is_not_used(claim: Path) -> None:

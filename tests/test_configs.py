@@ -9,7 +9,7 @@ from pathlib import Path
 import hydra
 import pytest
 import torch
-from conftest import HERE, REPOSITORY, every
+from conftest import HERE, REPOSITORY, composed, every
 from omegaconf import OmegaConf
 
 from labelnoise.experiment import identity
@@ -53,9 +53,7 @@ def test_the_groups_are_the_folders() -> None:
 
 @pytest.mark.parametrize(("group", "option"), [(g, o) for g in GROUPS for o in every(g)])
 def test_every_option_composes_resolves_and_checks(group: str, option: str) -> None:
-    cfg = compose(
-        [f"{group}={option}", *NEEDS.get((group, option), []), *(rate_of(option) if group == "noise" else [])]
-    )
+    cfg = composed(f"{group}={option}", *NEEDS.get((group, option), []), *(rate_of(option) if group == "noise" else []))
     check(cfg)
     if option not in ("file", *OF_FILES):  # whose content is part of the id
         assert len(identity.run_id(identity.effective(cfg))) == 12
@@ -76,7 +74,16 @@ def test_every_option_runs(group: str, option: str, tmp_path: Path) -> None:
     overrides = [f"{group}={option}", *NEEDS.get((group, option), [])]
     if group == "protocol":  # whose networks may be large ones
         overrides.append("network=cnn4")
-    common = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "threads=1", f"results={tmp_path}", "num_val=1200"]
+    common = [
+        "dataset=digits",
+        "noise=sym",
+        "rate=0.4",
+        "epochs=1",
+        "threads=1",
+        f"results={tmp_path}",
+        "num_val=60",
+        "num_trusted=1280",
+    ]
     record = run(compose([*common, *overrides]), quiet=True)
     assert 0 <= record["metrics"]["test_acc_last"] <= 1
     assert math.isfinite(record["history"]["train_loss"][0])  # ldr_kl and unhinged may be negative
@@ -107,7 +114,8 @@ def test_every_data_set_loads_and_takes_a_step(option: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("loss", every("loss"))
 def test_every_card_has_values_for_every_data_set(loss: str) -> None:
-    cfg = compose([f"loss={loss}"])
+    cfg = composed(f"loss={loss}").copy()
+    OmegaConf.set_readonly(cfg, False)
     for row in ("default", "mnist", "cifar10", "cifar100"):
         cfg.tuned_row = row
         check(cfg)

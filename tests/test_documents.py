@@ -153,19 +153,17 @@ def test_a_loss_in_two_files(tmp_path: Path) -> None:
         (tmp_path / name).write_text(content)
     loss = Path(files[1][0]).stem
 
-    def python(*words: str) -> subprocess.CompletedProcess[str]:
-        # without Numba, which would compile all kernels for the copy
-        code = f"import sys; sys.modules['numba'] = None; sys.path.insert(0, {str(tmp_path / 'src')!r});"
-        code += f"sys.argv = {list(words)!r};"
-        start = "import runpy; runpy.run_path('train.py', run_name='__main__')"
-        if words[0] == "pytest":
-            start = f"import pytest; sys.exit(pytest.main({list(words[1:])!r}))"
-        return subprocess.run([sys.executable, "-c", code + start], cwd=tmp_path, capture_output=True, text=True)
-
-    short = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "threads=1", "num_val=1300"]
-    done = python("train.py", f"loss={loss}", *short)
-    assert done.returncode == 0, done.stderr
+    short = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "threads=1", "num_trusted=1300"]
+    code = f"""
+import runpy, sys
+sys.modules["numba"] = None  # without Numba, which would compile all kernels for the copy
+sys.path.insert(0, {str(tmp_path / "src")!r})
+sys.argv = {["train.py", f"loss={loss}", *short]}
+runpy.run_path("train.py", run_name="__main__")
+import pytest
+sys.exit(pytest.main(["tests/test_losses.py", "tests/test_configs.py", "-k", {loss!r}]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr + done.stdout
     assert len(list((tmp_path / "runs").glob("*.json"))) == 1
-    done = python("pytest", "tests/test_losses.py", "tests/test_configs.py", "-k", loss)
-    assert done.returncode == 0, done.stdout
     assert int(re.search(r"(\d+) passed", done.stdout).group(1)) >= 8, "the new loss is tested without a line of test"

@@ -189,7 +189,7 @@ def test_cards_choose_l1_in_place_of_weight_decay(overrides: list[str], weight: 
 
 def test_regularisers_change_a_training(train, tmp_path) -> None:
     """One on the weights, one on the features: the same run ends otherwise; what is wrong with one is one line."""
-    common = ["dataset=digits", "epochs=1", "threads=1", "num_val=1300", f"results={tmp_path}"]
+    common = ["dataset=digits", "epochs=1", "threads=1", "num_trusted=1300", f"results={tmp_path}"]
     for chosen in ("none", "l1", "pgm"):
         own = ["regulariser.weight=0.01"] if chosen == "l1" else []
         done = train(f"regulariser={chosen}", *common, *own)

@@ -253,7 +253,7 @@ def test_what_is_out_of_range_is_refused(make: Any, change: dict[str, float]) ->
 
 @pytest.mark.parametrize("method", ["refinery", "divide_mix"])
 def test_a_loss_that_would_not_be_used_is_refused(method: str, tmp_path: Any) -> None:
-    common = ["dataset=digits", "num_val=1300", "epochs=1", "threads=1", f"results={tmp_path}", f"method={method}"]
+    common = ["dataset=digits", "num_trusted=1300", "epochs=1", "threads=1", f"results={tmp_path}", f"method={method}"]
     with pytest.raises(ValueError, match=f"^loss=gce: method={method} has its own loss and accepts only loss=ce$"):
         run(compose([*common, "loss=gce"]), quiet=True)
     record = run(compose(common), quiet=True)

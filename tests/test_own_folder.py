@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "num_val=1300", "threads=1"]
+SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "num_trusted=1300", "threads=1"]
 LOSS = '''"""A loss of one's own."""
 
 from typing import Annotated
@@ -39,7 +39,7 @@ regime: {epochs: 2, batch_size: 32, lr: 0.01, weight_decay: 0.0}
 dataset: {name: half, load: {_target_: my_data.half, _partial_: true}, augment: null}
 """
 TABLE = """title: Mine
-common: [dataset=digits, epochs=1, num_val=1300]
+common: [dataset=digits, epochs=1, num_trusted=1300]
 rows: all
 columns: all
 seeds: [1]
@@ -94,9 +94,9 @@ def test_a_data_set_of_ones_own(own: Path, labelnoise) -> None:
     assert "of 719 labels are wrong" in ended.out
 
 
-def test_a_table_of_ones_own_with_many_runs_at_once(own: Path, labelnoise) -> None:
-    """Its jobs find the folder too, in processes of their own."""
-    ended = labelnoise("train", "-m", "--config-dir=configs", "table=mine")
+def test_a_table_of_ones_own(own: Path, labelnoise) -> None:
+    """Its jobs find the folder too, in a process of their own."""
+    ended = labelnoise("train", "-m", "--config-dir=configs", "table=mine", "hydra.launcher.n_jobs=1")
     assert ended.code == 0, ended
     assert "done 2, failed 0, missing 0" in ended.out
     shown = labelnoise("table", "--config-dir=configs", "table=mine")

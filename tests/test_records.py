@@ -218,7 +218,7 @@ def test_what_is_unknown_and_what_is_new_may_stand_in_a_record(tmp_path: Path) -
 @pytest.mark.parametrize("name", ["deep inside", "commit", "no last accuracy", "accuracy NaN", "another configuration"])
 def test_a_run_goes_on_from_a_broken_record(train, tmp_path: Path, name: str) -> None:
     """Told once, trained again, replaced."""
-    short = ["dataset=digits", "epochs=1", "num_val=1400", "threads=1"]
+    short = ["dataset=digits", "epochs=1", "num_trusted=1400", "threads=1"]
     path = made_up.write(tmp_path, short)
     path.write_text(made_up.BROKEN[name](path.read_text()))
     ended = train(*short, f"results={tmp_path}")

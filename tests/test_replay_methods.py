@@ -6,13 +6,12 @@ from typing import Any
 import hydra
 import pytest
 import torch
-from conftest import every
+from conftest import composed, every
 from recorders import Frozen
 from test_replay import train
 from torch import nn
 
 from labelnoise.data.train_set import TrainSet
-from labelnoise.experiment.compose import compose
 from labelnoise.losses import ce
 from labelnoise.networks.base import BatchNormReLU, Network
 from labelnoise.training import graphs, learner
@@ -30,7 +29,7 @@ def make(name: str) -> Method:
     torch.manual_seed(0)
     images = torch.randint(0, 256, (IMAGES, 1, 8, 8), dtype=torch.uint8)
     labels = torch.arange(IMAGES) % 4
-    augment = hydra.utils.instantiate(compose(["dataset=cifar10"]).dataset.augment)
+    augment = hydra.utils.instantiate(composed("dataset=cifar10").dataset.augment)
     facts = (4, (0.5,), (0.5,), augment, torch.Generator().manual_seed(0))
     train = TrainSet(images, labels, *facts, TrainSet(images[:8], labels[:8], *facts))
 
@@ -40,7 +39,7 @@ def make(name: str) -> Method:
         network = Network(body, nn.Linear(144, 4 + extra_outputs))
         return Learner(network, optimizer, cosine, EPOCHS, 5.0, torch.float32)
 
-    method = hydra.utils.instantiate(compose([f"method={name}", "noise=sym", "rate=0.4"]).method)
+    method = hydra.utils.instantiate(composed(f"method={name}", "noise=sym", "rate=0.4").method)
     return method(Setup(make_learner, ce, train, Clock(EPOCHS, BATCH)))
 
 

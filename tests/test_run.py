@@ -22,7 +22,7 @@ from labelnoise.training.loop import train_epoch
 from labelnoise.training.method import Feed, Method, StepResult
 from labelnoise.training.state import TrainState
 
-SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "loss=nce_agce", "epochs=2", "threads=1"]
+SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "loss=nce_agce", "epochs=2", "num_trusted=900", "threads=1"]
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_a_finished_run_is_not_run_again(finished: tuple[dict, Path], train, mon
 
 
 def test_a_network_of_an_earlier_run_is_not_kept(tmp_path: Path) -> None:
-    common = [*SHORT, "epochs=1", "num_val=1300", f"results={tmp_path}"]
+    common = [*SHORT, "epochs=1", "num_trusted=1300", f"results={tmp_path}"]
     run(compose([*common, "save_model=true"]), quiet=True)
     assert len(list(tmp_path.glob("*.safetensors"))) == 1
     run(compose([*common, "force=true"]), quiet=True)
@@ -100,7 +100,7 @@ def test_a_network_of_an_earlier_run_is_not_kept(tmp_path: Path) -> None:
 
 
 def test_a_network_made_later_comes_with_its_own_record(tmp_path: Path, capsys) -> None:
-    common = [*SHORT, "epochs=1", "num_val=1300", f"results={tmp_path}"]
+    common = [*SHORT, "epochs=1", "num_trusted=1300", f"results={tmp_path}"]
     path = tmp_path / f"{run(compose(common), quiet=True)['run_id']}.json"
     before = path.stat().st_mtime_ns
     later = run(compose([*common, "save_model=true"]), quiet=True)
@@ -114,7 +114,7 @@ def test_a_record_that_another_process_finished_meanwhile_is_kept(tmp_path: Path
     """Its owner was suspended, and its claim taken over."""
     from labelnoise.training import loop as trainer
 
-    common = [*SHORT, "epochs=1", "num_val=1300"]
+    common = [*SHORT, "epochs=1", "num_trusted=1300"]
     other = run(compose([*common, f"results={tmp_path / 'other'}"]), quiet=True)
     fit = trainer.fit
     mine = tmp_path / "mine"
@@ -146,7 +146,7 @@ def test_a_loss_that_draws_repeats_too(tmp_path: Path) -> None:
     histories = []
     for before in (1, 2):
         torch.manual_seed(before)
-        cfg = compose([*SHORT, "loss=nlnl", "num_val=1300", "force=true", f"results={tmp_path}"])
+        cfg = compose([*SHORT, "loss=nlnl", "num_trusted=1300", "force=true", f"results={tmp_path}"])
         histories.append(run(cfg, quiet=True)["history"])
     assert histories[0] == histories[1]
 
@@ -173,7 +173,7 @@ def test_metrics_follow_the_history(finished: tuple[dict, Path]) -> None:
 
 
 def test_the_use_of_default_values_is_reported(train, tmp_path: Path) -> None:
-    common = ["epochs=1", "threads=1", "num_val=1300", f"results={tmp_path}"]
+    common = ["epochs=1", "threads=1", "num_trusted=1300", f"results={tmp_path}"]
     line = "loss: no values are published for digits; its card's default row is used (a=0.6, q=0.6)"
     assert line in train("dataset=digits", "loss=agce", *common).out
     assert "default row" not in train("dataset=digits", "loss=ce", *common).out
@@ -262,9 +262,10 @@ def test_split_is_disjoint_complete_and_balanced(digits) -> None:
     assert torch.equal(whole[0], torch.arange(1437))
 
 
-def test_multirun_gives_every_job_a_record_and_survives_a_failure(train, tmp_path: Path) -> None:
-    common = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "threads=1", f"results={tmp_path}", "num_val=1300"]
-    ended = train("-m", "loss=ce,gce", "optimizer.lr=0.01,1e9", *common, "hydra.launcher.n_jobs=1")
+def test_multirun_gives_every_job_a_record_and_survives_a_failure(train, tmp_path: Path, monkeypatch) -> None:
+    common = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "threads=1", f"results={tmp_path}"]
+    common += ["num_trusted=1300", "loss=ce,gce"]
+    ended = train("-m", "optimizer.lr=0.01,1e9", *common, "hydra.launcher.n_jobs=1")
     assert ended.code == 1
     assert len(list(tmp_path.glob("*.json"))) == 2
     reasons = [line for line in ended.err.splitlines() if line.startswith("error: job")]
@@ -272,9 +273,11 @@ def test_multirun_gives_every_job_a_record_and_survives_a_failure(train, tmp_pat
     assert all("NaN or infinite at epoch 1, step" in line and "optimizer.lr=1" in line for line in reasons)
     lines = [line for line in ended.err.strip().splitlines() if not line.startswith("compiling the fused")]
     assert len(lines) == 2, "one line a failure"
-    ended = train(*common, "loss=ce,gce", "-m", "force=true", "hydra.launcher.n_jobs=1")  # the flag may stand anywhere
-    assert ended.code == 0
-    assert "done 2, failed 0, missing 0" in ended.out
+    launched: list[list[str]] = []
+    monkeypatch.setattr("labelnoise.launch.local.launch", lambda jobs, *_: launched.extend(jobs) or [])
+    ended = train(*common, "-m", "force=true")  # the flag may stand anywhere
+    assert (ended.code, ended.err) == (0, "")
+    assert [(job[-2], job[-1]) for job in launched] == [(f"loss={name}", "force=True") for name in ("ce", "gce")]
 
 
 def test_saved_network_predicts_the_same(finished, capsys, tmp_path: Path) -> None:

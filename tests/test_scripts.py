@@ -15,7 +15,7 @@ from labelnoise.cli.main import WORDS
 from labelnoise.cli.parity import interval, parity
 from labelnoise.experiment.run import compose, run
 
-SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "num_val=1300", "threads=1"]
+SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "num_trusted=1300", "threads=1"]
 
 
 @pytest.mark.parametrize("word", WORDS)

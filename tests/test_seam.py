@@ -13,7 +13,7 @@ from labelnoise.training import checkpoints, signals
 from labelnoise.training.clock import Clock
 from labelnoise.training.schedules import cosine, linear
 
-COMMON = ["dataset=digits", "noise=sym", "rate=0.4", "num_val=1260", "num_trusted=40", "threads=1"]
+COMMON = ["dataset=digits", "noise=sym", "rate=0.4", "num_val=60", "num_trusted=1240", "threads=1"]
 
 
 def job(method: str, results: Path, *more: str) -> list[str]:

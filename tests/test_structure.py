@@ -10,12 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, every
+from conftest import REPOSITORY, composed, every
 from importlinter.cli import lint_imports
 
 import labelnoise
 from labelnoise import losses
-from labelnoise.experiment.run import compose
 
 SOURCE = REPOSITORY / "src" / "labelnoise"
 FILES = sorted(SOURCE.rglob("*.py"))
@@ -87,7 +86,7 @@ def test_public_functions_have_docstrings() -> None:
 @pytest.mark.parametrize("name", every("loss"))
 def test_every_loss_is_one_public_name(name: str) -> None:
     """`from labelnoise.losses import <name>` works for each card, and no module hides a loss."""
-    target = compose([f"loss={name}"]).loss["_target_"].split(".")[-1]
+    target = composed(f"loss={name}").loss["_target_"].split(".")[-1]
     assert callable(getattr(losses, target))
     assert target in (name, "weighted_sum", "logit_bias")
 

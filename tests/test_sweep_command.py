@@ -20,7 +20,7 @@ from labelnoise.experiment import identity, records
 from labelnoise.experiment.compose import compose, from_yaml
 from labelnoise.tables import table as tables
 
-SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "num_val=1300"]
+SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "num_trusted=1300"]
 TRAIN = [sys.executable, str(REPOSITORY / "train.py")]
 
 
@@ -75,11 +75,11 @@ def test_what_the_driver_composed_is_what_runs() -> None:
         assert identity.run_id(identity.effective(again)) == identity.run_id(identity.effective(cfg))
 
 
-def test_values_between_commas(tmp_path: Path) -> None:
+def test_values_between_commas(train, tmp_path: Path) -> None:
     """Four jobs on two workers; a second start finds their records. A truncated record is reported and made again."""
-    arguments = ["-m", *SHORT, "loss=ce,gce", "seed=1,2", "hydra.launcher.n_jobs=2", f"results={tmp_path}"]
-    code, out, err = ended(start(*arguments))
-    assert (code, "done 4, failed 0, missing 0" in out) == (0, True), err
+    arguments = ["-m", *SHORT, "loss=ce,gce", "seed=1,2", f"results={tmp_path}"]
+    done = train(*arguments, "hydra.launcher.n_jobs=2")
+    assert (done.code, "done 4, failed 0, missing 0" in done.out) == (0, True), done.err
     first = whole(tmp_path)
     assert len(first) == 4
     assert all(records.load(path)["environment"]["threads"] == 1 for path in tmp_path.glob("*.json"))
@@ -87,7 +87,7 @@ def test_values_between_commas(tmp_path: Path) -> None:
     broken, *others = sorted(tmp_path.glob("*.json"))
     broken.write_text(broken.read_text()[:500])
     before = {path: path.stat().st_mtime_ns for path in others}
-    code, out, err = ended(start(*arguments))
+    code, out, err = ended(start(*arguments, "hydra.launcher.n_jobs=1"))
     assert (code, "done 4, failed 0, missing 0" in out) == (0, True), err
     assert f"{broken} is not a whole record (" in err
     assert whole(tmp_path) == first
@@ -119,7 +119,7 @@ def test_one_after_another_in_this_process(train, tmp_path: Path) -> None:
 def test_options_of_what_is_swept(train, tmp_path: Path) -> None:
     """rate and loss.q have one value for every noise and loss between commas; no default noise or loss has them."""
     swept = ["noise=sym,asym", "rate=0.4", "loss=gce,agce", "loss.q=0.5"]
-    short = ["dataset=digits", "epochs=1", "num_val=1400", "hydra/launcher=basic"]
+    short = ["dataset=digits", "epochs=1", "num_trusted=1400", "hydra/launcher=basic"]
     ended = train("-m", *short, *swept, f"results={tmp_path}")
     assert (ended.code, ended.err) == (0, "")
     configs = [records.load(path)["config"] for path in tmp_path.glob("*.json")]

@@ -17,7 +17,7 @@ from labelnoise.networks.resnet import resnet18
 from labelnoise.training import device, load, signals, threads
 from labelnoise.training.device import prepare, settle
 
-DIGITS = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=2", "num_val=1300"]
+DIGITS = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=2", "num_trusted=1300"]
 
 
 def test_work_is_counted_by_hand() -> None:

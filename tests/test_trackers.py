@@ -6,7 +6,7 @@ import pytest
 
 from labelnoise.experiment.run import compose, run
 
-SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=2", "threads=1", "num_val=1300"]
+SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=2", "threads=1", "num_trusted=1300"]
 
 
 def test_wandb_works_offline_and_without_an_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
