@@ -142,6 +142,8 @@ def test_options_of_what_is_swept(train, tmp_path: Path) -> None:
         (["table=digits", "epochs=x"], "epochs=x: must be a whole number, at least 1"),
         (["table=digits", "loss=ce,gce"], "loss=ce,gce: several values do not go with table="),
         (["table=digits", "loss.q=0.5,0.7"], "loss.q=0.5,0.7: several values do not go with table="),
+        (["table=digits", "loss.q=choice(0.5,0.7)"], "loss.q=choice(0.5,0.7): several values do not go with table="),
+        (["table=digits", "schedule.milestones=[1],[2]"], "schedule.milestones=[1],[2]: several values do not go with"),
         (["table=digits", "loss.q=0.5"], "loss.q=0.5: no such option"),
         (
             ["table=digits_methods", "table.rows=[elr]", "method.lam=2"],
@@ -161,14 +163,15 @@ def test_mistakes_are_one_line_before_anything_runs(train, tmp_path: Path, overr
 
 
 def test_a_tables_rows_take_their_own_options(train, tmp_path: Path, monkeypatch) -> None:
-    """loss.q of a row with loss=gce, though no loss is chosen on the command line."""
+    """loss.q of a row with loss=gce, though no loss is chosen on the command line. A list is one value."""
     launched = []
     monkeypatch.setattr("labelnoise.launch.local.launch", lambda jobs, *_: launched.extend(jobs) or [])
     part = ["table=digits", "table.rows=[gce]", "table.columns=[clean]", "table.seeds=[1]"]
-    ended = train("-m", *part, "loss.q=0.5", "optimizer.lr=0.02", "epochs=1", f"results={tmp_path}")
+    own = ["loss.q=0.5", "optimizer.lr=0.02", "schedule=multistep", "schedule.milestones=[1,2]"]
+    ended = train("-m", *part, *own, "epochs=1", f"results={tmp_path}")
     assert "digits: 1 cells, 0 done already" in ended.out, ended.err
     (job,) = launched
-    assert {"loss=gce", "loss.q=0.5", "optimizer.lr=0.02"} <= set(job)
+    assert {"loss=gce", *own} <= set(job)
 
 
 def test_a_table_runs_what_is_missing(train, tmp_path: Path, monkeypatch) -> None:

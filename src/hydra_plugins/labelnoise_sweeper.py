@@ -63,8 +63,8 @@ class LabelnoiseSweeper(BasicSweeper):
         of_table = cells.chooses_table(arguments)
         vars(self.launcher)["means"] = not of_table
         if of_table:
-            arguments = [alone(argument) for argument in arguments]
-            several = [str(o.input_line) for o in parsed if o.is_sweep_override() and str(o.input_line) in arguments]
+            several = [line for o in parsed if o.is_sweep_override() and (line := alone(o)) == o.input_line]
+            arguments = [alone(override) for override in parsed[-len(arguments) :]]
             again = bool(self.config.force or self.config.save_model)
             wanted = cells.missing([*arguments, *own], several, results, again)
             jobs, identifiers = [list(cell.overrides) for cell in wanted], [cell.run_id for cell in wanted]

@@ -33,7 +33,6 @@ from labelnoise.experiment.options import GROUPS, PATHS
 SECONDS = 10.0  # processor time for composing or resolving one configuration, which takes some hundredths
 AGAIN = 0.5  # then every so many seconds: Python drops what a signal raises inside a destructor
 NAME = re.compile(r"[+~]{0,2}[\w/.@:$-]+")  # the beginning of an override
-ALONE = re.compile(r"^([^=]+)=choice\(([^,]*)\)$")
 PLAIN_PATH = re.compile(r"(/|\./|\.\./)?[a-z_][\w./-]*|\.\.?|/", re.ASCII | re.IGNORECASE)  # needs no quotes
 # What Hydra and OmegaConf raise for a user's mistakes in an override or a file.
 MISTAKES = (
@@ -140,9 +139,12 @@ def _with_its_group(override: str, swept: set[str]) -> str:
     return f"{name}=choice({value or QuotedString('', Quote.single).with_quotes()})" if ours and equals else override
 
 
-def alone(override: str) -> str:
-    """An override that `prepared` made a sweep of one value, as it was; any other unchanged."""
-    return ALONE.sub(r"\1=\2", override)
+def alone(override: Override) -> str:
+    """An override as typed; a sweep of one value, which `prepared` makes, without the `choice()` around it."""
+    line = str(override.input_line)
+    value = override.value()
+    name, sweep, inner = line.partition("=choice(")
+    return f"{name}={inner[:-1]}" if sweep and isinstance(value, ChoiceSweep) and len(value.list) == 1 else line
 
 
 def _quoted(override: str) -> str:
