@@ -144,7 +144,10 @@ def test_options_of_what_is_swept(train, tmp_path: Path) -> None:
         (["table=digits", "loss.q=0.5,0.7"], "loss.q=0.5,0.7: several values do not go with table="),
         (["table=digits", "loss.q=choice(0.5,0.7)"], "loss.q=choice(0.5,0.7): several values do not go with table="),
         (["table=digits", "schedule.milestones=[1],[2]"], "schedule.milestones=[1],[2]: several values do not go with"),
-        (["table=digits", "loss.q=0.5"], "loss.q=0.5: no such option"),
+        (
+            ["table=digits", "loss.q=0.5"],
+            "loss.q=0.5: no such option; loss=ce has none (in row ce, column clean of table=digits)",
+        ),
         (
             ["table=digits_methods", "table.rows=[elr]", "method.lam=2"],
             "the rows of table=digits_methods set method.lam",

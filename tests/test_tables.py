@@ -322,7 +322,10 @@ MISTAKES = {
     "metric": (["table=digits", "table.metric=acc"], "table.metric=acc: must be one of test_acc_last"),
     "key": (["table=digits", "table.row=[ce]"], "table.row=.*no such option"),
     "override": (["table=digits", "epoch=1"], "epoch=1: no such option; did you mean epochs"),
-    "override of some rows": (["table=digits", "loss.q=1"], r"loss.q=1: no such option \(in row ce, column clean"),
+    "override of some rows": (
+        ["table=digits", "loss.q=1"],
+        r"loss.q=1: no such option; loss=ce has none \(in row ce, column clean",
+    ),
     "a row's loss": (
         ["table=digits", "loss=gce"],
         r"loss=gce: the rows of table=digits set loss; .*table\.rows=\[\.\.\.\]",

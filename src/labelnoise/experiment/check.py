@@ -153,7 +153,8 @@ def _check_target(where: str, node: dict[Any, Any], raw: dict[str, Any], supplie
         name = f"{where}.{key!s}"
         if (key not in parameters and not takes_any) or key in taken or str(key).startswith("_"):
             known = [parameter for parameter in parameters if parameter not in taken]
-            raise ValueError(f"{name}={_shown(value)}: no such option{nearest(key, known)}")
+            hint = nearest(key, known) or f"; {where} has {', '.join(known) or 'none'}"
+            raise ValueError(f"{name}={_shown(value)}: no such option{hint}")
         if key in hints and (reason := refusal(hints[str(key)], value)):
             raise ValueError(f"{_origin(name, raw)}={_shown(value)}: {reason}")
         _check_nested(name, value, raw)

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 from yaml import MarkedYAMLError
 
-from labelnoise.experiment.groups import choices, command, option_names
+from labelnoise.experiment.groups import choices, command, keys_of, option_names
 
 
 def explain(error: Exception, overrides: Sequence[str], cfg: DictConfig | None = None) -> str:
@@ -39,6 +39,11 @@ def explain(error: Exception, overrides: Sequence[str], cfg: DictConfig | None =
     if found := re.search(r"Error merging override (.+)", first):
         return f"{found.group(1)}: cannot replace the existing value"
     if isinstance(error, ConfigCompositionException) and (found := re.search(r"Could not override '([^']+)'", text)):
+        return _not_overridden(found.group(1), overrides)
+    if found := re.search(r"Could not append to config. An item is already at '([^']+)'", first):
+        given = _given(found.group(1), overrides)
+        return f"{given}: is an option already; change it without the plus, {given.lstrip('+')}"
+    if found := re.search(r"Could not delete from config. '([^']+)' does not exist", first):
         return _not_overridden(found.group(1), overrides)
     if isinstance(error, MissingMandatoryValue | InterpolationResolutionError):
         return _unresolved(error, first, cfg)
@@ -69,13 +74,23 @@ def several_values(argument: str) -> str:
     return f"{argument}: several values need -m, {command('train')} -m {argument}"
 
 
+def _given(key: str, overrides: Sequence[str]) -> str:
+    """The override of this key, as typed."""
+    return next((o for o in overrides if o.lstrip("+~").split("=")[0].split("@")[0] == key), key)
+
+
 def _not_overridden(key: str, overrides: Sequence[str]) -> str:
-    given = next((o for o in overrides if o.lstrip("+~").split("=")[0].split("@")[0] == key), key)
+    given = _given(key, overrides)
     if key == "rate":
         noise = next((o for o in reversed(overrides) if o.startswith("noise=")), "noise=clean")
         noise = f"one of {noise}" if "," in noise else noise
         return f"{given}: {noise} has no rate; choose a noise that has one, such as noise=sym"
-    return f"{given}: no such option{'' if '.' in key else nearest(key, option_names())}"
+    if "." not in key:
+        return f"{given}: no such option{nearest(key, option_names())}"
+    group = key.partition(".")[0]
+    chosen = next((o for o in reversed(overrides) if o.startswith(f"{group}=")), None)
+    known = None if chosen is None else keys_of(group, chosen.partition("=")[2], overrides)
+    return f"{given}: no such option" + ("" if known is None else f"; {chosen} has {', '.join(known) or 'none'}")
 
 
 def _unresolved(error: OmegaConfBaseException, first: str, cfg: DictConfig | None) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
 
 from labelnoise.experiment.options import GROUPS, OPTIONS
 
@@ -35,6 +36,17 @@ def choices(group: str, overrides: Sequence[str] = ()) -> list[str]:
         overrides: may add folders of options.
     """
     return sorted({path.stem for folder in config_dirs(overrides) for path in (folder / group).glob("*.yaml")})
+
+
+def keys_of(group: str, option: str, overrides: Sequence[str] = ()) -> list[str] | None:
+    """The options that a group's option has, as its file lists them; None if there is no such file."""
+    files = [folder / group / f"{option}.yaml" for folder in config_dirs(overrides)]
+    file = next((path for path in files if path.is_file()), None)
+    if file is None:
+        return None
+    content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    own = content.get(group, content) if isinstance(content, dict) else {}
+    return [str(key) for key in own if not str(key).startswith("_")]
 
 
 def option_names() -> list[str]:

@@ -33,8 +33,10 @@ def missing(arguments: Sequence[str], several: Sequence[str], results: str, agai
     choice, extra = tables.split_arguments(list(arguments))
     table = tables.read(choice)
     if extra:  # an override that is wrong is wrong in the first cell: say so before the ids of all are worked out
-        first = next(iter(table.rows)), next(iter(table.columns)), table.seeds[0]
-        check(compose(list(tables.overrides_of(table, *first, extra))))
+        tables.refuse_what_the_cells_set(table, extra)
+        (row, given), (column, noise) = next(iter(table.rows.items())), next(iter(table.columns.items()))
+        part = table._replace(rows={row: given}, columns={column: noise}, seeds=table.seeds[:1])
+        check(compose(list(tables.cells(part, extra)[0].overrides)))
     cells = tables.cells(table, extra)
     left = cells if again else [cell for cell in cells if records.find(cell.run_id, results) is None]
     print(f"{table.name}: {len(cells)} cells, {len(cells) - len(left)} done already", flush=True)
