@@ -43,7 +43,7 @@ def ours(cfg: Any) -> dict[str, Any]:
         confusion_matrix(method, test)
 
     sizes = {"train_images": len(labels), "test_images": len(dataset.test_labels), "evaluated": evaluated}
-    facts = lambda: {**place.facts(), **sizes}  # noqa: E731
+    facts = lambda: {**place.facts(), **sizes, "kind": place.device.type}  # noqa: E731
     return {"train": train, "evaluate": evaluate, "facts": facts, "shares": lambda: shares(method, cfg)}
 
 
@@ -120,7 +120,7 @@ def reference(cfg: Any) -> dict[str, Any]:
     def evaluate() -> None:
         published.evaluate(network, tests, len(tests), device)
 
-    facts = lambda: {"evaluated": count}  # noqa: E731
+    facts = lambda: {"evaluated": count, "kind": device.type}  # noqa: E731
     return {"train": train, "evaluate": evaluate, "facts": facts, "shares": dict}
 
 

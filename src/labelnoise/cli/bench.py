@@ -20,12 +20,16 @@ from labelnoise.experiment.run import compose
 from labelnoise.training.threads import cores
 
 ROUNDS, SECONDS = 5, 4.0  # rounds, and about how long each side works in a round
+WARM_UP = {"cpu": 2, "cuda": 16}  # steps; on a GPU the first ones choose cuDNN's algorithms and record a CUDA graph
 
 
 def steps_a_round(side: Side) -> int:
     """Warm up, and find how many steps take about SECONDS."""
-    side.do("train", 2)
-    return max(4, round(SECONDS / (side.do("train", 3) / 3)))
+    side.do("train", WARM_UP[side.do("facts")["kind"]])
+    steps = 3
+    while (seconds := side.do("train", steps)) < SECONDS / 8:
+        steps *= 2  # a GPU's steps take about a millisecond: three would be too short to time
+    return max(4, round(SECONDS / (seconds / steps)))
 
 
 def measure(overrides: list[str]) -> dict[str, Any]:
@@ -57,7 +61,7 @@ def packed(overrides: list[str], batch_size: int, count: int) -> float:
     sides = [Side("ours", [*overrides, "threads=1"]) for _ in range(count)]
     steps = max(4, steps_a_round(sides[0]) // 2)
     for side in sides[1:]:
-        side.do("train", 2)
+        side.do("train", WARM_UP[side.do("facts")["kind"]])
     speeds = []
     for _ in range(ROUNDS):
         for side in sides:
