@@ -125,7 +125,7 @@ def reference(cfg: Any) -> dict[str, Any]:
 
 
 def data(cfg: Any) -> Any:
-    """The data set and its labels; random images of the same shape if the real ones are missing."""
+    """The data set and its labels; as many random images of the same shape if the real ones are missing."""
     import torch
 
     from labelnoise.data.dataset import Dataset
@@ -134,14 +134,13 @@ def data(cfg: Any) -> Any:
     try:
         return inject(cfg)
     except OSError:
-        channels, size, classes = {"cifar10": (3, 32, 10), "cifar100": (3, 32, 100)}.get(cfg.dataset.name, (1, 28, 10))
-        images = torch.randint(0, 256, (12_000, channels, size, size), dtype=torch.uint8)
-        labels = torch.randint(0, classes, (12_000,))
+        cifar = {"cifar10": (50_000, 3, 32, 10), "cifar100": (50_000, 3, 32, 100)}
+        count, channels, size, classes = cifar.get(cfg.dataset.name, (60_000, 1, 28, 10))
+        images = torch.randint(0, 256, (count + 10_000, channels, size, size), dtype=torch.uint8)
+        labels = torch.randint(0, classes, (count + 10_000,))
         names, half = tuple(map(str, range(classes))), (0.5,) * channels
-        dataset = Dataset(
-            f"random {cfg.dataset.name}", images[2000:], labels[2000:], images[:2000], labels[:2000], names, half, half
-        )
-        return dataset, labels[2000:]
+        train, test = (images[:count], labels[:count]), (images[count:], labels[count:])
+        return Dataset(f"random {cfg.dataset.name}", *train, *test, names, half, half), labels[:count]
 
 
 def worker(side: str, overrides: list[str], pipe: Connection) -> None:
