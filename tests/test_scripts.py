@@ -2,12 +2,14 @@
 
 import json
 import math
+import multiprocessing
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import REPOSITORY
 
 from labelnoise.cli.baseline import baseline
@@ -118,6 +120,35 @@ def test_bench_prints_its_table_and_one_json_line(tmp_path: Path) -> None:
         "optimizer",
     ):
         assert word in done.stdout
+
+
+def test_a_side_is_timed_after_its_slow_first_steps() -> None:
+    """A GPU's first steps choose algorithms and record a graph: here ten take a second each, the others 1 ms."""
+    from labelnoise.cli.bench import SECONDS, steps_a_round
+
+    class Gpu:
+        taken = 0
+
+        def do(self, order: str, *steps: int) -> object:
+            if order == "facts":
+                return {"kind": "cuda"}
+            before, self.taken = self.taken, self.taken + steps[0]
+            return sum(1.0 if step < 10 else 1e-3 for step in range(before, self.taken))
+
+    assert steps_a_round(Gpu()) == round(SECONDS / 1e-3)  # type: ignore[arg-type]
+
+
+def test_the_published_codes_workers_start_as_the_platform_starts_them() -> None:
+    """In a process that was spawned, as a side of the benchmark is, they would be spawned too, one after the other."""
+    from labelnoise.bench.published import Pictures, loader
+
+    usual = multiprocessing.get_start_method()
+    multiprocessing.set_start_method("spawn", force=True)
+    try:
+        made = loader(Pictures(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.zeros(4), None), 2)
+    finally:
+        multiprocessing.set_start_method(usual, force=True)
+    assert made.multiprocessing_context.get_start_method() == usual
 
 
 def test_a_methods_cost_is_its_epochs_over_plain_ones(monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ object. With method=..., measures the method's cost relative to erm with ce inst
 
 import json
 import statistics
+import sys
 from typing import Any
 
 from rich.console import Console
@@ -20,6 +21,7 @@ from labelnoise.experiment.run import compose
 from labelnoise.training.threads import cores
 
 ROUNDS, SECONDS = 5, 4.0  # rounds, and about how long each side works in a round
+SIDES = {"reference": "reference", "ours": "here"}  # and their names in what is printed
 WARM_UP = {"cpu": 2, "cuda": 16}  # steps; on a GPU the first ones choose cuDNN's algorithms and record a CUDA graph
 
 
@@ -35,14 +37,16 @@ def steps_a_round(side: Side) -> int:
 def measure(overrides: list[str]) -> dict[str, Any]:
     """All figures of the table."""
     cfg = compose(overrides)
-    sides = {name: Side(name, overrides) for name in ("reference", "ours")}
+    sides = {name: Side(name, overrides) for name in SIDES}
     counts = {name: steps_a_round(side) for name, side in sides.items()}
     speeds: dict[str, list[float]] = {name: [] for name in sides}
     evaluations: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(ROUNDS):
+    for turn in range(ROUNDS):
         for name, side in sides.items():
             speeds[name].append(cfg.batch_size * counts[name] / side.do("train", counts[name]))
             evaluations[name].append(side.do("facts")["evaluated"] / side.do("evaluate"))
+        done = ", ".join(f"{label} {speeds[name][-1]:,.0f}" for name, label in SIDES.items())
+        print(f"round {turn + 1} of {ROUNDS}: {done} images/s", file=sys.stderr, flush=True)
     found = {
         "speed": {name: statistics.median(values) for name, values in speeds.items()},
         "evaluation": {name: statistics.median(values) for name, values in evaluations.items()},
