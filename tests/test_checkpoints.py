@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from conftest import REPOSITORY, stop_at
 from labelnoise.experiment import environment, identity, records
 from labelnoise.experiment.run import compose, run
 from labelnoise.training import checkpoints, signals
+from labelnoise.training.state import TrainState
 
 # Everything that has a state: a loss that draws, augmentation, Adam's moments, a held-out part.
 TURN = "{_target_: labelnoise.data.augment.crop_flip_rotate, _partial_: true, padding: 1, flip: true, degrees: 9.0}"
@@ -262,6 +264,43 @@ def test_a_whole_checkpoint_that_does_not_fit_is_an_error(tmp_path: Path, monkey
     with pytest.raises(ValueError, match=r"\.checkpoint: does not fit this run \(.*\); remove it to start again"):
         run(compose(job(tmp_path)), quiet=True)
     assert checkpoint.read_bytes() == before
+
+
+def test_a_checkpoint_of_a_gpu_resumes_on_a_cpu(whole, tmp_path: Path, monkeypatch, capsys) -> None:
+    """Its generators do not fit: the run goes on with others, always the same ones, and keeps its finished epochs."""
+    stop_at(STEPS + 4, monkeypatch)
+    with pytest.raises(signals.Stopped):
+        run(compose(job(tmp_path)), quiet=True)
+    monkeypatch.undo()
+    (checkpoint,) = tmp_path.glob("*.checkpoint")
+    content = torch.load(checkpoint, weights_only=True)
+    of_a_gpu = torch.zeros(16, dtype=torch.uint8)  # a seed and an offset
+    torch.save({**content, "generators": {**content["generators"], "data": of_a_gpu, "cuda": of_a_gpu}}, checkpoint)
+    kept = checkpoint.read_bytes()
+    capsys.readouterr()
+    moved = run(compose(job(tmp_path)), quiet=True)
+    told = f"{checkpoint} is from a GPU: on this CPU the run resumes with other random numbers\n"
+    assert capsys.readouterr().err == told
+    assert len(moved["environment"]["earlier_pieces"]) == 1
+    mine, uninterrupted = moved["history"], whole["history"]
+    assert all(mine[name][0] == uninterrupted[name][0] for name in uninterrupted)
+    assert any(mine[name][2] != uninterrupted[name][2] for name in uninterrupted)
+    (tmp_path / "again").mkdir()
+    (tmp_path / "again" / checkpoint.name).write_bytes(kept)
+    assert same(run(compose(job(tmp_path / "again")), quiet=True), moved)
+
+
+def test_a_checkpoint_of_a_cpu_resumes_on_a_gpu(monkeypatch, capsys) -> None:
+    """With stand-ins for the GPU: both of its generators get a seed of their own for this point of this run."""
+    seeds: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed", seeds.append)
+    data = SimpleNamespace(device=torch.device("cuda:0"), initial_seed=lambda: 7, manual_seed=seeds.append)
+    states = {"torch": torch.get_rng_state(), "data": torch.Generator().get_state()}
+    for epoch, done in ((0, 3), (0, 4), (1, 0)):
+        checkpoints._restore_generators(Path("a.checkpoint"), states, data, TrainState(epoch, done=done))
+    assert seeds[0::2] == seeds[1::2]
+    assert len({7, *seeds}) == 4
+    assert "a.checkpoint is from a CPU: on this GPU the run resumes" in capsys.readouterr().err
 
 
 def test_a_full_disk_keeps_the_last_checkpoint_and_the_run(whole, tmp_path: Path, monkeypatch, capsys) -> None:

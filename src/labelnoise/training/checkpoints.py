@@ -138,19 +138,13 @@ def restore(path: Path, content: dict[str, Any], method: "Method", commit: str |
     Raises:
         ValueError: it fails although this commit wrote the checkpoint. Hours of work are not discarded silently.
     """
-    import torch
-
     from labelnoise.training.state import TrainState
 
     device = method.train_set.labels.device
     try:
         state = TrainState.of(content["state"], device)
         method.load_state_dict(content["method"])
-        generators = content["generators"]
-        method.train_set.generator.set_state(generators["data"])
-        torch.set_rng_state(generators["torch"])
-        if device.type == "cuda":
-            torch.cuda.set_rng_state(generators["cuda"], device)
+        _restore_generators(path, content["generators"], method.train_set.generator, state)
     except Exception as error:  # any mismatch
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         if commit is not None and content["pieces"][-1].get("commit") == commit:
@@ -158,6 +152,26 @@ def restore(path: Path, content: dict[str, Any], method: "Method", commit: str |
         refuse(path, f"another commit wrote it, and it does not fit ({reason})")
         return None
     return state
+
+
+def _restore_generators(path: Path, states: dict[str, Any], data: "torch.Generator", progress: "TrainState") -> None:
+    """Restore the generators. A GPU's states do not fit a CPU, nor the other way round: there the run resumes with
+    others, from a seed of the run's own and its progress, and one line says so. The record names both devices."""
+    import torch
+
+    torch.set_rng_state(states["torch"])
+    on_gpu = data.device.type == "cuda"
+    if on_gpu == ("cuda" in states):
+        data.set_state(states["data"])
+        if on_gpu:
+            torch.cuda.set_rng_state(states["cuda"], data.device)
+        return
+    seed = data.initial_seed() + 1_000_003 * (progress.epoch + 1) + progress.done
+    data.manual_seed(seed)
+    if on_gpu:
+        torch.cuda.manual_seed(seed)
+    there, here = ("CPU", "GPU") if on_gpu else ("GPU", "CPU")
+    print(f"{path} is from a {there}: on this {here} the run resumes with other random numbers", file=sys.stderr)
 
 
 def refuse(path: Path, reason: str) -> None:
