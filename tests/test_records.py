@@ -260,3 +260,37 @@ def test_commit_falls_back_to_the_environment(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr("labelnoise.experiment.environment.REPOSITORY", tmp_path)
     monkeypatch.setenv("LABELNOISE_COMMIT", "abc")
     assert (this_environment()["commit"], this_environment()["dirty"]) == ("abc", None)
+
+
+@pytest.mark.parametrize(
+    ("change", "counts"),
+    [
+        ("src/labelnoise/a.py", True),
+        ("src/labelnoise/untracked.py", True),
+        ("configs/loss/mine.yaml", True),
+        ("train.py", True),
+        ("figures/accuracy_digits.pdf", False),
+        ("audit/audit.csv", False),
+        ("README.md", False),
+        ("results/runs/0123456789ab.json", False),
+    ],
+)
+def test_changes_count_where_they_can_affect_a_record(
+    change: str, counts: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def git(*words: str) -> str:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false")
+        return subprocess.run(["git", *who, *words], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+
+    for name in ("src/labelnoise/a.py", "train.py", "README.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("1\n")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "first")
+    monkeypatch.setattr("labelnoise.experiment.environment.REPOSITORY", tmp_path)
+    commit = git("rev-parse", "HEAD").strip()
+    assert (this_environment()["commit"], this_environment()["dirty"]) == (commit, False)
+    (tmp_path / change).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / change).write_text("2\n")
+    assert (this_environment()["commit"], this_environment()["dirty"]) == (commit, counts)

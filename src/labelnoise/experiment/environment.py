@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[3]
+DECIDING = ("src", "configs", "scripts", "train.py", "pyproject.toml")  # what a record depends on
 
 
 def this_environment() -> dict[str, Any]:
@@ -23,7 +24,8 @@ def this_environment() -> dict[str, Any]:
 
 
 def _commit() -> dict[str, Any]:
-    """The commit of this checkout and whether it has changes; outside a checkout, LABELNOISE_COMMIT and null."""
+    """The commit of this checkout and whether its code or configurations have changes; outside a checkout,
+    LABELNOISE_COMMIT and null."""
     if (REPOSITORY / "src" / "labelnoise").is_dir():
 
         def git(*words: str) -> str:
@@ -33,8 +35,9 @@ def _commit() -> dict[str, Any]:
             return done.stdout.strip()
 
         try:
-            dirty = bool(git("status", "--porcelain", "--", ":!results", ":!*.md"))
-            return {"commit": git("rev-parse", "HEAD"), "dirty": dirty}
+            # Only there can a change affect a record; a figure or an audit written beside them cannot.
+            changes = git("status", "--porcelain", "--untracked-files=all", "--", *DECIDING)
+            return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changes)}
         except (OSError, subprocess.SubprocessError):
             pass
     return {"commit": os.environ.get("LABELNOISE_COMMIT"), "dirty": None}
