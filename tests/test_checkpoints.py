@@ -303,6 +303,30 @@ def test_a_checkpoint_of_a_cpu_resumes_on_a_gpu(monkeypatch, capsys) -> None:
     assert "a.checkpoint is from a CPU: on this GPU the run resumes" in capsys.readouterr().err
 
 
+def test_another_commits_checkpoint_that_does_not_fit_is_kept_until_the_record(
+    whole, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    """That commit can go on from it, even when this one has stopped and saved, too."""
+    stop_at(20, monkeypatch)
+    with pytest.raises(signals.Stopped):
+        run(compose(job(tmp_path)), quiet=True)
+    (checkpoint,) = tmp_path.glob("*.checkpoint")
+    content = torch.load(checkpoint, weights_only=True)
+    content["pieces"][-1]["commit"] = "b" * 40
+    torch.save({**content, "method": {}}, checkpoint)
+    before, kept = checkpoint.read_bytes(), checkpoint.with_suffix(".earlier")
+    monkeypatch.undo()
+    stop_at(3, monkeypatch)
+    with pytest.raises(signals.Stopped):
+        run(compose(job(tmp_path)), quiet=True)
+    said = capsys.readouterr().err
+    assert f"; it is kept as {kept.name}; the run starts again\n" in said
+    assert kept.read_bytes() == before != checkpoint.read_bytes()
+    monkeypatch.undo()
+    assert same(run(compose(job(tmp_path)), quiet=True), whole)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
+
+
 def test_a_full_disk_keeps_the_last_checkpoint_and_the_run(whole, tmp_path: Path, monkeypatch, capsys) -> None:
     stop_at(20, monkeypatch)
     with pytest.raises(signals.Stopped):

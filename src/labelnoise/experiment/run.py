@@ -159,6 +159,7 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
         other = None if cfg.force or had_record else records.find(identifier, cfg.results)
         record = other or write(cfg, record, assembled.method, dataset)
         path.unlink(missing_ok=True)
+        path.with_suffix(checkpoints.EARLIER).unlink(missing_ok=True)
     if signals.noted:  # after the last step: the record is written, but further runs must not start
         signals.leave()
     written = Path(cfg.results) / f"{identifier}.json"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from labelnoise.training.method import Method
     from labelnoise.training.state import TrainState
 
+EARLIER = ".earlier"  # the ending of another commit's checkpoint that does not fit, until the record is written
 EVERY = 120.0  # seconds between two checkpoints inside an epoch
 AT_LEAST = 10.0  # seconds between two checkpoints after epochs, which may be shorter
 
@@ -133,7 +134,7 @@ def restore(path: Path, content: dict[str, Any], method: "Method", commit: str |
     """Load a checkpoint's content into the method and the generators, and return the state to resume from.
 
     Returns None if that fails and another commit, whose method may differ, wrote the checkpoint. The method may then be
-    partly restored and must be built again.
+    partly restored and must be built again. The checkpoint is renamed: that commit can go on from it.
 
     Raises:
         ValueError: it fails although this commit wrote the checkpoint. Hours of work are not discarded silently.
@@ -149,7 +150,9 @@ def restore(path: Path, content: dict[str, Any], method: "Method", commit: str |
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         if commit is not None and content["pieces"][-1].get("commit") == commit:
             raise ValueError(f"{path}: does not fit this run ({reason}); remove it to start again") from error
-        refuse(path, f"another commit wrote it, and it does not fit ({reason})")
+        kept = path.with_suffix(EARLIER)
+        path.replace(kept)  # the new training's checkpoints would overwrite it
+        refuse(path, f"another commit wrote it, and it does not fit ({reason}); it is kept as {kept.name}")
         return None
     return state
 
