@@ -75,7 +75,24 @@ def test_numbers_of_the_readme_are_in_the_records() -> None:
     for line in README.splitlines():
         for identifier in re.findall(r"`([0-9a-f]{12})`", line):
             record = records.load(records.COMMITTED / f"{identifier}.json")
-            assert f"{100 * record['metrics']['test_acc_last']:.2f}" in line, line
+            shown = [f"{100 * record['metrics']['test_acc_last']:.2f}"]
+            if line.startswith("|"):
+                shown.append(f"{100 * record['metrics']['test_acc_best']:.2f}")
+                shown.append(f"{100 * record['history']['acc_wrong_given'][-1]:.1f}%")
+            assert all(number in line for number in shown), (line, shown)
+
+
+def test_the_readmes_part_of_the_mnist_table_is_what_the_records_say() -> None:
+    """The accuracy after the last epoch and the share of wrong labels memorised."""
+    _, rows = readme_table("loss", "60% symmetric")
+    choice = [f"table.rows=[{','.join(rows)}]", "table.columns=[sym_0.6,sym_0.8]", "table.seeds=[1]"]
+    cells = tables.cells(tables.read(["table=mnist_zhou2021", *choice]))
+    found = {(c.row, c.column): records.load(records.COMMITTED / f"{c.run_id}.json") for c in cells}
+    for name, *numbers in rows.values():
+        for column, number in zip(("sym_0.6", "sym_0.8"), numbers, strict=True):
+            record = found[name, column]
+            memorised = record["history"]["acc_wrong_given"][-1]
+            assert number == f"{100 * record['metrics']['test_acc_last']:.2f} ({100 * memorised:.1f}%)"
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "results").glob("*.md")), ids=lambda path: path.stem)
