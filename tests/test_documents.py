@@ -3,6 +3,7 @@
 import re
 import shlex
 import shutil
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +81,25 @@ def test_numbers_of_the_readme_are_in_the_records() -> None:
                 shown.append(f"{100 * record['metrics']['test_acc_best']:.2f}")
                 shown.append(f"{100 * record['history']['acc_wrong_given'][-1]:.1f}%")
             assert all(number in line for number in shown), (line, shown)
+
+
+def test_the_readmes_part_of_the_cifar10_table_is_what_the_table_says() -> None:
+    """Means, the published values and the differences, as in results/cifar10_zhou2021.md."""
+    heads, *rows = (
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in (REPOSITORY / "results" / "cifar10_zhou2021.md").read_text().splitlines()
+        if line.startswith("| ") and "---" not in line
+    )
+    rendered = {(row[0], column): cell for row in rows for column, cell in zip(heads[1:], row[1:], strict=True)}
+    columns = {"40% symmetric": "sym_0.4", "40% asymmetric": "asym_0.4"}
+    lines = [line for line in README.splitlines() if re.match(r"\| `\w+`, 40%", line)]
+    assert len(lines) == 4
+    for line in lines:
+        setting, last, published, difference, *_ = (cell.strip() for cell in line.split("|")[1:-1])
+        loss, noise = setting.split(", ")
+        ours, theirs, ahead = rendered[loss, columns[noise]].split("<br>")
+        assert statistics.fmean(map(float, last.split(" and "))) == pytest.approx(float(re.findall(r"[\d.]+", ours)[0]))
+        assert (published, difference) == (theirs, ahead.split(" (")[0])
 
 
 def test_the_readmes_part_of_the_mnist_table_is_what_the_records_say() -> None:

@@ -53,6 +53,15 @@ def test_a_figure_is_a_pdf_and_a_png_of_a_papers_width(name: str, folder: Path, 
     assert b"/Type3" not in pdf  # a publisher refuses these fonts
 
 
+def test_cells_without_a_record_are_named(folder: Path, tmp_path: Path, capsys) -> None:
+    options = ["table=digits", "rows=[ce,gce]", "column=sym_0.4", f"results={folder}", f"out={tmp_path}"]
+    command.figures(["memorisation", *options])
+    assert capsys.readouterr().out.startswith("not drawn, because there is no record: gce in sym_0.4\n")
+    command.figures(["memorisation", "column=sym_0.4", f"results={folder}", f"out={tmp_path}"])
+    first = "focal in sym_0.4, gce in sym_0.4, sce in sym_0.4, nlnl in sym_0.4, rce in sym_0.4 and 10 more\n"
+    assert capsys.readouterr().out.startswith(f"not drawn, because there is no record: {first}")
+
+
 def test_the_same_figure_has_the_same_bytes(folder: Path, tmp_path: Path) -> None:
     for out in ("first", "second"):
         command.figures(["memorisation", *PART, "column=sym_0.4", f"results={folder}", f"out={tmp_path / out}"])
@@ -143,7 +152,9 @@ def test_tsne_of_a_saved_network(tmp_path: Path, digits) -> None:
         (["loss_curves"], r"^loss_curves: no such figure; one of accuracy"),
         (["accuracy", "digits"], r"^digits: not of the form option=value$"),
         (["accuracy", "table=nothing"], r"^table=nothing: no such option"),
-        (["accuracy", "rows=[nothing]"], r"^table.rows=nothing: table=digits has no such row"),
+        (["accuracy", "rows=[nothing]"], r"^rows=nothing: table=digits has no such row; one of ce, "),
+        (["memorisation", "column=nothing"], r"^column=nothing: table=digits has no such column; one of clean, "),
+        (["accuracy", "table.rows=[nothing]"], r"^table.rows=nothing: table=digits has no such row"),
         (["memorisation", "rows=[gce]", "column=sym_0.4"], r"^no records: none of the 3 runs .* python train.py -m"),
         (["a_q", "loss=agce"], r"^no records: loss=agce dataset=digits needs at least 4 runs"),
         (["a_q", "epochs=3"], r"^epochs=3: figure a_q takes loss=, dataset=, results= and out=$"),

@@ -33,6 +33,7 @@ OF_A_TABLE: dict[str, Callable[[runs.Cells], "Figure"]] = {
     "label_precision": matrices.label_precision,
 }
 NAMES = (*OF_A_TABLE, "a_q", "tsne")
+SHOWN = 5  # cells without a record, of those that are named
 CHOICES = {"rows": "table.rows", "columns": "table.columns", "column": "table.columns", "seeds": "table.seeds"}
 
 
@@ -69,17 +70,25 @@ def _draw(name: str, options: list[str]) -> "tuple[Figure, str]":
         _only(options, ("loss", "dataset", "results"), name)
         found = read_records(folder).values()
         return hyper_parameters.over_a_and_q(found, loss, dataset), f"a_q_{loss}_{dataset}"
-    choice, overrides = list[str](), list[str]()
+    choice, overrides, typed = list[str](), list[str](), dict[str, str]()
     for option in options:
         key, _, value = option.partition("=")
         if key in CHOICES:
+            typed[CHOICES[key]] = key
             choice.append(f"{CHOICES[key]}={value if value.startswith('[') else f'[{value}]'}")
         else:
             (choice if option.startswith(("table=", "table.")) else overrides).append(option)
     if not any(option.startswith("table=") for option in choice):
         choice.insert(0, "table=digits")
-    cells = runs.read(choice, overrides)
+    try:
+        cells = runs.read(choice, overrides)
+    except ValueError as error:
+        full, equals, rest = str(error).partition("=")
+        raise ValueError(f"{typed.get(full, full)}{equals}{rest}") from None
     columns = cells.columns()
+    if missing := cells.missing():
+        more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+        print(f"not drawn, because there is no record: {', '.join(missing[:SHOWN])}{more}")
     place = f"_{columns[0]}" if len(columns) == 1 else ""
     return OF_A_TABLE[name](cells), f"{name}_{cells.table.name}{place}"
 

@@ -24,6 +24,15 @@ class Cells(NamedTuple):
         """The columns that have a record."""
         return [column for column in self.table.columns if self.rows(column)]
 
+    def missing(self) -> list[str]:
+        """The cells that have no record, as `row in column`."""
+        return [
+            f"{row} in {column}"
+            for column in self.table.columns
+            for row in self.table.rows
+            if (row, column) not in self.records
+        ]
+
 
 def read(choice: Sequence[str], overrides: Sequence[str]) -> Cells:
     """The records of part of a table, from the folder in `results=` and from the committed ones.
