@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -40,7 +41,7 @@ def small_setup(labels: list[int], classes: int = 3, epochs: int = 10, trusted: 
 
 
 def test_co_teaching_exchanges_the_small_loss_images() -> None:
-    method = CoTeaching(small_setup([0, 1, 2, 0, 1, 2, 0, 1]), forget_rate=0.5, gradual=0.1)
+    method = CoTeaching(small_setup([0, 1, 2, 0, 1, 2, 0, 1]), forget_rate=0.5, ramp=0.1)
     before = copy.deepcopy(method.learners())
     (feed,) = method.feeds()
     assert feed.kind == ("train", 4)
@@ -65,19 +66,31 @@ def test_co_teaching_exchanges_the_small_loss_images() -> None:
 
 
 def test_co_teaching_drops_more_until_the_forget_rate_is_reached() -> None:
-    method = CoTeaching(small_setup([0, 1], epochs=100), forget_rate=0.4, gradual=0.1)
+    method = CoTeaching(small_setup([0, 1], epochs=100), forget_rate=0.4, ramp=0.1)
     shares = []
     for method.clock.epoch in range(100):
         shares.append(method.remembered())
-    assert shares[:10] == pytest.approx([1 - 0.04 * (epoch + 1) for epoch in range(10)])
-    assert shares[9:] == pytest.approx([0.6] * 91)
+    assert shares[:9] == pytest.approx(1 - np.linspace(0, 0.4, 10)[1:])
+    assert shares[8:] == pytest.approx([0.6] * 92)
 
 
-@pytest.mark.parametrize("change", [{"forget_rate": 1.0}, {"forget_rate": -0.1}, {"gradual": 1.5}])
+def test_co_teaching_keeps_the_released_number_of_images() -> None:
+    """Of 128 at rate 0.5 over 10 epochs; then as many, and never none."""
+    method = CoTeaching(small_setup([0] * 128, epochs=200), forget_rate=0.5, ramp=0.05)
+    kept = []
+    for method.clock.epoch in range(12):
+        method.clock.batch_size = 128
+        kept += [feed.kind[1] for feed in method.feeds()]
+    assert kept == [120, 113, 106, 99, 92, 85, 78, 71, 64, 64, 64, 64]
+    method.clock.batch_size = 1
+    assert {feed.kind[1] for feed in method.feeds()} == {1}
+
+
+@pytest.mark.parametrize("change", [{"forget_rate": 1.0}, {"forget_rate": -0.1}, {"ramp": 1.5}])
 def test_co_teaching_refuses_what_is_out_of_range(change: dict[str, float]) -> None:
     (name,) = change
     with pytest.raises(ValueError, match=f"method.{name}="):
-        CoTeaching(small_setup([0, 1]), **{"forget_rate": 0.4, "gradual": 0.1, **change})
+        CoTeaching(small_setup([0, 1]), **{"forget_rate": 0.4, "ramp": 0.1, **change})
 
 
 def test_l2rw_weighs_by_the_gradients_product() -> None:

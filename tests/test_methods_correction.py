@@ -1,6 +1,7 @@
 """Forward and backward correction and the transition matrix they use: closed forms, files, and the estimate."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from test_methods import small_setup
 
 from labelnoise.experiment import identity
 from labelnoise.experiment.run import compose
+from labelnoise.losses import gce
 from labelnoise.methods.correction import Backward, Correction, Forward
 from labelnoise.methods.transition import anchor_estimate, error_of, given_matrix
 from labelnoise.training.method import Setup
@@ -27,7 +29,8 @@ def known(labels: list[int] = LABELS, epochs: int = 10) -> Setup:
 
 
 def make(method: type[Correction], from_setup: Setup, transition: Any = True) -> Correction:
-    return method(from_setup, transition=transition, warm_up=0.2, quantile=1.0)
+    own = {"clip": 1e-7} if method is Backward else {}
+    return method(from_setup, transition=transition, warm_up=0.2, quantile=1.0, **own)
 
 
 def objective(method: Correction, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -86,6 +89,29 @@ def test_an_impossible_label_gives_a_finite_gradient(method: type[Correction]) -
     objective(made, logits, torch.tensor([1])).sum().backward()
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
+
+
+def test_the_backward_loss_has_a_lower_bound() -> None:
+    """Its weights are negative for two labels; a logit without bound gives -log 1e-7 of each and no gradient."""
+    made = make(Backward, known())
+    logits = torch.tensor([[0.0, 1e4, 0.0]], requires_grad=True)
+    value = objective(made, logits, torch.tensor([0])).sum()
+    value.backward()
+    most = -np.log(1e-7)
+    first = np.linalg.inv(T)[0]
+    assert float(value.detach()) == pytest.approx(most * (first[0] + first[2]), rel=1e-3)
+    assert logits.grad is not None
+    assert float(logits.grad.abs().max()) == 0
+
+
+def test_backward_with_another_loss_clips_its_logits() -> None:
+    made = make(Backward, known()._replace(loss=partial(gce, q=0.7)))
+    logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)).double() * 30
+    p = softmax(logits.numpy(), axis=1).clip(1e-7, 1 - 1e-7)
+    p /= p.sum(1, keepdims=True)
+    expected = (np.linalg.inv(T)[[0, 1, 2, 0]] * (1 - p**0.7) / 0.7).sum(1)
+    values = objective(made, logits, torch.tensor([0, 1, 2, 0])).detach().numpy()
+    np.testing.assert_allclose(values, expected, rtol=1e-4)
 
 
 @BOTH

@@ -37,16 +37,17 @@ def assert_stepped(before: list[Learner], method: Method, totals: list[torch.Ten
 
 
 def test_co_teaching_plus_exchanges_small_losses_among_disagreements() -> None:
-    method = CoTeachingPlus(small_setup(LABELS), forget_rate=0.5, gradual=0.1, warm_up=0.1)
+    method = CoTeachingPlus(small_setup(LABELS), forget_rate=0.5, ramp=0.1, warm_up=0.1)
     (warm,) = method.feeds()
     assert warm.kind == ("train", 8), "plain co-teaching first"
     method.clock.epoch = 1
+    method.begin_epoch()
     (feed,) = method.feeds()
     assert feed.kind == ("disagree", 8)
     before = copy.deepcopy(method.learners())
     logs, labels = logs_of(before, method, feed)
     differ = np.flatnonzero(logs[0].argmax(1) != logs[1].argmax(1))
-    count = round(0.5 * len(differ))
+    count = int(0.5 * len(differ))
     losses = [-one[np.arange(len(labels)), labels] for one in logs]
     small = [sorted(differ, key=lambda i: values[i])[:count] for values in losses]
     assert 4 <= len(differ) < len(labels), "else the test shows nothing"
@@ -61,7 +62,7 @@ def test_co_teaching_plus_exchanges_small_losses_among_disagreements() -> None:
 
 
 def test_co_teaching_plus_learns_nothing_where_the_networks_agree() -> None:
-    method = CoTeachingPlus(small_setup(LABELS), forget_rate=0.5, gradual=0.1, warm_up=0.1)
+    method = CoTeachingPlus(small_setup(LABELS), forget_rate=0.5, ramp=0.1, warm_up=0.1)
     method.clock.epoch = 1
     first, second = method.learners()
     second.network.load_state_dict(first.network.state_dict())
@@ -75,7 +76,7 @@ def test_co_teaching_plus_learns_nothing_where_the_networks_agree() -> None:
 
 def test_jocor_selects_by_the_joint_loss_and_descends_it() -> None:
     lam, keep = 0.7, 8
-    method = JoCoR(small_setup(LABELS), forget_rate=0.5, gradual=0.1, lam=lam)
+    method = JoCoR(small_setup(LABELS), forget_rate=0.5, ramp=0.1, lam=lam)
     (feed,) = method.feeds()
     assert feed.kind == ("train", keep)
     before = copy.deepcopy(method.learners())
@@ -108,9 +109,9 @@ def test_the_noise_rate_is_the_share_of_wrong_labels() -> None:
     assert noise_rate(small_setup(LABELS)._replace(transition=transition)) == pytest.approx(0.2)
     transition[2] = 0
     assert noise_rate(small_setup(LABELS)._replace(transition=transition)) == pytest.approx(0.3)
-    method = JoCoR(small_setup(LABELS)._replace(transition=transition), forget_rate=None, gradual=0, lam=0.9)
+    method = JoCoR(small_setup(LABELS)._replace(transition=transition), forget_rate=None, ramp=0, lam=0.9)
     assert method.forget_rate == pytest.approx(0.3)
-    assert JoCoR(small_setup(LABELS), forget_rate=None, gradual=0, lam=0.9).forget_rate == 0.2
+    assert JoCoR(small_setup(LABELS), forget_rate=None, ramp=0, lam=0.9).forget_rate == 0.2
 
 
 @pytest.mark.parametrize(
@@ -119,11 +120,11 @@ def test_the_noise_rate_is_the_share_of_wrong_labels() -> None:
         (CoTeachingPlus, {"warm_up": 1.5}),
         (CoTeachingPlus, {"forget_rate": 1.0}),
         (JoCoR, {"lam": -0.1}),
-        (JoCoR, {"gradual": float("nan")}),
+        (JoCoR, {"ramp": float("nan")}),
     ],
 )
 def test_what_is_out_of_range_is_refused(make: type[Method], change: dict[str, float]) -> None:
     own = {"warm_up": 0.1} if make is CoTeachingPlus else {"lam": 0.9}
     (name,) = change
     with pytest.raises(ValueError, match=f"method.{name}="):
-        make(small_setup(LABELS), **{"forget_rate": 0.4, "gradual": 0.1, **own, **change})
+        make(small_setup(LABELS), **{"forget_rate": 0.4, "ramp": 0.1, **own, **change})

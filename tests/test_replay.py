@@ -89,7 +89,7 @@ def plainly(method: Callable[[Setup], Method], batch_size: int = BATCH) -> list[
 
 @pytest.mark.parametrize(
     "method",
-    [ERM, L2RW, partial(CoTeaching, forget_rate=0.4, gradual=0.5), TwoInAList],
+    [ERM, L2RW, partial(CoTeaching, forget_rate=0.4, ramp=0.5), TwoInAList],
     ids=["erm", "l2rw", "co", "two"],
 )
 def test_replayed_training_equals_plain_training(method, monkeypatch) -> None:

@@ -168,7 +168,7 @@ def test_a_methods_cost_is_its_epochs_over_plain_ones(monkeypatch, capsys: pytes
     short = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=2", "threads=1"]
     monkeypatch.setattr(method, "IMAGES", 137)
     monkeypatch.setattr(method, "ROUNDS", 1)
-    bench([*short, "method=co_teaching", "method.gradual=0.5"])
+    bench([*short, "method=co_teaching", "method.ramp=0.5"])
     printed = capsys.readouterr().out
     line = json.loads(printed.splitlines()[-1])
     assert (line["method"], line["cost"], line["images"], line["epochs"]) == ("CoTeaching", 2.0, 137, 2)

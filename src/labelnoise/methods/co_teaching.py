@@ -34,41 +34,42 @@ def mean_of(losses: Tensor, chosen: Tensor) -> Tensor:
 class CoTeaching(Method):
     """In each batch, each network selects its small-loss images, and the other network trains on them.
 
-    The dropped share grows linearly from 0 to `forget_rate` over the fraction `gradual` of the run and then stays:
-    the kept share is R(t) = 1 - min(t / T_k, 1) * forget_rate. Predictions are the first network's, because the paper
-    reports each network separately.
+    Of a batch of B images, floor(R(t) B) are kept, at least one. The dropped share grows linearly over T_k epochs and
+    then stays: 1 - R(t) = min(t / (T_k - 1), 1) forget_rate in epoch t = 1, 2, ... Predictions are the first
+    network's, because the paper reports each network separately.
 
     Args:
         forget_rate: final dropped share of each batch, 0 to below 1; None: the noise rate, as in the paper.
-        gradual: T_k as a fraction of the run; 10 of 200 epochs in the paper.
+        ramp: T_k as a fraction of the run, 0 to 1; 10 of 200 epochs in the paper.
     Raises:
         ValueError: a hyper-parameter out of range.
-    Source: Han et al. 2018, arXiv:1804.06872, algorithm 1.
+    Source: Han et al. 2018, arXiv:1804.06872, algorithm 1; R(t) and the rounding as in the released code.
+    Differs: the released code divides the mean over the kept images by their number once more, which Adam undoes.
     """
 
     chosen: Tensor
 
-    def __init__(self, setup: Setup, forget_rate: float | None, gradual: float) -> None:
+    def __init__(self, setup: Setup, forget_rate: float | None, ramp: float) -> None:
         super().__init__(setup)
         forget_rate = noise_rate(setup) if forget_rate is None else forget_rate
         if not 0 <= forget_rate < 1:
             raise ValueError(f"method.forget_rate={forget_rate}: must be a number from 0 to below 1, or null")
-        if not 0 <= gradual <= 1:
-            raise ValueError(f"method.gradual={gradual}: must be a number from 0 to 1")
-        self.forget_rate, self.gradual = forget_rate, gradual
+        if not 0 <= ramp <= 1:
+            raise ValueError(f"method.ramp={ramp}: must be a number from 0 to 1")
+        self.forget_rate, self.ramp = forget_rate, ramp
         self.learners_of = nn.ModuleList([setup.make_learner(), setup.make_learner()])
         # how often either network has chosen each image
         self.register_buffer("chosen", torch.zeros(len(setup.train)))
 
     def remembered(self) -> float:
         """R(t), the share of each batch that is kept in the current epoch."""
-        return 1 - min((self.clock.epoch + 1) / self.clock.length(self.gradual), 1.0) * self.forget_rate
+        return 1 - self.clock.ramp(self.clock.epoch + 1, self.ramp) * self.forget_rate
 
     def feeds(self) -> list[Feed]:
         """Every image once; `kind` contains how many images of the batch are kept."""
         share = self.remembered()
         parts = self.train_set.order(self.clock.batch_size)
-        return [Feed(("train", max(1, round(share * len(index)))), {"train": index}) for index in parts]
+        return [Feed(("train", max(1, int(share * len(index)))), {"train": index}) for index in parts]
 
     def losses(self, logits: list[Tensor], labels: Tensor) -> list[Tensor]:
         """The losses (B,) that each network minimises, from the logits of both."""

@@ -1,5 +1,6 @@
 """Co-teaching+: co-teaching on the images on which the two networks disagree, which keeps the networks different."""
 
+import torch
 from torch import Tensor
 
 from labelnoise.methods.co_teaching import CoTeaching, smallest
@@ -9,11 +10,11 @@ from labelnoise.training.method import Feed, Setup
 class CoTeachingPlus(CoTeaching):
     """Co-teaching, restricted after a warm-up to images whose predicted class differs between the networks.
 
-    Among these images of a batch, each network selects the share R(t) with the smallest losses, at least one, for the
-    other. A batch on which the networks agree completely gives no gradient.
+    Of d such images in a batch, each network selects the floor(R(t) d) with the smallest losses for the other, or all d
+    if that is none. A batch on which the networks agree completely gives no gradient.
 
     Args:
-        forget_rate, gradual: as in `CoTeaching`.
+        forget_rate, ramp: as in `CoTeaching`.
         warm_up: fraction of the run that is plain co-teaching; 20 of 200 epochs in the released CIFAR-10 code.
     Raises:
         ValueError: a hyper-parameter out of range.
@@ -22,11 +23,18 @@ class CoTeachingPlus(CoTeaching):
         all images of a batch without disagreement. Neither is done here.
     """
 
-    def __init__(self, setup: Setup, forget_rate: float | None, gradual: float, warm_up: float) -> None:
-        super().__init__(setup, forget_rate, gradual)
+    share: Tensor
+
+    def __init__(self, setup: Setup, forget_rate: float | None, ramp: float, warm_up: float) -> None:
+        super().__init__(setup, forget_rate, ramp)
         if not 0 <= warm_up <= 1:
             raise ValueError(f"method.warm_up={warm_up}: must be a number from 0 to 1")
         self.warm_up = warm_up
+        self.register_buffer("share", torch.ones((), dtype=torch.float64))  # R(t)
+
+    def begin_epoch(self) -> None:
+        """Update what depends on the epoch."""
+        self.share.fill_(self.remembered())
 
     def feeds(self) -> list[Feed]:
         """As in `CoTeaching`; after the warm-up, `kind` starts with "disagree"."""
@@ -40,6 +48,7 @@ class CoTeachingPlus(CoTeaching):
             return super().choose(feed, logits, losses)
         first, second = (one.detach().argmax(dim=1) for one in logits)
         differ = first != second
-        share = int(feed.kind[1]) / len(differ)
-        count = (share * differ.sum()).round().clamp_min(1)
+        total = differ.sum()
+        count = (self.share * total).floor()
+        count = torch.where(count > 0, count, total)
         return [differ & smallest(values.detach().masked_fill(~differ, float("inf")), count) for values in losses]

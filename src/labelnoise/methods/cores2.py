@@ -3,7 +3,7 @@
 from typing import Annotated
 
 import torch
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor
 
 from labelnoise.arguments.ranges import checked
@@ -14,18 +14,21 @@ from labelnoise.training.method import Audit, Feed, Setup, StepResult
 
 
 class CORES2(ERM):
-    """l(p, y) - beta sum_k P(k) l(p, k), with l cross-entropy and P the frequencies of the given labels.
+    """-log p_y + beta sum_k P(k) log(p_k + floor), with P the frequencies of the given labels.
 
-    beta is 0 for the fraction `plain` of the run, then grows linearly over `ramp` and stays constant. From the fraction
+    beta is 0 for the fraction `plain` of the run, then grows linearly over `ramp` and stays constant. The floor ends
+    the regulariser's pull where a label is improbable; without it the objective has no lower bound. From the fraction
     `sieve` on, only images are kept whose regularised loss is at most the mean of that loss over all labels. The
     regulariser does not depend on the label, so the condition is
 
-        l(p, y) <= (1/C) sum_k l(p, k).
+        -log p_y <= -(1/C) sum_k log(p_k + floor).
 
-    The loss is averaged over the kept images. P counts the images that the last epoch kept.
+    The loss is averaged over the kept images; a batch of which none is kept gives no gradient. P counts the images that
+    the last epoch kept.
 
     Args:
         beta: >= 0.
+        floor: > 0, below 1; 1e-8 in the released code.
         plain, ramp, sieve: fractions of the run, 0 to 1; plain and ramp last, and the sieve waits, at least one epoch.
     Raises:
         ValueError: a hyper-parameter out of range, or a loss other than cross-entropy.
@@ -48,17 +51,18 @@ class CORES2(ERM):
         plain: Annotated[float, Ge(0), Le(1)],
         ramp: Annotated[float, Ge(0), Le(1)],
         sieve: Annotated[float, Ge(0), Le(1)],
+        floor: Annotated[float, Gt(0), Lt(1)],
     ) -> None:
         super().__init__(setup)
         only_ce(setup, "method=cores2")
-        self.beta, self.plain, self.ramp, self.sieve = beta, plain, ramp, sieve
+        self.beta, self.plain, self.ramp, self.sieve, self.floor = beta, plain, ramp, sieve, floor
         labels, classes = setup.train.labels, setup.train.num_classes
         # of each class, the images that the last epoch kept; before the first, all
         everything = torch.ones(len(labels), device=labels.device)
         self.register_buffer("kept", torch.zeros(classes, device=labels.device).index_add_(0, labels, everything))
         self.register_buffer("prior", self.kept / len(labels))
         self.register_buffer("weight", torch.zeros(()))
-        # each image's (1/C) sum_k l(p, k) - l(p, y) when it was last used
+        # each image's log p_y - (1/C) sum_k log(p_k + floor) when it was last used
         self.register_buffer("margin", torch.zeros(len(labels)))
 
     def begin_epoch(self) -> None:
@@ -66,8 +70,7 @@ class CORES2(ERM):
         total = self.kept.sum()
         self.prior.copy_(torch.where(total > 0, self.kept / total.clamp_min(1), self.prior))
         self.kept.zero_()
-        since = self.clock.epoch + 1 - self.clock.length(self.plain)
-        self.weight.fill_(self.beta * min(max(since / self.clock.length(self.ramp), 0.0), 1.0))
+        self.weight.fill_(self.beta * self.clock.ramp(self.clock.epoch - self.clock.length(self.plain), self.ramp))
 
     def feeds(self) -> list[Feed]:
         """Every image once; `kind` selects whether the sieve is active."""
@@ -77,8 +80,9 @@ class CORES2(ERM):
     def step(self, feed: Feed) -> StepResult:
         batch = self.train_set.batch(feed.index["train"])
         outputs = self.criterion.outputs(self.learner, batch)
-        losses = -log_probs(outputs.logits)
-        given = of_label(losses, batch.labels)
+        logs = log_probs(outputs.logits)
+        given = -of_label(logs, batch.labels)
+        losses = -(logs.exp() + self.floor).log()
         margin = (losses.mean(dim=1) - given).detach()
         self.margin[batch.index] = margin.to(self.margin.dtype)
         kept = margin >= 0 if feed.kind[0] == "sieve" else torch.ones_like(margin, dtype=torch.bool)

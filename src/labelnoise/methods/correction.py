@@ -4,13 +4,14 @@ from abc import ABC
 from typing import Annotated
 
 import torch
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor
 
 from labelnoise.arguments.ranges import checked
 from labelnoise.data.train_set import Batch
 from labelnoise.losses.base import log_probs
 from labelnoise.methods.erm import ERM
+from labelnoise.methods.own_loss import is_ce
 from labelnoise.methods.transition import anchor_estimate, error_of, given_matrix
 from labelnoise.training.criterion import Outputs
 from labelnoise.training.method import Feed, Setup, StepResult
@@ -80,6 +81,7 @@ class Forward(Correction):
     """The loss of the predicted distribution of given labels, l(T' p, y). With the true T it has the clean minimiser.
 
     Args, Raises, Source: as in `Correction`; theorem 2. The paper uses cross-entropy; any loss of the logits works.
+    Differs: the released code clips p to [1e-7, 1 - 1e-7] first, which changed no step beside it.
     """
 
     def objective(self, outputs: Outputs, batch: Batch) -> Tensor:
@@ -91,14 +93,33 @@ class Forward(Correction):
 class Backward(Correction):
     """The losses of all labels weighted by the inverse, sum_j (T^-1)_yj l(p, j): unbiased for the clean loss.
 
-    Weights may be negative, and so may the objective. If T has no inverse, its pseudo-inverse is used.
+    Weights may be negative, and so may the objective. If T has no inverse, its pseudo-inverse is used. p is clipped to
+    [clip, 1 - clip]: without it the objective has no lower bound. Cross-entropy is -log of the clipped p, as released.
 
-    Args, Raises, Source: as in `Correction`; theorem 1. Any loss of the logits works; it is computed for every class.
+    Args, Raises, Source: as in `Correction`; theorem 1.
+        clip: above 0, below 0.5; 1e-7 in the released code.
+    Differs: any loss of the logits works, the released code has cross-entropy alone. Other losses get log p, clipped,
+        as logits, and are computed for every class.
     """
+
+    @checked
+    def __init__(
+        self,
+        setup: Setup,
+        transition: bool | str,
+        warm_up: Annotated[float, Ge(0), Le(1)],
+        quantile: Annotated[float, Ge(0), Le(1)],
+        clip: Annotated[float, Gt(0), Lt(0.5)],
+    ) -> None:
+        super().__init__(setup, transition, warm_up, quantile)
+        self.clip, self.cross_entropy = clip, is_ce(setup.loss)
 
     def objective(self, outputs: Outputs, batch: Batch) -> Tensor:
         count, classes = outputs.logits.shape
+        logs = log_probs(outputs.logits).exp().clamp(self.clip, 1 - self.clip).log()
+        if self.cross_entropy:
+            return -(self.inverse[batch.labels] * logs).sum(dim=1)
         all_labels = torch.arange(classes, device=batch.labels.device).repeat(count)
-        repeated = outputs._replace(logits=outputs.logits.repeat_interleave(classes, dim=0))
+        repeated = outputs._replace(logits=logs.repeat_interleave(classes, dim=0))
         losses = super().objective(repeated, batch._replace(labels=all_labels)).view(count, classes)
         return (self.inverse[batch.labels] * losses).sum(dim=1)

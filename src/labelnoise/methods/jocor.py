@@ -20,15 +20,15 @@ class JoCoR(CoTeaching):
     except that gradients are clipped per network. The dropped share follows co-teaching's schedule.
 
     Args:
-        forget_rate, gradual: as in `CoTeaching`.
+        forget_rate, ramp: as in `CoTeaching`.
         lam: weight of the agreement term relative to the two losses, 0 to 1.
     Raises:
         ValueError: a hyper-parameter out of range.
     Source: Wei, Feng, Chen, An 2020, arXiv:2003.02752, equations 1 to 4 and algorithm 1.
     """
 
-    def __init__(self, setup: Setup, forget_rate: float | None, gradual: float, lam: float) -> None:
-        super().__init__(setup, forget_rate, gradual)
+    def __init__(self, setup: Setup, forget_rate: float | None, ramp: float, lam: float) -> None:
+        super().__init__(setup, forget_rate, ramp)
         if not 0 <= lam <= 1:
             raise ValueError(f"method.lam={lam}: must be a number from 0 to 1")
         self.lam = lam

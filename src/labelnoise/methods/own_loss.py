@@ -7,6 +7,13 @@ from labelnoise.losses import ce
 from labelnoise.training.method import Setup
 
 
+def is_ce(loss: Any) -> bool:
+    """Whether a configured loss is plain cross-entropy."""
+    while isinstance(loss, partial) and not loss.args and not loss.keywords:
+        loss = loss.func
+    return loss is ce
+
+
 def only_ce(setup: Setup, method: str) -> None:
     """Refuse any other loss, because the method would ignore it.
 
@@ -16,8 +23,8 @@ def only_ce(setup: Setup, method: str) -> None:
         ValueError: the configured loss is not plain cross-entropy.
     """
     loss: Any = setup.loss
-    while isinstance(loss, partial) and not loss.args and not loss.keywords:
-        loss = loss.func
-    if loss is not ce:
-        name = getattr(getattr(loss, "func", loss), "__name__", "?")
+    if not is_ce(loss):
+        while isinstance(loss, partial):
+            loss = loss.func
+        name = getattr(loss, "__name__", "?")
         raise ValueError(f"loss={name}: {method} has its own loss and accepts only loss=ce")

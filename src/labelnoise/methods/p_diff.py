@@ -25,18 +25,20 @@ class PDiff(ERM):
     """Selects images by d = p_y - max over k != y of p_k, from -1 to 1. An image is kept if the bin of d is at least
     the first one at which the cumulative histogram of the last 100 batches exceeds R; else its loss is 0.
 
-    Known noise rate: R = rate min(1, T / T_k), with epochs T from 1. Unknown: R is the share of d below
+    Known noise rate: R = rate min(1, T / T_k), with epochs T from 0. Unknown: R is the share of d up to the bin of
     -1 + min(1, T / T_k), updated while T <= T_k or the mean of |d|, which grows as the network becomes confident, is
-    below `saturation`. In the first 100 steps all images are kept.
+    below `saturation`. Before the 100th step all images are kept.
 
     Args:
         rate: share of wrong labels, 0 to below 1; None: the true one.
         unknown: do not use the rate; take R from the histogram.
-        gradual: T_k as a fraction of the run, 0 to 1; 20 of 200 epochs in the paper.
+        ramp: T_k as a fraction of the run, 0 to 1; 20 of 200 epochs in the paper.
         saturation: zeta, above 0 and at most 1.
     Raises:
         ValueError: a hyper-parameter out of range.
     Source: Hu, Zhao, Huang, Zhang 2020 (ICPR), arXiv:2009.06382, section 3, and its released code.
+    Differs: the released code counts T in 390 steps, one less than its epoch of CIFAR-10 has, so that T grows a step
+        before the epoch does.
     """
 
     provides = ERM.provides - {"extra_output"}
@@ -54,29 +56,29 @@ class PDiff(ERM):
         setup: Setup,
         rate: Annotated[float, Ge(0), Lt(1)] | None,
         unknown: bool,
-        gradual: Annotated[float, Ge(0), Le(1)],
+        ramp: Annotated[float, Ge(0), Le(1)],
         saturation: Annotated[float, Gt(0), Le(1)],
     ) -> None:
         super().__init__(setup)
         if unknown and rate is not None:
             raise ValueError(f"method.rate={rate}: must be null if method.unknown=true")
         self.rate = noise_rate(setup) if rate is None else rate
-        self.unknown, self.gradual, self.saturation = unknown, gradual, saturation
+        self.unknown, self.ramp, self.saturation = unknown, ramp, saturation
         # a ring buffer with the histogram of each recent batch, and the number of batches so far
         self.register_buffer("counts", torch.zeros(BATCHES, BINS))
         self.register_buffer("taken", torch.zeros((), dtype=torch.long))
-        # R; whether T <= T_k; the d below which R counts images if the rate is unknown; each image's last d
+        # R; whether T <= T_k; the last bin in which R counts images if the rate is unknown; each image's last d
         self.register_buffer("drop", torch.zeros(()))
         self.register_buffer("grows", torch.ones((), dtype=torch.bool))
-        self.register_buffer("edge", torch.zeros(()))
+        self.register_buffer("edge", torch.zeros((), dtype=torch.long))
         self.register_buffer("difference", torch.zeros(len(setup.train)))
 
     def begin_epoch(self) -> None:
         """Update what depends on the epoch."""
-        epoch, full = self.clock.epoch + 1, self.clock.length(self.gradual)
+        epoch, full = self.clock.epoch, self.clock.length(self.ramp)
         share = min(1.0, epoch / full)
         self.grows.fill_(epoch <= full)
-        self.edge.fill_(share - 1)
+        self.edge.copy_(bins_of(torch.tensor(share - 1)))
         if not self.unknown:
             self.drop.fill_(self.rate * share)
 
@@ -104,10 +106,9 @@ class PDiff(ERM):
         if self.unknown:
             middles = LOWEST + WIDTH * (torch.arange(BINS, device=bins.device) + 0.5)
             moves = self.grows | ((middles.abs() * share).sum() < self.saturation)
-            below = torch.where(middles < self.edge, share, 0.0).sum()
-            self.drop.copy_(torch.where(moves, below, self.drop))
+            self.drop.copy_(torch.where(moves, cumulative[self.edge], self.drop))
         threshold = (cumulative <= self.drop).sum()
-        return (bins >= threshold) | (self.taken <= BATCHES)
+        return (bins >= threshold) | (self.taken < BATCHES)
 
     def audit(self) -> Audit:
         """The probability difference when each image was last used."""

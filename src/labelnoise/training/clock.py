@@ -21,6 +21,19 @@ class Clock:
         """A fraction of the run, rounded to whole epochs, at least one."""
         return max(1, round(fraction * self.epochs))
 
+    def ramp(self, since: int, fraction: float) -> float:
+        """From 0 to 1 in equal steps over a fraction of the run, then 1.
+
+        As released code writes it: `numpy.linspace(0, 1, n)[since]` with n the number of epochs, and 1 from `since` = n
+            on;
+        a ramp of one epoch is 0 at 0 and 1 after it.
+
+        Args:
+            since: epochs since the ramp began; negative before it.
+            fraction: length of the ramp, see `length`.
+        """
+        return min(max(since / max(self.length(fraction) - 1, 1), 0.0), 1.0)
+
     def stage(self, *fractions: float) -> int:
         """The stage of the current epoch, from 0.
 
