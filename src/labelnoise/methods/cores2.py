@@ -88,7 +88,8 @@ class CORES2(ERM):
         kept = margin >= 0 if feed.kind[0] == "sieve" else torch.ones_like(margin, dtype=torch.bool)
         self.kept.index_add_(0, batch.labels, kept.to(self.kept.dtype))
         values = (given - self.weight * (self.prior * losses).sum(dim=1)) / (1 + self.weight)
-        shares = kept * (len(kept) / kept.sum().clamp_min(1))  # makes the batch mean the mean over the kept images
+        ones = kept.to(values.dtype)
+        shares = ones * (len(kept) / ones.sum().clamp_min(1))  # makes the batch mean the mean over the kept images
         loss = self.criterion.mean(values * shares, outputs, batch)
         self.learner.update(loss)
         return StepResult(loss.detach(), batch.index, outputs.logits.detach().argmax(dim=1), kept)

@@ -20,8 +20,8 @@ SMALLEST = 1e-30  # replaces a probability of 0, whose logarithm is infinite
 
 
 def inverse_of(matrix: Tensor) -> Tensor:
-    """The pseudo-inverse, computed in float64. Shapes: (C, C) -> (C, C)."""
-    return torch.linalg.pinv(matrix.double()).float()
+    """The pseudo-inverse, computed in float64, in the matrix's type. Shapes: (C, C) -> (C, C)."""
+    return torch.linalg.pinv(matrix.double()).to(matrix.dtype)
 
 
 class Correction(ERM, ABC):

@@ -97,7 +97,7 @@ class PDiff(ERM):
 
     def kept(self, bins: Tensor) -> Tensor:
         """Add a batch to the histogram and return which images to keep. Shapes: (B,) -> (B,) bool."""
-        row = torch.zeros(1, BINS, device=bins.device).index_add_(1, bins, torch.ones(1, len(bins), device=bins.device))
+        row = self.counts.new_zeros(1, BINS).index_add_(1, bins, self.counts.new_ones(1, len(bins)))
         self.counts.index_copy_(0, (self.taken % BATCHES)[None], row)
         self.taken += 1
         total = self.counts.sum(dim=0)
