@@ -70,6 +70,7 @@ class Plain:
         trusted, trusted_labels: the same of the trusted images.
         network, networks: the first one, and all.
         losses: of every step.
+        memory: a buffer of the method -> what the plain loop has in its place at the end.
         norms: of the gradients before clipping.
     """
 
@@ -84,6 +85,7 @@ class Plain:
         make, self.full_rate = {"sgd": Sgd, "adam": Adam}[optimizer], RATES[optimizer]
         self._optimizers, self._clip_norm = [make(list(network.parameters())) for network in networks], clip_norm
         self.losses: list[float] = []
+        self.memory: dict[str, Tensor] = {}
         self.norms: list[float] = []
 
     def __len__(self) -> int:
@@ -257,7 +259,8 @@ def train_both(
     trusted: int = 0,
     rel: float = 1e-9,
 ) -> Both:
-    """Train with the project and by a plain loop; every step's loss, the last weights and statistics must be equal.
+    """Train with the project and by a plain loop; every step's loss, the last weights, statistics and memories must be
+    equal.
 
     Raises:
         AssertionError: they are not, or the training did not come closer to the true labels.
@@ -298,5 +301,7 @@ def train_both(
     for k, (learner, mine) in enumerate(zip(method.learners(), copies, strict=True)):
         theirs, own = numbers(learner.network), numbers(mine)
         assert float((theirs - own).norm()) <= rel * float(own.norm()), f"network {k} ends with other weights"
+    for name, own in plain.memory.items():
+        torch.testing.assert_close(method.get_buffer(name), own, rtol=rel, atol=1e-12, msg=f"{name} ends otherwise")
     assert misfit(plain) < before, "the first network learns nothing"
     return Both(method, steps, plain)

@@ -39,22 +39,6 @@ def objective(method: Correction, logits: torch.Tensor, labels: torch.Tensor) ->
     return method.objective(outputs._replace(logits=logits), batch)
 
 
-def expected_loss(method: type[Correction], logs: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    if method is Forward:
-        return -np.log((np.exp(logs) @ T)[np.arange(len(labels)), labels])
-    return (np.linalg.inv(T)[labels] * -logs).sum(1)
-
-
-@BOTH
-def test_a_correction_is_the_papers(method: type[Correction]) -> None:
-    made = make(method, known())
-    (feed,) = made.feeds()
-    index = feed.index["train"]
-    logs = log_softmax(made.learner(made.train_set.plain(index)).detach().double().numpy(), axis=1)
-    expected = expected_loss(method, logs, made.train_set.labels[index].numpy()).mean()
-    assert float(made.step(feed).loss) == pytest.approx(expected, rel=1e-4)
-
-
 @BOTH
 def test_with_the_true_matrix_the_minimiser_is_the_clean_one(method: type[Correction]) -> None:
     """The expected loss over an image's noisy labels is smallest at its true distribution, without noise in it."""

@@ -178,24 +178,6 @@ def test_aldrs_temperature_is_the_fixed_point() -> None:
     assert 0.5 < best < 0.99, "else the test shows nothing"
 
 
-def test_aldrs_loss_and_the_temperature_it_keeps() -> None:
-    method = ALDRKL(small_setup(LABELS), initial=1.0, alpha=2.0, margin=0.1)
-    kept = np.ones(len(LABELS))
-    for _ in range(3):
-        (feed,) = method.feeds()
-        index, logits, labels = seen(method, feed)
-        z = 3 * logits / abs(logits).sum(1, keepdims=True)
-        q = softmax(z / kept[index][:, None], axis=1) + 1e-5
-        q /= q.sum(1, keepdims=True)
-        t = 1 - (q * np.log(3 * q)).sum(1) / (2 * np.log(3))
-        kept[index] = t
-        margins = z - z[np.arange(len(labels)), labels][:, None] + 0.1 * (1 - EYE[labels])
-        worst = t * (logsumexp(margins / t[:, None], axis=1) - np.log(3))
-        expected = (worst - np.log(3) * (t - 1) ** 2).mean()
-        assert float(method.step(feed).loss) == pytest.approx(expected, rel=1e-4)
-        np.testing.assert_allclose(method.temperature.numpy(), kept, atol=1e-5)
-
-
 # --------------------------------------------------------------------------------------------------------------- all
 
 

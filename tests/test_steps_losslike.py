@@ -17,7 +17,7 @@ def test_elr() -> None:
     clipped, pulls = [], []
 
     def loop(plain: Plain) -> None:
-        t = torch.zeros(len(plain), CLASSES).double()
+        t = plain.memory["target"] = torch.zeros(len(plain), CLASSES).double()
         for _ in plain.epochs():
             for index in plain.batches():
                 z = plain.network(plain.view(index))
@@ -39,7 +39,7 @@ def test_sop() -> None:
 
     def loop(plain: Plain) -> None:
         us, vs = (1e-8 * torch.randn(len(plain), width) for width in (1, CLASSES))
-        us, vs = us.double(), vs.double()
+        us, vs = plain.memory["u"], plain.memory["v"] = us.double(), vs.double()
         for _ in plain.epochs():
             for index in plain.batches():
                 u, v = us[index].requires_grad_(), vs[index].requires_grad_()
@@ -102,6 +102,7 @@ def test_aldr_kl() -> None:
                 robust = now * (ahead / now).exp().mean(1, keepdim=True).log()
                 plain.descend((robust - alpha * math.log(CLASSES) / (2 * first) * (now - first) ** 2).mean())
         coldest.append(float(t.min()))
+        plain.memory["temperature"] = t[:, 0]
 
     own = "method.initial=1 method.alpha=2 method.margin=0.1"
     train_both(loop, ["method=aldr_kl", *own.split()])
@@ -169,7 +170,7 @@ def test_correction(direction: str, transition: str) -> None:
         for epoch in plain.epochs():
             if transition == "anchor" and epoch == 1:
                 T = anchored(plain, 0.97)
-            inverse = torch.linalg.inv(T)
+            plain.memory["matrix"], inverse = T, torch.linalg.inv(T)
             if transition == "true":
                 inverse = inverse.float().double()
             for index in plain.batches():
@@ -198,6 +199,7 @@ def test_l2rw() -> None:
 
     def loop(plain: Plain) -> None:
         weights = list(plain.network.parameters())
+        total = plain.memory["weight"] = torch.zeros(len(plain)).double()
         for _ in plain.epochs():
             few = torch.randperm(len(plain.trusted), generator=plain.draws)
             turns = plain.portions(few)
@@ -214,6 +216,7 @@ def test_l2rw() -> None:
                 ).clamp(min=0)
                 positive.append(int((gains > 0).sum()))
                 shares = gains / gains.sum() if gains.any() else gains
+                total[index] += len(index) * shares
                 plain.descend((shares * losses).sum())
 
     both = train_both(loop, ["method=l2rw"], trusted=20)

@@ -104,7 +104,8 @@ def test_cores2() -> None:
     floor, kept, priors = 0.01, [], []
 
     def loop(plain: Plain) -> None:
-        used = one_hot(plain.labels).sum(0)
+        used, margins = one_hot(plain.labels).sum(0), torch.zeros(len(plain)).double()
+        plain.memory["margin"] = margins
         for epoch in plain.epochs():
             beta = [0, 0, 1, 2, 2, 2][epoch]
             prior, used = used / used.sum(), torch.zeros(CLASSES).double()
@@ -114,6 +115,7 @@ def test_cores2() -> None:
                 given, every = F.cross_entropy(z, y, reduction="none"), -(F.softmax(z, 1) + floor).log()
                 keep = given <= every.mean(1) if epoch >= 2 else given > 0
                 used += one_hot(y[keep]).sum(0)
+                margins[index] = (every.mean(1) - given).detach()
                 values = (given - beta * (every * prior).sum(1))[keep] / (1 + beta)
                 plain.descend(values.mean() if keep.any() else 0 * given.sum())
                 kept.append(int(keep.sum()))
@@ -133,6 +135,7 @@ def test_p_diff(unknown: bool) -> None:
 
     def loop(plain: Plain) -> None:
         recent: list[Tensor] = []
+        last = plain.memory["difference"] = torch.zeros(len(plain)).double()
         rate = 0.0
         for epoch in plain.epochs():
             share = min(1.0, epoch / 9)
@@ -140,6 +143,7 @@ def test_p_diff(unknown: bool) -> None:
                 z, y = plain.network(plain.view(index)), plain.labels[index]
                 p, own = F.softmax(z.detach(), 1), one_hot(y)
                 delta = (p * own).sum(1) - (p * (1 - own)).amax(1)
+                last[index] = delta
                 bins = ((delta + 1.1) * 100).floor().long()
                 recent = [*recent, torch.bincount(bins, minlength=220).double()][-100:]
                 density = sum(recent) / sum(recent).sum()

@@ -29,6 +29,7 @@ def test_refinery(soft: bool) -> None:
                 s = (past[-1] + past[-2]) / 2
                 s = s if soft else one_hot(s.argmax(1))
                 agreed.append(float((s.argmax(1) == plain.labels).double().mean()))
+            plain.memory["target"] = s
             past.append(torch.zeros(len(plain), CLASSES).double())
             for index in plain.batches():
                 p = F.softmax(plain.networks[not first](plain.view(index)), 1)
@@ -114,6 +115,7 @@ def test_divide_mix(penalty: bool) -> None:
                         plain.descend(given - entropy if penalty else given, k, noted=given)
                 continue
             w = [clean(plain, network) for network in plain.networks]
+            plain.memory["clean"] = torch.stack(w)
             feeds = [list(halves(plain, w[1 - k])) for k in (0, 1)]  # drawn before the epoch
             for k in (0, 1):
                 for x, u in feeds[k]:

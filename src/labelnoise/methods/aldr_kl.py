@@ -33,7 +33,7 @@ class ALDRKL(ERM):
     Raises:
         ValueError: a hyper-parameter out of range, or a loss other than cross-entropy.
     Source: Zhu, Ying, Yang 2023 (ICML), arXiv:2112.14869, the adaptive loss. As in the released code, the logits are
-        normalised and q has no margin.
+        normalised, and q has no margin; 1e-5 is added to q before it is normalised again.
     Differs: for CIFAR-100 the released code first applies softplus to the logits.
     """
 

@@ -38,7 +38,9 @@ class Correction(ERM, ABC):
     Raises:
         ValueError: a hyper-parameter out of range, or the matrix is unknown or invalid.
     Source: Patrini, Rozza, Menon, Nock, Qu 2017, arXiv:1609.03683, theorems 1 and 2, section 4.
-    Differs: the paper trains one network to the end for the estimate and a second one with the correction.
+    Differs: the paper trains one network to the end for the estimate and a second one with the correction. For an
+        estimate at a quantile, the released code sets a class's probabilities from the quantile on to 0 and takes the
+        largest that is left. The next rows are read with these zeros, and are normalised.
     """
 
     provides = frozenset({"logits", "labels"})

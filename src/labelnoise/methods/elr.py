@@ -20,7 +20,8 @@ CLAMP = 1e-4  # of the probabilities, as in the released code
 class ELR(ERM):
     """-log p_y + lam log(1 - <p, t>), with a target t for each image.
 
-    t starts at 0. Each time an image is used, before its loss is computed: t <- beta t + (1 - beta) p, p detached.
+    t starts at 0. Each time an image is used, before its loss is computed: t <- beta t + (1 - beta) p, p detached. In
+    t and in <p, t>, p is clamped to [1e-4, 1 - 1e-4], as in the released code; in t it is normalised again.
 
     Memory: (N, C) floats.
 

@@ -12,7 +12,7 @@ class L2RW(Method):
     """Weights from the gradient of the trusted images' loss after a virtual step of plain SGD.
 
     w_i = max(0, -d L_trusted(theta - lr * grad sum_j eps_j l_j) / d eps_i) at eps = 0, divided by their sum. If all are
-    0, the batch gives no gradient.
+    0, the batch gives no gradient. Running statistics of batch normalisation do not see the trusted images.
 
     Raises:
         ValueError: there are no trusted images.

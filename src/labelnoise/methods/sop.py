@@ -19,9 +19,9 @@ FLOOR = 1e-4  # lower clamp of the probabilities
 class SOP(ERM):
     """Models the label as p + u^2 y - v^2 (1 - y). Each image has its own u (1) and v (C), which start near 0.
 
-    The network and u minimise the cross-entropy of this sum, clamped from below and normalised. v and u minimise the
-    squared error of the sum with the one-hot predicted class in place of p. u and v are updated with plain SGD on the
-    batch mean, without weight decay and at constant rates.
+    The network and u minimise the cross-entropy of this sum, clamped from below to 1e-4, normalised and clamped again.
+    u^2 and v^2 count as at most 1. v and u minimise the squared error of the sum with the one-hot predicted class in
+    place of p. u and v are updated with plain SGD on the batch mean, without weight decay and at constant rates.
 
     Memory: (N, C + 1) floats.
 
@@ -29,8 +29,8 @@ class SOP(ERM):
         lr_u, lr_v: learning rates, >= 0.
     Raises:
         ValueError: a hyper-parameter out of range, or a loss other than cross-entropy.
-    Source: Liu, Zhu, Qu, You 2022, arXiv:2202.14026, section 2; the one-hot prediction in the squared error, and that
-        error's gradient for u, as in the released code. This is SOP, not SOP+.
+    Source: Liu, Zhu, Qu, You 2022, arXiv:2202.14026, section 2; the clamps, the one-hot prediction in the squared
+        error, and that error's gradient for u, as in the released code. This is SOP, not SOP+.
     """
 
     u: Tensor
