@@ -128,9 +128,12 @@ def test_cores2() -> None:
     assert float((priors[-1] - priors[0]).abs().max()) > 0.05
 
 
-@pytest.mark.parametrize("unknown", [False, True])
-def test_p_diff(unknown: bool) -> None:
-    """Hu et al. 2020, section 3, with the released bins: T_k = 9 epochs of twelve; no choice before the 100th step."""
+@pytest.mark.parametrize(("unknown", "zeta"), [(False, 0.9), (True, 0.25), (True, 0.22)])
+def test_p_diff(unknown: bool, zeta: float) -> None:
+    """Hu et al. 2020, section 3, with the released bins: T_k = 9 epochs of twelve; no choice before the 100th step.
+
+    |d| has a mean of 0.23 in the tenth epoch and 0.26 in the last: saturation comes late, or before T_k has passed.
+    """
     kept, rates, moved = [], [], []
 
     def loop(plain: Plain) -> None:
@@ -152,7 +155,7 @@ def test_p_diff(unknown: bool) -> None:
                     rate = 0.3 * share
                 else:
                     middles = (torch.arange(220) + 0.5) / 100 - 1.1
-                    grows = epoch <= 9 or float((middles.abs() * density).sum()) < 0.25
+                    grows = epoch <= 9 or float((middles.abs() * density).sum()) < zeta
                     moved.append((epoch, grows))
                     rate = float(below[10 + int(100 * share)]) if grows else rate
                 first = int((below <= rate).sum())
@@ -162,9 +165,9 @@ def test_p_diff(unknown: bool) -> None:
                 rates.append(rate)
 
     own = ["method.unknown=true"] if unknown else ["method.rate=0.3"]
-    both = train_both(loop, ["method=p_diff", "method.ramp=0.75", "method.saturation=0.25", *own], epochs=12)
+    both = train_both(loop, ["method=p_diff", "method.ramp=0.75", f"method.saturation={zeta}", *own], epochs=12)
     assert both.chosen() == kept
     assert set(kept[:99]) == {8, 5}
     assert min(kept[99:]) < 5
     assert len(set(rates[99:])) >= 3
-    assert not unknown or {grows for epoch, grows in moved if epoch > 9} == {True, False}
+    assert not unknown or {grows for epoch, grows in moved if epoch > 9} == {zeta == 0.25, False}
