@@ -78,7 +78,7 @@ MISTAKES = {
         ["NaN or infinite after epoch 1"],
     ),
     "regime": (["+regime.foo=1"], ["regime.foo=1: nothing reads this option"]),
-    "card": (["loss=agce", "+tuned.loss.default.zz=1"], ["tuned.loss.default.zz=1: nothing reads this option"]),
+    "card": (["loss=agce", "+tuned.loss.cifar10.zz=1"], ["tuned.loss.cifar10.zz=1: nothing reads this option"]),
     "infinite": (["clip_norm=inf"], ["clip_norm=inf: must be a finite number"]),
     "infinite rate": (["optimizer.lr=inf"], ["optimizer.lr=inf: must be a finite number"]),
     "removed": (["~loss"], ["loss: needs a value"]),

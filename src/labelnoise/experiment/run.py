@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import DictConfig
 
-from labelnoise.experiment import identity, records
+from labelnoise.experiment import identity, records, tuned
 from labelnoise.experiment.assemble import Assembled, assemble, inject
 from labelnoise.experiment.auto import settled
 from labelnoise.experiment.check import check
@@ -120,9 +120,11 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
     had_record = records.find(identifier, cfg.results) is not None
     report = (lambda *_: None) if quiet else print
     place = prepare(cfg.device, cfg.precision, cfg.threads, cfg.deterministic)
-    loss = make_loss(cfg, report)
+    loss = make_loss(cfg)
     regulariser = make_regulariser(cfg)
     check_optimizer(cfg)
+    for line in tuned.lines(cfg):
+        report(line)
     compiled = cfg.compile and compiler_works(place.device)
     dataset, labels = inject(cfg)
     facts = noise_facts(dataset.true_labels, labels, dataset.num_classes, cfg.seed_noise)
