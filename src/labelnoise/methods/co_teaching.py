@@ -46,6 +46,7 @@ class CoTeaching(Method):
     Source: Han et al. 2018, arXiv:1804.06872, algorithm 1.
     """
 
+    assumes = frozenset({"transition"})
     chosen: Tensor
 
     def __init__(self, setup: Setup, forget_rate: float | None, gradual: float) -> None:
