@@ -48,7 +48,9 @@ class Unassuming(Setup):
 
     @property
     def transition(self) -> Tensor | None:
-        raise ValueError('setup.transition: a method that reads it needs assumes = frozenset({"transition"}) in its class')
+        raise ValueError(
+            'setup.transition: a method that reads it needs assumes = frozenset({"transition"}) in its class'
+        )
 
 
 class Feed(NamedTuple):
