@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from labelnoise.bench.sides import Deaf
 from labelnoise.data.dataset import Dataset
 from labelnoise.data.split import split
 from labelnoise.experiment.assemble import Assembled, assemble, transition_matrix
@@ -31,24 +32,10 @@ from labelnoise.training.state import TrainState
 HELD_OUT, TRUSTED, SEED = 60, 20, 1
 COMMON = ["dataset=digits", "noise=sym", "rate=0.4", "network=cnn4", "epochs=2", "threads=1", "device=cpu"]
 COMMON += ["batch_size=60", f"num_val={HELD_OUT}", f"num_trusted={TRUSTED}", f"seed={SEED}"]
-TOYS = "toy_methods"
 CHOICES = [f"{group}={name}" for group in ("method", "loss", "regulariser") for name in every(group)]
 GIVEN = [f"method={name} method.transition=true" for name in ("forward", "backward")]
-GIVEN += [
-    "method=co_teaching",
-    "method=p_diff batch_size=2",
-    f"method._target_={TOYS}.Assuming",
-]  # p_diff selects from its 101st step on
-
-
-class Deaf:
-    """A listener that does nothing."""
-
-    def keep(self, state: TrainState) -> None: ...
-
-    def step(self) -> None: ...
-
-    def epoch(self, row: dict[str, float | None]) -> None: ...
+GIVEN += ["method=co_teaching", "method=p_diff batch_size=2"]  # p_diff selects from its 101st step on
+GIVEN += ["method._target_=toy_methods.Assuming"]
 
 
 class Outcome(NamedTuple):
@@ -181,7 +168,7 @@ def test_a_leak_is_found(leaky: Callable[..., Assembled]) -> None:
 
 
 def toy(name: str) -> DictConfig:
-    return composed(*COMMON, f"method._target_={TOYS}.{name}")
+    return composed(*COMMON, f"method._target_=toy_methods.{name}")
 
 
 def test_a_method_that_reads_the_truth_is_found() -> None:
