@@ -112,7 +112,7 @@ def _claimed(cfg: DictConfig, identifier: str) -> Iterator[str]:
 
 
 def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool) -> Trained:
-    from labelnoise.experiment.metrics import in_short, noise_facts, noise_in_short
+    from labelnoise.experiment.metrics import in_short, noise_facts, noise_in_short, validation_in_short
     from labelnoise.training.device import compiler_works, full_memory_told, prepare, settle
 
     started = time.monotonic()
@@ -129,6 +129,8 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
     dataset, labels = inject(cfg)
     facts = noise_facts(dataset.true_labels, labels, dataset.num_classes, cfg.seed_noise)
     report(noise_in_short(dataset.name, facts, len(labels)))
+    if line := validation_in_short(dataset, cfg.num_val):
+        report(line)
     path = Path(cfg.results) / f"{identifier}.checkpoint"
     commit = environment["commit"]
     with full_memory_told(place.device):

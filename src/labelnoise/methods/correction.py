@@ -42,6 +42,7 @@ class Correction(ERM, ABC):
     """
 
     provides = frozenset({"logits", "labels"})
+    assumes = frozenset({"transition"})
 
     matrix: Tensor
     inverse: Tensor
