@@ -230,7 +230,10 @@ def test_a_worker_resolves_what_the_driver_composed() -> None:
             ["loss=ce_logitclip", "dataset=digits", *ASYM],
             ["loss: delta=2.5: cifar10's values for asym, there are none for digits (Wang et al. 2024, as released)"],
         ),
-        (["loss=nce_agce", "loss.a=1", "loss.q=1", "loss.beta=1"], ["loss: alpha=1: cifar10's values (Zhou et al. 2021, as released)"]),
+        (
+            ["loss=nce_agce", "loss.a=1", "loss.q=1", "loss.beta=1"],
+            ["loss: alpha=1: cifar10's values (Zhou et al. 2021, as released)"],
+        ),
         (["loss=taylor_ce"], ["loss: t=2: the card's default values (a reconstruction)"]),
         (["loss=ce"], []),
         (
@@ -246,7 +249,7 @@ def test_a_worker_resolves_what_the_driver_composed() -> None:
             ],
         ),
     ],
-)  # fmt: skip
+)
 def test_one_line_says_what_was_taken(overrides: list[str], expected: list[str]) -> None:
     assert lines(compose(overrides)) == expected
 
