@@ -19,6 +19,7 @@ from numbers import Real
 from typing import Any, NamedTuple
 
 KINDS = ("sym", "asym", "instance", "human")  # of noise, as a card's rows name them
+WRONG = "must be a mapping, or the name of a row beside it"
 SOURCE = "source"  # the key of a row that says where its values are from
 
 
@@ -88,7 +89,7 @@ def leaves(rows: Mapping[Any, Any]) -> dict[str, Mapping[Any, Any]]:
 
 def _collect(row: Any, where: str, found: dict[str, Mapping[Any, Any]], known: Any, what: str) -> None:
     if not isinstance(row, Mapping):
-        raise ValueError(f"{where}={row}: must be a mapping, or the name of a row beside it")
+        raise ValueError(f"{where}={row}: {WRONG}")
     for key, value in row.items():
         if isinstance(value, Mapping) and not known(key):
             raise ValueError(f"{where}.{key}={value}: must be a value" + (f", or {key} {what}" if what else ""))
@@ -100,9 +101,12 @@ def _named(rows: Mapping[Any, Any], name: str) -> tuple[str, Mapping[Any, Any]]:
     for _ in range(len(rows) + 1):
         if name not in rows:
             raise ValueError(f"{name}: no such row; one of {', '.join(map(str, rows))}")
-        if not isinstance(rows[name], str):
-            return name, rows[name]
-        name = rows[name]
+        row = rows[name]
+        if isinstance(row, Mapping):
+            return name, row
+        if not isinstance(row, str):
+            raise ValueError(f"{name}={row}: {WRONG}")
+        name = row
     raise ValueError(f"{name}: stands for itself")
 
 

@@ -24,7 +24,10 @@ def row(cfg: DictConfig, group: str) -> Row:
     Raises:
         ValueError: the card has no row for the data set, and no default.
     """
-    rows: Any = OmegaConf.to_container(cfg.tuned[group], resolve=True)
+    node = OmegaConf.select(cfg, f"tuned.{group}")
+    if not isinstance(node, DictConfig):
+        raise ValueError(f"tuned.{group}={node}: must be a mapping of rows")
+    rows: Any = OmegaConf.to_container(node, resolve=True)
     dataset = str(cfg.tuned_row)
     if dataset not in rows and "default" not in rows:
         known = ", ".join(map(str, rows)) or "no row"
