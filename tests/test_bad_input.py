@@ -78,7 +78,21 @@ MISTAKES = {
         ["NaN or infinite after epoch 1"],
     ),
     "regime": (["+regime.foo=1"], ["regime.foo=1: nothing reads this option"]),
-    "card": (["loss=agce", "+tuned.loss.default.zz=1"], ["tuned.loss.default.zz=1: nothing reads this option"]),
+    "card": (["loss=agce", "+tuned.loss.cifar10.zz=1"], ["tuned.loss.cifar10.zz=1: nothing reads this option"]),
+    "a method's card": (
+        ["method=elr", "+tuned.method.cifar10.asym.zz=1"],
+        ["tuned.method.cifar10.asym.zz=1: nothing reads this option"],
+    ),
+    "a row that stands for none": (
+        ["method=elr", "tuned.method.mnist=svhn"],
+        ["tuned.method.svhn: no such row; one of default, mnist, cifar10"],
+    ),
+    "a row that stands for itself": (
+        ["loss=agce", "tuned.loss.default=default"],
+        ["loss.a: default: stands for itself"],
+    ),
+    "a row's value": (["loss=agce", "tuned.loss.cifar10.a=-1"], ["loss.a=-1: must be a number with a >= 0"]),
+    "kind of noise": (["tuned_kind=odd"], ["tuned_kind=odd: must be one of sym, asym, instance, human, or null"]),
     "infinite": (["clip_norm=inf"], ["clip_norm=inf: must be a finite number"]),
     "infinite rate": (["optimizer.lr=inf"], ["optimizer.lr=inf: must be a finite number"]),
     "removed": (["~loss"], ["loss: needs a value"]),

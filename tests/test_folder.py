@@ -16,6 +16,7 @@ from labelnoise.data import decode
 from labelnoise.data.folder import folder
 from labelnoise.data.from_files import counted, mean_and_std
 from labelnoise.experiment import identity, records
+from labelnoise.experiment.metrics import validation_in_short
 from labelnoise.experiment.run import compose
 
 SHADES = {"cat": 60, "dog": 190}
@@ -70,9 +71,16 @@ def test_given_parts(tmp_path: Path) -> None:
     data = folder(str(tmp_path), size=8)
     assert data.val_labels is not None
     assert (len(data.train_labels), len(data.val_labels), len(data.test_labels)) == (8, 2, 4)
+    assert validation_in_short(data, 0) == "validation: 2 images with the data set's own labels, which may be wrong"
+    other = "validation: 3 held-out images with their noisy labels, in place of the data set's own part"
+    assert validation_in_short(data, 3) == other
+    table(tmp_path / "true.csv", paths_and_labels(tmp_path))
+    known = folder(str(tmp_path), size=8, corrected="true.csv")
+    assert validation_in_short(known, 0) == "validation: 2 images with the data set's own clean labels"
     shutil.rmtree(tmp_path / "test")
     data = folder(str(tmp_path), size=8)  # then val is what it is tested on
     assert (len(data.train_labels), data.val_labels, len(data.test_labels)) == (8, None, 2)
+    assert validation_in_short(data, 0) == ""
 
 
 def test_a_csv_is_the_same_as_class_folders(own: Path) -> None:

@@ -75,12 +75,16 @@ def test_schedules() -> None:
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(torch.optim.SGD([torch.zeros(1)], lr=1.0), T_max=120)
     steps = torch.optim.lr_scheduler.MultiStepLR(torch.optim.SGD([torch.zeros(1)], lr=1.0), [60, 80], 0.1)
     stairs = torch.optim.lr_scheduler.StepLR(torch.optim.SGD([torch.zeros(1)], lr=1.0), 7, 0.97)
+    restarts = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(
+        torch.optim.SGD([torch.zeros(1)], lr=0.02), 10, 1, 1e-3
+    )
     for epoch in range(120):
+        assert 0.02 * schedules.cosine_restarts(epoch, 120, 10, 0.05) == pytest.approx(restarts.get_last_lr()[0])
         assert schedules.cosine(epoch, 120) == pytest.approx(cosine.get_last_lr()[0], abs=1e-9)
         assert schedules.step(epoch, 120, 7, 0.97) == pytest.approx(stairs.get_last_lr()[0])
         assert schedules.multistep(epoch, 120, [60, 80], 0.1) == pytest.approx(steps.get_last_lr()[0])
         assert schedules.constant(epoch, 120) == 1
-        for scheduler in (cosine, steps, stairs):
+        for scheduler in (cosine, steps, stairs, restarts):
             scheduler.optimizer.step()
             scheduler.step()
 

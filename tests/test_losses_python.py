@@ -60,21 +60,25 @@ def test_published_values_are_the_cards() -> None:
         losses.published("agcee", "cifar10")
     with pytest.raises(ValueError, match=r"dataset=svhn: the card of agce has no such row; one of default, mnist"):
         losses.published("agce", "svhn")
+    assert losses.published("ce_logitclip", "cifar10", "asym", 0.4) == {"delta": 2.5}
+    assert losses.published("taylor_ce", "cifar10") == {"t": 2}, "a card with a default alone"
+    with pytest.raises(ValueError, match=r"noise=pairflip: must be one of sym, asym, instance, human, or None"):
+        losses.published("agce", "cifar10", "pairflip")
 
 
-PUBLISHED = {  # loss -> values for CIFAR-10 and CIFAR-100, from the papers' released configurations
+PUBLISHED = {  # loss -> values for clean CIFAR-10 and CIFAR-100, from the papers' released configurations
     "anl_ce": [{"alpha": 5, "beta": 5}, {"alpha": 10, "beta": 1}],
     "anl_fl": [{"alpha": 5, "beta": 5, "gamma": 0.5}, {"alpha": 10, "beta": 1, "gamma": 0.5}],
-    "ce_eps_mae": [{"alpha": 0.01, "beta": 5, "m": 1e5}, {"alpha": 0.03, "beta": 1, "m": 1e4}],
+    "ce_eps_mae": [{"alpha": 0.01, "beta": 5, "m": 1e5}, {"alpha": 0.1, "beta": 1, "m": 1e4}],
     "fl_eps_mae": [
         {"alpha": 0.01, "beta": 5, "m": 1e5, "gamma": 0.1},
-        {"alpha": 0.03, "beta": 1, "m": 1e4, "gamma": 0.1},
+        {"alpha": 0.1, "beta": 1, "m": 1e4, "gamma": 0.1},
     ],
     "nce_amse": [{"alpha": 1, "beta": 1, "a": 30}, {"alpha": 5, "beta": 1, "a": 20}],
     "nfl_amse": [{"alpha": 1, "beta": 1, "a": 30, "gamma": 0.5}, {"alpha": 5, "beta": 1, "a": 20, "gamma": 0.5}],
     "ldr_kl": [{"lam": 10, "margin": 0.1}, {"lam": 1, "margin": 0.1}],
     "ce_logitclip": [{"delta": 1}, {"delta": 0.5}],
-    "js": [{"pi": 0.7}, {"pi": 0.3}],
+    "js": [{"pi": 0.1}, {"pi": 0.1}],
     "phuber_ce": [{"tau": 2}, {"tau": 10}],
 }
 

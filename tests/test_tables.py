@@ -333,8 +333,8 @@ MISTAKES = {
     "one row's loss": (["table=digits", "table.rows=[ce]", "+loss=gce"], "the rows of table=digits set loss"),
     "no loss": (["table=digits", "~loss"], "the rows of table=digits set loss"),
     "a row's value": (
-        ["table=cifar100_wang2024", "loss.alpha=3"],
-        "the rows of table=cifar100_wang2024 set loss.alpha",
+        ["table=digits_methods", "method.kind=soft"],
+        "the rows of table=digits_methods set method.kind",
     ),
     "a column's noise": (
         ["table=digits", "noise=pairflip"],

@@ -85,11 +85,13 @@ def test_clothing1m_has_noisy_and_clean_parts(clothing: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["webvision_mini", "clothing1m"])
-def test_a_protocol_trains(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_a_protocol_trains(name: str, request: pytest.FixtureRequest, tmp_path: Path, capsys) -> None:
     root = request.getfixturevalue("webvision" if name == "webvision_mini" else "clothing")
     short = ["epochs=1", "batch_size=16", "dataset.load.size=8", "network=cnn4", "~network.weights", "threads=1"]
     short = short if name == "clothing1m" else [o for o in short if o != "~network.weights"]
-    record = run(compose([f"protocol={name}", f"data_dir={root}", f"results={tmp_path}", *short]), quiet=True)
+    record = run(compose([f"protocol={name}", f"data_dir={root}", f"results={tmp_path}", *short]))
+    line = "\nvalidation: 14 images with the data set's own clean labels\n"
+    assert (line in capsys.readouterr().out) == (name == "clothing1m")
     assert record["config"]["dataset"]["name"] == name
     assert record["noise"]["realised_rate"] is None
     assert ("val_acc" in record["history"]) == (name == "clothing1m")

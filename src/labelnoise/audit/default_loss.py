@@ -27,7 +27,7 @@ def default_loss(overrides: list[str]) -> tuple[str, str]:
 
     classes = num_classes(compose(overrides))
     judged = min(classes, MOST)
-    losses = {name: make_loss(compose([*overrides, f"loss={name}"]), lambda _: None) for name in CANDIDATES}
+    losses = {name: make_loss(compose([*overrides, f"loss={name}"])) for name in CANDIDATES}
     strength = {name: gradients.at_initialisation(loss, judged) for name, loss in losses.items()}
     row = nominal_row(NOISE, RATE, judged)
     matrix = torch.stack([row.roll(c) for c in range(judged)])

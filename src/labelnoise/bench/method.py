@@ -42,7 +42,7 @@ class Training:
         dataset, labels = data(cfg)
         cfg.num_val = max(cfg.num_val, len(labels) - cfg.num_trusted - count)
         place = prepare(cfg.device, cfg.precision, cfg.threads, cfg.deterministic)
-        loss = make_loss(cfg, lambda line: None)
+        loss = make_loss(cfg)
         made = assemble(cfg, dataset, labels, loss, place, regulariser=make_regulariser(cfg))
         shape = dataset.train_images.shape[1:]
         self.place = settle(place, cfg.threads, made.method.network, shape, cfg.batch_size)

@@ -90,7 +90,7 @@ def loss_of(cfg: DictConfig, name: str) -> Any:
     from labelnoise.experiment.components import make_loss
 
     try:
-        return make_loss(cfg, lambda _: None)
+        return make_loss(cfg)
     except TypeError as error:
         raise ValueError(f"loss={name}: not a function of (logits, labels) alone: {error}") from None
 

@@ -61,6 +61,8 @@ def _alone(overrides: list[str]) -> None:
 
 def _through_hydra(flags: dict[str, str], overrides: list[str]) -> None:
     """A multirun, or a flag that Hydra handles, such as --cfg."""
+    if flags.get("--cfg") == "job" and "--multirun" not in flags:
+        flags = {**flags, "--resolve": ""}  # the values of this run, not the rows that they are taken from
     before = sys.argv
     written = overrides if "--shell-completion" in flags else prepared(overrides, several="--multirun" in flags)
     given = [f"{name}={value}" if value else name for name, value in flags.items()]

@@ -30,7 +30,8 @@ def clothing1m(data_dir: str, size: Size = 224, stream: bool | None = None) -> D
     Source: Xiao et al. 2015, Learning from Massive Noisy Labeled Data for Image Classification (CVPR).
     """
     found = find(data_dir)
-    return dataset_of("clothing1m", found, given_parts(found), size, True, stream)._replace(mean=MEAN, std=STD)
+    dataset = dataset_of("clothing1m", found, given_parts(found), size, True, stream)
+    return dataset._replace(mean=MEAN, std=STD, val_is_clean=True)
 
 
 def find(data_dir: str) -> Listed:

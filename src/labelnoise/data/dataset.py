@@ -26,6 +26,7 @@ class Dataset(NamedTuple):
         superclass: (C,), the superclass of each class, or None.
         true_labels: (N,), int64, of the training images; None if unknown.
         val_images, val_labels: a separate held-out part, like the test part; None if there is none.
+        val_is_clean: whether val_labels are known to be the true ones.
         paths: N, the files of the training images, relative to data_dir; None if an image has no file of its own.
     """
 
@@ -42,6 +43,7 @@ class Dataset(NamedTuple):
     true_labels: Tensor | None = None
     val_images: Tensor | None = None
     val_labels: Tensor | None = None
+    val_is_clean: bool = False
     paths: tuple[str, ...] | None = None
 
     @property

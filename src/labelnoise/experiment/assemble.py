@@ -71,7 +71,7 @@ def assemble(
     from labelnoise.training.clock import Clock
     from labelnoise.training.evaluate import Labelled
     from labelnoise.training.loop import Yardstick
-    from labelnoise.training.method import Setup
+    from labelnoise.training.method import Setup, Unassuming
 
     device = place.device
     generator = torch.Generator(device).manual_seed(cfg.seed_data)
@@ -79,7 +79,8 @@ def assemble(
     truth = dataset.true_labels
     if truth is None and cfg.num_trusted:
         raise ValueError(f"num_trusted={cfg.num_trusted}: dataset={dataset.name} has no true labels to trust")
-    parts = split(dataset.train_labels if truth is None else truth, cfg.num_val, cfg.num_trusted, cfg.seed_data)
+    stratify_by = truth if truth is not None and cfg.num_trusted else labels
+    parts = split(stratify_by, cfg.num_val, cfg.num_trusted, cfg.seed_data)
     train_part, val_part, trusted_part = parts
     mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (dataset.mean, dataset.std))
 
@@ -97,13 +98,16 @@ def assemble(
         "generator": generator,
         "superclass": None if dataset.superclass is None else dataset.superclass.to(device),
     }
-    setup = Setup(
+    assumed = None
+    if truth is not None and "transition" in make_method.func.assumes:
+        assumed = transition_matrix(truth, labels, dataset.num_classes).to(device)
+    setup = (Setup if "transition" in make_method.func.assumes else Unassuming)(
         _learner_factory(cfg, dataset, place, compiled, _direct(regulariser) if of_weights else None),
         _bound("loss", _direct(loss), make_method.func, facts),
         train,
         Clock(cfg.epochs, cfg.batch_size),
         regulariser=None if of_outputs is None else _bound("regulariser", of_outputs, make_method.func, facts),
-        transition=None if truth is None else transition_matrix(truth, labels, dataset.num_classes).to(device),
+        transition=assumed,
     )
     val = None
     if cfg.num_val:

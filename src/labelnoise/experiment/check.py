@@ -10,6 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from labelnoise.arguments.ranges import annotations, refusal, words
+from labelnoise.arguments.rows import KINDS, SOURCE, leaves
+from labelnoise.experiment import tuned as tuned_rows
 from labelnoise.experiment.auto import settled
 from labelnoise.experiment.compose import deadline
 from labelnoise.experiment.explain import explain, nearest
@@ -19,7 +21,7 @@ from labelnoise.experiment.options import COMPONENTS, EFFECTIVE, INCIDENTAL, OPT
 # HELPERS exist for others to refer to. They may be unused, but no keys may be added below them.
 DATASET = ("name", "load", "augment")  # the keys of the dataset group that `run` reads
 REGIME = ("epochs", "batch_size", "lr", "weight_decay")
-HELPERS = ("tuned", "tuned_row", "regime", *(option.name for option in OPTIONS))
+HELPERS = ("tuned", "tuned_row", "tuned_kind", "regime", *(option.name for option in OPTIONS))
 
 LARGEST = 3.4e38  # float32's
 LONGEST = 10_000  # characters of a text
@@ -91,16 +93,30 @@ def _check_all_read(plain: dict[str, Any], raw: dict[str, Any]) -> None:
     if not isinstance(plain["dataset"].get("name"), str):
         raise ValueError(f"dataset.name={_shown(plain['dataset'].get('name'))}: must be text")
     _check_keys("regime", plain.get("regime", {}), REGIME)
+    _check_rows(plain, raw)
+
+
+def _check_rows(plain: dict[str, Any], raw: dict[str, Any]) -> None:
+    """Refuse a card's row with a value that nothing reads, and a row or a kind of noise that no card can have."""
     tuned = plain.get("tuned", {})
-    _check_keys("tuned", tuned, ("loss", "regulariser", "method", "detach"))
-    for group in ("loss", "regulariser"):
+    _check_keys("tuned", tuned, (*tuned_rows.GROUPS, "detach"))
+    referred_to = set(tuned_rows.references({key: value for key, value in raw.items() if key != "tuned"}))
+    for group in tuned_rows.GROUPS:
         _check_keys(f"tuned.{group}", tuned.get(group, {}))
-        for row, values in tuned.get(group, {}).items():
-            # A loss's card has values for its regulariser, which regulariser=none switches off.
-            known = None if group == "regulariser" and plain[group] is None else plain[group]
-            _check_keys(f"tuned.{group}.{row}", values, known if known is None or isinstance(known, dict) else ())
+        # A loss's card has values for its regulariser, which regulariser=none switches off.
+        off = group == "regulariser" and plain[group] is None
+        node = plain.get(group)
+        known = {name for of, name in referred_to if of == group} | {*(node if isinstance(node, dict) else ()), SOURCE}
+        known |= {option.name for option in OPTIONS} if group == "method" else set()
+        try:
+            for row, values in leaves(tuned.get(group, {})).items():
+                _check_keys(f"tuned.{group}.{row}", values, None if off else known)
+        except ValueError as error:
+            raise ValueError(str(error) if str(error).startswith("tuned.") else f"tuned.{group}.{error}") from None
     if not isinstance(plain.get("tuned_row"), str):
         raise ValueError(f"tuned_row={_shown(plain.get('tuned_row'))}: must be the name of a row of the loss's card")
+    if plain.get("tuned_kind") not in (None, *KINDS):
+        raise ValueError(f"tuned_kind={_shown(plain['tuned_kind'])}: must be one of {', '.join(KINDS)}, or null")
 
 
 def _check_keys(where: str, node: Any, known: Iterable[str] | None = None) -> None:

@@ -3,24 +3,20 @@
 from typing import TYPE_CHECKING, Any
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 if TYPE_CHECKING:
     from labelnoise.experiment.trackers import Tracker
 
 
-def make_loss(cfg: DictConfig, report: Any) -> Any:
+def make_loss(cfg: DictConfig) -> Any:
     """The loss. It is called once, so that a hyper-parameter out of range is refused before any data is read.
 
-    Args:
-        report: called with a line to print, if the loss's default values are used.
     Raises:
         ValueError: a hyper-parameter is out of range.
     """
     from labelnoise.losses.base import try_out
 
-    raw = OmegaConf.to_container(cfg.loss, resolve=False)
-    assert isinstance(raw, dict)
     loss = hydra.utils.instantiate(cfg.loss)
     try:
         try_out(loss)
@@ -28,10 +24,6 @@ def make_loss(cfg: DictConfig, report: Any) -> Any:
         raise ValueError(f"loss.{error}") from None
     except OverflowError:
         raise ValueError("loss: a parameter is too large, its value overflows") from None
-    used = [key for key, value in raw.items() if isinstance(value, str) and "${tuned_row}" in value]
-    if cfg.tuned_row == "default" and used:
-        values = ", ".join(f"{key!s}={cfg.loss[key]:g}" for key in used)
-        report(f"loss: no values are published for {cfg.dataset.name}; its card's default row is used ({values})")
     return loss
 
 

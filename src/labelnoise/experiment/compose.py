@@ -26,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from labelnoise.experiment import tuned  # noqa: F401  # registers ${row:...}, also in worker processes
 from labelnoise.experiment.explain import explain, several_values
 from labelnoise.experiment.groups import CONFIGS, choices
 from labelnoise.experiment.options import GROUPS, PATHS

@@ -95,10 +95,8 @@ def _not_overridden(key: str, overrides: Sequence[str]) -> str:
 
 def _unresolved(error: OmegaConfBaseException, first: str, cfg: DictConfig | None) -> str:
     key = error.full_key or (re.findall(r"[\w.]+$", first) or ["?"])[0]
-    if "tuned." in first and cfg is not None:
-        group = key.split(".")[0]
-        rows = ", ".join(map(str, cfg.get("tuned", {}).get(group, {})))
-        return f"{key}: this {group} has no value for dataset={cfg.dataset.name} (its card has {rows}); give {key}=..."
+    if found := re.match(r"ValueError raised while resolving interpolation: (.+)", first):  # of experiment/tuned.py
+        return f"{key}: {found[1]}; give {key}=..."
     if cfg is not None and OmegaConf.is_missing(cfg, "rate") and key.endswith("rate"):
         return "rate: this noise needs one, such as rate=0.4"
     return f"{key}: needs a value, {key}=..." if "issing mandatory value" in first else f"{key}: {first}"

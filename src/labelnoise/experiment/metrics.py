@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from labelnoise.data.dataset import Dataset
+
 History = dict[str, list[float | None]]
 
 
@@ -44,11 +46,21 @@ def noise_in_short(name: str, facts: dict[str, Any], count: int) -> str:
     )
 
 
+def validation_in_short(dataset: Dataset, num_val: int) -> str:
+    """One line about the images that `test_acc_val` chooses its epoch by, and their labels; empty if there are none."""
+    own = 0 if dataset.val_labels is None else len(dataset.val_labels)
+    if num_val:
+        end = ", in place of the data set's own part" if own else ""
+        return f"validation: {num_val:,} held-out images with their noisy labels{end}"
+    kind = "own clean labels" if dataset.val_is_clean else "own labels, which may be wrong"
+    return f"validation: {own:,} images with the data set's {kind}" if own else ""
+
+
 def summarise(history: History) -> dict[str, Any]:
     """The metrics of a history, as fractions. `oracle` lists those that were chosen by looking at the test set.
 
     test_acc_last: after the last epoch. test_acc_best: of the best epoch. test_acc_last10: mean of the last ten
-    evaluations. test_acc_val: of the epoch with the best accuracy on the held-out noisy labels; null without those.
+    evaluations. test_acc_val: of the epoch with the best accuracy in validation (`validation_in_short`); null without.
     """
     test = history["test_acc"]
     evaluated = [value for value in test if value is not None]
@@ -68,7 +80,7 @@ def summarise(history: History) -> dict[str, Any]:
 def in_short(metrics: dict[str, Any]) -> str:
     """The accuracies in one line."""
     val = metrics["test_acc_val"]
-    chosen = "" if val is None else f", at the epoch chosen on held-out noisy labels {val:.2%}"
+    chosen = "" if val is None else f", at the epoch chosen by validation {val:.2%}"
     return (
         f"test accuracy: last epoch {metrics['test_acc_last']:.2%}, last 10 on average {metrics['test_acc_last10']:.2%}"
         f"{chosen}, best {metrics['test_acc_best']:.2%} (an oracle: chosen on the test set)"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import DictConfig
 
-from labelnoise.experiment import identity, records
+from labelnoise.experiment import identity, records, tuned
 from labelnoise.experiment.assemble import Assembled, assemble, inject
 from labelnoise.experiment.auto import settled
 from labelnoise.experiment.check import check
@@ -112,7 +112,7 @@ def _claimed(cfg: DictConfig, identifier: str) -> Iterator[str]:
 
 
 def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool) -> Trained:
-    from labelnoise.experiment.metrics import in_short, noise_facts, noise_in_short
+    from labelnoise.experiment.metrics import in_short, noise_facts, noise_in_short, validation_in_short
     from labelnoise.training.device import compiler_works, full_memory_told, prepare, settle
 
     started = time.monotonic()
@@ -120,13 +120,17 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
     had_record = records.find(identifier, cfg.results) is not None
     report = (lambda *_: None) if quiet else print
     place = prepare(cfg.device, cfg.precision, cfg.threads, cfg.deterministic)
-    loss = make_loss(cfg, report)
+    loss = make_loss(cfg)
     regulariser = make_regulariser(cfg)
     check_optimizer(cfg)
+    for line in tuned.lines(cfg):
+        report(line)
     compiled = cfg.compile and compiler_works(place.device)
     dataset, labels = inject(cfg)
     facts = noise_facts(dataset.true_labels, labels, dataset.num_classes, cfg.seed_noise)
     report(noise_in_short(dataset.name, facts, len(labels)))
+    if line := validation_in_short(dataset, cfg.num_val):
+        report(line)
     path = Path(cfg.results) / f"{identifier}.checkpoint"
     commit = environment["commit"]
     with full_memory_told(place.device):

@@ -10,24 +10,29 @@ from typing import Any
 import yaml
 from torch import Tensor
 
+from labelnoise.arguments.rows import KINDS, find
 from labelnoise.losses.base import ARGUMENTS, needs_of
 
 __all__ = ["published"]
+
+DATASETS = ("mnist", "cifar10", "cifar100")  # every card has values for these, if only its default
 
 _installed = Path(__file__).parents[1] / "configs"  # in a wheel; a checkout has them in its root
 CARDS = (_installed if _installed.is_dir() else Path(__file__).parents[3] / "configs") / "loss"
 
 
-def published(loss: str, dataset: str) -> dict[str, Any]:
-    """The hyper-parameters on a loss's card for a data set; the card's first lines give their source.
+def published(loss: str, dataset: str, noise: str | None = None, rate: float | None = None) -> dict[str, Any]:
+    """The hyper-parameters on a loss's card for a data set and a noise; its rows have their source.
 
     Args:
         loss: as in `loss=` on the command line, such as "agce" or "nce_agce".
         dataset: a row of the card: "mnist", "cifar10", "cifar100", or "default" for other data.
+        noise: the kind of noise, sym, asym, instance or human; None for clean labels and for noise of no known kind.
+        rate: share of flipped labels; the card's nearest rate is taken.
     Returns:
         name -> value; empty for a loss without hyper-parameters.
     Raises:
-        ValueError: unknown loss or row; the message lists the known ones.
+        ValueError: unknown loss, row or noise; the message lists the known ones.
     """
     names = sorted(path.stem for path in CARDS.glob("*.yaml"))
     if loss not in names:
@@ -35,9 +40,11 @@ def published(loss: str, dataset: str) -> dict[str, Any]:
     rows = _read(loss).get("tuned", {}).get("loss")
     if rows is None:
         return {}
-    if dataset not in rows:
+    if dataset not in (*rows, *DATASETS):
         raise ValueError(f"dataset={dataset}: the card of {loss} has no such row; one of {', '.join(rows)}")
-    return dict(rows[dataset])
+    if noise not in (None, *KINDS):
+        raise ValueError(f"noise={noise}: must be one of {', '.join(KINDS)}, or None")
+    return find(rows, dataset, noise, rate).values
 
 
 @cache

@@ -47,6 +47,7 @@ class CoTeaching(Method):
     Differs: the released code divides the mean over the kept images by their number once more, which Adam undoes.
     """
 
+    assumes = frozenset({"transition"})
     chosen: Tensor
 
     def __init__(self, setup: Setup, forget_rate: float | None, ramp: float) -> None:

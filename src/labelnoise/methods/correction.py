@@ -44,6 +44,7 @@ class Correction(ERM, ABC):
     """
 
     provides = frozenset({"logits", "labels"})
+    assumes = frozenset({"transition"})
 
     matrix: Tensor
     inverse: Tensor

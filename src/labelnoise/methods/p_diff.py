@@ -42,6 +42,7 @@ class PDiff(ERM):
     """
 
     provides = ERM.provides - {"extra_output"}
+    assumes = frozenset({"transition"})
 
     counts: Tensor
     taken: Tensor

@@ -50,7 +50,7 @@ def _one(name: str, dataset: str) -> dict[str, Any]:
     cfg = compose([f"dataset={dataset}", f"loss={name}"])
     numbers = {str(k): v for k, v in cfg.loss.items() if isinstance(v, int | float) and not str(k).startswith("_")}
     parameters = {"parameters": ", ".join(f"{key} {value:g}" for key, value in numbers.items())}
-    loss = make_loss(cfg, lambda _: None)
+    loss = make_loss(cfg)
     try:
         verdicts = tolerance(loss, CLASSES)
     except ValueError as error:

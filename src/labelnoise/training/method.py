@@ -29,8 +29,8 @@ class Setup(NamedTuple):
         clock: the current epoch, the length of the run, the batch size.
         regulariser: a penalty on the outputs, called with those of `logits=, features=, labels=` that it needs -> 0-d;
             or None. The learners apply a penalty that depends only on the weights.
-        transition: (C, C), the true transition matrix of the noise, rows the true class, for methods that assume it
-            known; None if it is not known.
+        transition: (C, C), the true transition matrix of the noise, rows the true class; None if it is not known. Only
+            for a method that `assumes` it.
     """
 
     make_learner: MakeLearner
@@ -39,6 +39,18 @@ class Setup(NamedTuple):
     clock: Clock
     regulariser: Regulariser | None = None
     transition: Tensor | None = None
+
+
+class Unassuming(Setup):
+    """The set-up of a method that does not declare that it assumes the transition matrix: reading this is an error."""
+
+    __slots__ = ()
+
+    @property
+    def transition(self) -> Tensor | None:
+        raise ValueError(
+            'setup.transition: a method that reads it needs assumes = frozenset({"transition"}) in its class'
+        )
 
 
 class Feed(NamedTuple):
@@ -99,13 +111,18 @@ class Method(nn.Module, ABC):
     Attributes:
         provides: the inputs beyond logits and labels (`losses.base.needs`) that this method can give a loss or
             regulariser: `criterion.PROVIDED` if it uses a `Criterion`.
+        assumes: what this method is told about the true labels: `transition`, the matrix of `Setup`, or nothing. What
+            it learns does not depend on them otherwise, except on those of `train.trusted`.
     """
 
     provides: frozenset[str] = frozenset()
+    assumes: frozenset[str] = frozenset()
 
     def __init__(self, setup: Setup) -> None:
         super().__init__()
-        self.make_learner, self.loss, self.train_set, self.clock, self.regulariser, self.transition = setup
+        self.make_learner, self.loss, self.train_set, self.clock, self.regulariser = setup[:5]
+        if "transition" in self.assumes:
+            self.transition = setup.transition
 
     def begin_epoch(self) -> None:
         """Called on the host before an epoch's feeds are drawn, for example to fit a mixture or to enter a stage."""

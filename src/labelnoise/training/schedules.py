@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import cos, pi
 from typing import Annotated
 
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Le, Lt
 
 from labelnoise.arguments.ranges import checked
 
@@ -53,3 +53,16 @@ def step(epoch: int, epochs: int, every: Annotated[int, Ge(1)], gamma: Annotated
         ValueError: every below 1 or gamma below 0.
     """
     return gamma ** (epoch // every)
+
+
+@checked
+def cosine_restarts(
+    epoch: int, epochs: int, period: Annotated[int, Ge(1)], lowest: Annotated[float, Ge(0), Le(1)]
+) -> float:
+    """Half a cosine from 1 towards `lowest`, from the start again every `period` epochs.
+
+    Raises:
+        ValueError: period below 1 or lowest out of range.
+    Source: Loshchilov, Hutter 2017, arXiv:1608.03983, equation 5 with cycles of the same length.
+    """
+    return lowest + (1 - lowest) * (1 + cos(pi * (epoch % period) / period)) / 2

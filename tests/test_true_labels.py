@@ -1,0 +1,206 @@
+"""True labels cannot leak: where they are permuted behind the noisy ones' back, diagnostics change and nothing else.
+
+Held fixed are only the truth that a run declares: that of its trusted images, and the noise's transition matrix for a
+method that `assumes` it.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import hydra
+import numpy as np
+import pytest
+import torch
+from conftest import composed, every
+from omegaconf import DictConfig
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from labelnoise.bench.sides import Deaf
+from labelnoise.data.dataset import Dataset
+from labelnoise.data.split import split
+from labelnoise.experiment.assemble import Assembled, assemble, transition_matrix
+from labelnoise.experiment.components import make_loss, make_regulariser
+from labelnoise.experiment.metrics import summarise
+from labelnoise.experiment.run import inject
+from labelnoise.training.device import prepare
+from labelnoise.training.diagnose import OF_COLUMN
+from labelnoise.training.loop import fit
+from labelnoise.training.state import TrainState
+
+HELD_OUT, TRUSTED, SEED = 60, 20, 1
+COMMON = ["dataset=digits", "noise=sym", "rate=0.4", "network=cnn4", "epochs=2", "threads=1", "device=cpu"]
+COMMON += ["batch_size=60", f"num_val={HELD_OUT}", f"num_trusted={TRUSTED}", f"seed={SEED}"]
+CHOICES = [f"{group}={name}" for group in ("method", "loss", "regulariser") for name in every(group)]
+GIVEN = [f"method={name} method.transition=true" for name in ("forward", "backward")]
+GIVEN += ["method=co_teaching", "method=p_diff batch_size=2"]  # p_diff selects from its 101st step on
+GIVEN += ["method._target_=toy_methods.Assuming"]
+
+
+class Outcome(NamedTuple):
+    """What training leads to. Attributes: weights: the method's whole state, the optimizers' included."""
+
+    weights: list[Any]
+    val_acc: list[float | None]
+    test_acc_val: float
+    history: dict[str, list[float | None]]
+
+
+@cache
+def small() -> tuple[Dataset, Tensor]:
+    """200 images of digits, and their noisy labels."""
+    cfg = composed(*COMMON)
+    whole, _ = inject(cfg)
+    truth = whole.true_labels[:200]
+    dataset = whole._replace(
+        train_images=whole.train_images[:200],
+        train_labels=truth,
+        true_labels=truth,
+        test_images=whole.test_images[:100],
+        test_labels=whole.test_labels[:100],
+    )
+    return dataset, hydra.utils.instantiate(cfg.noise)(dataset, cfg.seed_noise)
+
+
+def parts(truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Positions of the training, held-out and trusted images, in every run of this file."""
+    return split(truth, HELD_OUT, TRUSTED, SEED)
+
+
+@cache
+def permuted(fix_matrix: bool) -> Dataset:
+    """The data set with the truth permuted: among the images that nobody looks at to choose the trusted ones, and, if
+    the transition matrix is to stay as it is, among images with the same noisy label."""
+    dataset, labels = small()
+    truth = dataset.true_labels.clone()
+    order = np.random.RandomState(SEED).permutation(len(truth))
+    looked_at = 1 + max(np.flatnonzero(np.isin(order, parts(truth)[2])))
+    free = torch.from_numpy(np.sort(order[looked_at:]))
+    generator = torch.Generator().manual_seed(0)
+    for group in [free[labels[free] == c] for c in range(10)] if fix_matrix else [free]:
+        truth[group] = truth[group[torch.randperm(len(group), generator=generator)]]
+
+    assert float((truth != dataset.true_labels).double().mean()) > 0.3, "else the test shows nothing"
+    assert all(map(torch.equal, parts(truth), parts(dataset.true_labels)))
+    matrices = [transition_matrix(t, labels, 10) for t in (truth, dataset.true_labels)]
+    assert torch.equal(*matrices) == fix_matrix
+    return dataset._replace(train_labels=truth, true_labels=truth)
+
+
+def outcome(cfg: DictConfig, dataset: Dataset, build: Callable[..., Assembled] = assemble) -> Outcome:
+    """Train on the small data set's noisy labels. `build` stands for `assemble`."""
+    place = prepare(cfg.device, cfg.precision, cfg.threads)
+    loss = make_loss(cfg, lambda line: None)
+    made = build(cfg, dataset, small()[1].clone(), loss, place, regulariser=make_regulariser(cfg))
+    state = TrainState()
+    fit(made.method, state, made.yardstick, Deaf())
+    chosen = summarise(state.history)["test_acc_val"]
+    return Outcome(tree_leaves(made.method.state_dict()), state.history["val_acc"], chosen, state.history)
+
+
+def same(one: Outcome, other: Outcome) -> bool:
+    """Whether the weights, the chosen epoch and its test accuracy are bit for bit the same."""
+    equal = [torch.equal(a, b) if isinstance(a, Tensor) else a == b for a, b in zip(one[0], other[0], strict=True)]
+    return all(equal) and one[1:3] == other[1:3] and one.history["test_acc"] == other.history["test_acc"]
+
+
+def holds(cfg: DictConfig, build: Callable[..., Assembled] = assemble) -> bool:
+    """Whether permuting the truth changes nothing that was learned; the matrix is fixed if the method assumes it."""
+    assumed = "transition" in hydra.utils.instantiate(cfg.method).func.assumes
+    return same(outcome(cfg, small()[0], build), outcome(cfg, permuted(assumed), build))
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_the_truth_decides_nothing(choice: str) -> None:
+    assert holds(composed(*COMMON, choice))
+
+
+@pytest.mark.parametrize("choice", GIVEN)
+def test_a_method_that_is_told_the_matrix_is_told_no_more(choice: str) -> None:
+    cfg = composed(*COMMON, *choice.split())
+    learned = outcome(cfg, small()[0])
+    assert same(learned, outcome(cfg, permuted(fix_matrix=True)))
+    assert not same(learned, outcome(cfg, permuted(fix_matrix=False))), "it does use the matrix"
+
+
+@pytest.mark.parametrize("choice", ["forward", "backward"])
+def test_the_error_of_an_estimated_matrix_is_only_reported(choice: str) -> None:
+    cfg = composed(*COMMON, f"method={choice}")
+    one, other = (outcome(cfg, dataset) for dataset in (small()[0], permuted(fix_matrix=False)))
+    assert same(one, other)
+    errors = (found.history["transition_error"] for found in (one, other))
+    assert all(a != b for a, b in zip(*errors, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("method", "columns"),
+    [("erm", ("predicted",)), ("co_teaching", ("predicted", "selected")), ("refinery", ("predicted", "target"))],
+)
+def test_diagnostics_see_that_the_truth_is_another(method: str, columns: tuple[str, ...]) -> None:
+    cfg = composed(*COMMON, f"method={method}")
+    a, b = (outcome(cfg, dataset).history for dataset in (small()[0], permuted(fix_matrix=True)))
+    for column in columns:
+        assert any(a[name] != b[name] for name in OF_COLUMN[column]), column
+
+
+# ---------------------------------------------------------------------------------------------- what the test must find
+
+
+def validated_by_truth(cfg: DictConfig, dataset: Dataset, *rest: Any, **more: Any) -> Assembled:
+    """`assemble`, with the true labels of the held-out images."""
+    method, yardstick = assemble(cfg, dataset, *rest, **more)
+    true = dataset.true_labels[parts(dataset.true_labels)[1]]
+    return Assembled(method, yardstick._replace(val=yardstick.val._replace(labels=true)))
+
+
+def trained_on_truth(*rest: Any, **more: Any) -> Assembled:
+    """`assemble`, with the true label of one training image."""
+    made = assemble(*rest, **more)
+    wrong = (made.method.train_set.labels != made.yardstick.truth).nonzero()[-1]
+    made.method.train_set.labels[wrong] = made.yardstick.truth[wrong]
+    return made
+
+
+@pytest.mark.parametrize("leaky", [validated_by_truth, trained_on_truth])
+def test_a_leak_is_found(leaky: Callable[..., Assembled]) -> None:
+    assert not holds(composed(*COMMON), leaky)
+
+
+def toy(name: str) -> DictConfig:
+    return composed(*COMMON, f"method._target_=toy_methods.{name}")
+
+
+def test_a_method_that_reads_the_truth_is_found() -> None:
+    assert not holds(toy("Peeking"))
+
+
+def test_a_matrix_is_refused_to_a_method_that_does_not_declare_it() -> None:
+    with pytest.raises(ValueError, match=r'setup\.transition: .* needs assumes = frozenset\({"transition"}\)'):
+        outcome(toy("Undeclared"), small()[0])
+
+
+@pytest.mark.parametrize("trusted", [0, TRUSTED])
+def test_validation_uses_the_noisy_labels(trusted: int) -> None:
+    cfg = composed(*COMMON, f"num_trusted={trusted}")
+    dataset, labels = small()
+    made = assemble(cfg, dataset, labels, make_loss(cfg, print), prepare("cpu", "float32", 1))
+    held_out = split(dataset.true_labels, HELD_OUT, trusted, SEED)[1]
+    assert torch.equal(made.yardstick.val.images, dataset.train_images[held_out])
+    assert torch.equal(made.yardstick.val.labels, labels[held_out])
+    assert int((labels[held_out] != dataset.true_labels[held_out]).sum()) > HELD_OUT // 4, "else the test shows nothing"
+
+
+def test_labels_decide_the_split_only_as_far_as_trusted_images_need_them() -> None:
+    generator = torch.Generator().manual_seed(0)
+    one, two = torch.randint(0, 10, (2, 500), generator=generator)
+    for seed in range(5):
+        assert all(map(torch.equal, split(one, 100, 0, seed), split(two, 100, 0, seed)))
+        order = np.random.RandomState(seed).permutation(500)
+        parts = split(one, 100, 53, seed)
+        last = max(np.flatnonzero(np.isin(order, parts[2])))
+        other = one.clone()
+        other[order[last + 1 :]] = two[order[last + 1 :]]
+        assert all(map(torch.equal, parts, split(other, 100, 53, seed)))
+        other[order[: last + 1]] = two[order[: last + 1]]
+        assert not torch.equal(parts[2], split(other, 100, 53, seed)[2])
