@@ -27,6 +27,7 @@ class Dataset(NamedTuple):
         true_labels: (N,), int64, of the training images; None if unknown.
         val_images, val_labels: a separate held-out part, like the test part; None if there is none.
         paths: N, the files of the training images, relative to data_dir; None if an image has no file of its own.
+        told: lines for the user on what was read and what was not.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Dataset(NamedTuple):
     val_images: Tensor | None = None
     val_labels: Tensor | None = None
     paths: tuple[str, ...] | None = None
+    told: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:
