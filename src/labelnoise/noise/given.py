@@ -52,14 +52,10 @@ def from_file(facts: Facts, seed: int, path: LabelFile) -> Tensor:
     except (ValueError, OverflowError, OSError, EOFError, MemoryError, RecursionError, csv.Error) as error:
         raise ValueError(f"noise.path={path}: cannot be read as labels ({plain(str(error))})") from None
     if labels.shape != (wanted,):
-        raise ValueError(
-            f"noise.path={path}: has shape {labels.shape}, must be ({wanted},), a label for each image"
-            + (
-                f"; if its first line, {labels[0]}, is a header, remove it"
-                if _may_have_header(path, labels, wanted)
-                else ""
-            )
-        )
+        reason = f"has shape {labels.shape}, must be ({wanted},), a label for each image"
+        if path.endswith(".csv") and labels.shape == (wanted + 1,):  # pandas' header of a series without a name is 0
+            reason += f"; if its first line, {labels[0]}, is a header, remove it"
+        raise ValueError(f"noise.path={path}: {reason}")
     if not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"noise.path={path}: holds {labels.dtype} values, must be whole numbers")
     outside = labels[(labels < 0) | (labels >= facts.num_classes)]
@@ -68,19 +64,15 @@ def from_file(facts: Facts, seed: int, path: LabelFile) -> Tensor:
     return torch.from_numpy(labels.astype(np.int64))
 
 
-def _may_have_header(path: str, labels: np.ndarray, wanted: int) -> bool:
-    """Whether a CSV has one line too many: pandas writes a header of numbers for a series without a name."""
-    return path.endswith(".csv") and labels.shape == (wanted + 1,)
-
-
 def _read_csv(content: bytes) -> list[int]:
-    """The last column. The first line is a header if one of its cells is no number, as in pandas' `,0`.
+    """The last column, without a header: a first line with a text above a number or nothing above a text, as pandas' `,0`.
 
     Raises:
         ValueError: a value is not a whole number (3.0 is one), or the first column numbers the rows in another order.
     """
     rows = [row for row in csv.reader(content.decode("utf-8-sig").splitlines()) if row]
-    if rows and not all(NUMBER.fullmatch(cell.strip()) for cell in rows[0]):
+    first, second = (*rows[:2], [], [])[:2]
+    if any(_heads(one.strip(), other.strip()) for one, other in zip(first, second, strict=False)):
         rows = rows[1:]
     labels = [_whole(row[-1]) for row in rows]
     numbers = [row[0].strip() for row in rows if len(row) > 1]
@@ -92,11 +84,13 @@ def _read_csv(content: bytes) -> list[int]:
 
 
 def _whole(cell: str) -> int:
-    """A whole number, also as pandas writes a column that had missing values: 3.0."""
-    text = cell.strip()
-    return (
-        int(text.partition(".")[0]) if NUMBER.fullmatch(text) and not text.partition(".")[2].strip("0") else int(text)
-    )
+    """A whole number, also as pandas writes it in a column that had missing values: 3.0."""
+    whole, _, fraction = cell.strip().partition(".")
+    return int(cell if fraction.strip("0") else whole)
+
+
+def _heads(cell: str, below: str) -> bool:
+    return not NUMBER.fullmatch(cell) and bool(NUMBER.fullmatch(below) or (below and not cell))
 
 
 _READERS: dict[str, Callable[[bytes], Any]] = {".npy": read_npy, ".csv": _read_csv, ".json": json.loads}
