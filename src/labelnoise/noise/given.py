@@ -65,7 +65,7 @@ def from_file(facts: Facts, seed: int, path: LabelFile) -> Tensor:
 
 
 def _read_csv(content: bytes) -> list[int]:
-    """The last column, without a header: a first line with a text above a number or nothing above a text, as pandas' `,0`.
+    """The last column, without a header: a first line with text above a number, or nothing above text, as pandas' `,0`.
 
     Raises:
         ValueError: a value is not a whole number (3.0 is one), or the first column numbers the rows in another order.
