@@ -1,16 +1,19 @@
 """Images of every mode of Pillow's as 8 bits a channel. Pillow itself clips deeper pixels and drops transparency."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
+
+if TYPE_CHECKING:  # imported when first needed
+    from PIL import Image
 
 SIXTEEN = 2**16 - 1
 SCALES = (2**8 - 1, SIXTEEN, 2**32 - 1)  # the largest value, of images that do not say theirs
 BITS_PER_SAMPLE = 258  # TIFF's tag
 
 
-def eight_bits(image: Image.Image, mode: str) -> Image.Image:
+def eight_bits(image: "Image.Image", mode: str) -> "Image.Image":
     """The image in mode RGB or L: deeper pixels scaled to 8 bits, transparent ones on white.
 
     Pixels of 16 bits are scaled from the range of their format (of TIFF, its bits per sample). Those of 32 bits and
@@ -19,6 +22,8 @@ def eight_bits(image: Image.Image, mode: str) -> Image.Image:
     Raises:
         ValueError: values that are negative, not finite or above 2^32 - 1.
     """
+    from PIL import Image
+
     if is_deep(image):
         return _scaled(image).convert(mode)
     if is_transparent(image):
@@ -27,18 +32,20 @@ def eight_bits(image: Image.Image, mode: str) -> Image.Image:
     return image.convert(mode)
 
 
-def is_deep(image: Image.Image) -> bool:
+def is_deep(image: "Image.Image") -> bool:
     """Whether a pixel has more than 8 bits in a channel."""
     return image.mode in ("I", "F") or image.mode.startswith("I;")
 
 
-def is_transparent(image: Image.Image) -> bool:
+def is_transparent(image: "Image.Image") -> bool:
     """Whether a pixel may be transparent: by a channel, or a colour that stands for it."""
     return image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info
 
 
 def converted_since(path: Path) -> bool:
     """Whether the image's pixels are other than earlier versions read, which clipped and dropped; reads its header."""
+    from PIL import Image
+
     if path.suffix.lower() in (".jpg", ".jpeg"):
         return False
     try:
@@ -48,8 +55,10 @@ def converted_since(path: Path) -> bool:
         return False
 
 
-def _scaled(image: Image.Image) -> Image.Image:
+def _scaled(image: "Image.Image") -> "Image.Image":
     """An image of deep pixels in mode L."""
+    from PIL import Image
+
     values = np.asarray(image).astype(np.float64)
     if not np.isfinite(values).all():
         raise ValueError("has values that are not finite")
@@ -62,7 +71,7 @@ def _scaled(image: Image.Image) -> Image.Image:
     return Image.fromarray(grey)
 
 
-def _largest(image: Image.Image, high: float) -> float:
+def _largest(image: "Image.Image", high: float) -> float:
     """The value that is white: of the image's format, else by its highest value."""
     if image.mode.startswith("I;"):
         bits = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, 16)
