@@ -1,5 +1,6 @@
 """Your own images: what is read from a folder, what is refused, and that a run's id is that of the content."""
 
+import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from image_trees import image, table, tree
 from PIL import Image
 
 from labelnoise.data import decode
-from labelnoise.data.folder import folder
+from labelnoise.data.folder import content, folder
 from labelnoise.data.from_files import counted, mean_and_std
 from labelnoise.experiment import identity, records
 from labelnoise.experiment.metrics import validation_in_short
@@ -203,9 +204,9 @@ BAD = {
     ),
     "corrected twice": (_csv(("cat/000.png", "dog"), name="true.csv"), ("corrected=true.csv",), "has two labels"),
     "an unknown split": (
-        lambda root: table(root / "labels.csv", [("cat/000.png", "cat", "dev")], ("path", "label", "split")),
+        lambda root: table(root / "labels.csv", [("cat/000.png", "cat", "more")], ("path", "label", "split")),
         ("labels=labels.csv",),
-        "has split 'dev', must be one of train, val, test",
+        "has split 'more', must be one of train, val, test",
     ),
     "size": (lambda root: None, ("size=4",), "dataset.load.size=4: must be a whole number from 8"),
 }
@@ -258,6 +259,26 @@ def test_the_id_is_that_of_content_and_options_and_not_of_the_place(own: Path, t
     assert run_id(own, "dataset.load.labels=labels.csv") != csv
     image(own / "cat" / "new.png", 60)
     assert run_id(own) != before
+
+
+def test_ids_change_only_where_pixels_are_read_as_they_were_not(own: Path) -> None:
+    """Until deep and transparent pixels were read right, an id was the hash of names, sizes and labels alone."""
+
+    def earlier() -> str:
+        digest = hashlib.sha256(repr(("cat", "dog")).encode())
+        for path in sorted(own.rglob("*.*")):
+            name = path.relative_to(own).as_posix()
+            digest.update(repr((name, name.split("/")[0], "", "", path.stat().st_size)).encode())
+        return "sha256:" + digest.hexdigest()[:16]
+
+    image(own / "cat" / "grey.png", 60, mode="L")
+    image(own / "cat" / "photo.jpg", 60)
+    (own / "cat" / "damaged.png").write_text("no image")
+    assert content(str(own)) == earlier()
+    for mode in ("RGBA", "LA", "I;16", "P"):
+        made = Image.new(mode, (9, 9))
+        made.save(own / "dog" / "new.png", transparency=0 if mode == "P" else None)
+        assert content(str(own)) != earlier(), mode
 
 
 def test_statistics_of_constant_images() -> None:

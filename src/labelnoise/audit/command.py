@@ -100,7 +100,7 @@ def _decide(given: dict[str, str]) -> None:
 
     if others := given.keys() - {"decisions", "out"}:
         raise ValueError(f"{min(others)}={given[min(others)]}: decisions=FILE takes out=DIR alone")
-    out = Path(given.get("out") or "audit")
+    out = Path(given.get("out") or "audit").expanduser()
     apply(Path(given["decisions"]), out / "audit.csv", out / "labels.csv")
 
 
@@ -119,7 +119,7 @@ def _options(arguments: list[str]) -> Options:
         raise ValueError(f"compare={compare}: must be true or false")
     if not given.get("out", "audit"):
         raise ValueError("out=: must be a folder")
-    out = Path(given.get("out", "audit"))
+    out = Path(given.get("out", "audit")).expanduser()
     if not any(a.startswith("method=") for a in overrides):
         overrides.append("method=audited_erm")
     if not any(a.startswith("results=") for a in overrides):

@@ -46,7 +46,7 @@ def apply(file: Path, ranking: Path, out: Path) -> None:
         raise ValueError(f"decisions={file}: cannot be read ({error.strerror})") from None
     if not ranking.is_file():
         raise ValueError(f"decisions={file}: needs {ranking}, which the audit writes; out= names its folder")
-    with ranking.open(newline="") as text:
+    with ranking.open(newline="", encoding="utf-8") as text:
         rows = {row["path"]: row for row in csv.DictReader(text)}
     for one in decided:
         row = rows.get(one.path)

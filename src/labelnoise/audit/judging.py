@@ -94,6 +94,8 @@ def judge_out_of_fold(cfg: DictConfig, folds: int, folder: Path, quiet: bool = F
     path = _write_array(folder / "labels.npy", labels)
     member = fold_of(labels, folds, cfg.seed_data)
     probs = torch.empty(len(labels), dataset.num_classes)
+    if dataset.told and not quiet:
+        print("\n".join(dataset.told))
     for fold in range(folds):
         if not quiet:
             print(f"fold {fold + 1} of {folds}")

@@ -54,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     word, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")  # tables have ± and †, whatever the terminal's locale
+        # tables have ± and †, whatever the terminal's locale, and a path may have bytes that are not UTF-8
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     guard(lambda: _do(word, rest), rest)
 
 

@@ -39,7 +39,8 @@ def noise(arguments: list[str]) -> None:
     from rich.console import Console
 
     from labelnoise.experiment.assemble import inject
-    from labelnoise.experiment.metrics import noise_facts, noise_in_short
+    from labelnoise.experiment.metrics import noise_facts
+    from labelnoise.experiment.told import told
 
     overrides = [a for a in arguments if not a.startswith("out=")]
     out = next((a.removeprefix("out=") for a in reversed(arguments) if a.startswith("out=")), None)
@@ -62,7 +63,7 @@ def noise(arguments: list[str]) -> None:
         if not whole:
             others = ((T > 0) & ~np.eye(len(T), dtype=bool)).sum(axis=1)
             console.print(f"a class is given {others.min()} to {others.max()} other labels; out=matrix.csv writes all")
-    print(noise_in_short(dataset.name, facts, len(labels)))
+    print("\n".join(told(cfg, dataset, facts)))
     if out is not None:
         write_whole(Path(out), _labels(labels) if out.endswith(".npy") else _csv(T, dataset.classes))
         print(f"{out} written" + (f": use it with noise=file noise.path={out}" if out.endswith(".npy") else ""))

@@ -11,7 +11,7 @@ from pathlib import Path
 from labelnoise.arguments.ranges import checked
 from labelnoise.data.dataset import Dataset
 from labelnoise.data.from_files import Size, dataset_of, given_parts
-from labelnoise.data.listing import Entry, Listed, content_hash, lines_of, listed
+from labelnoise.data.listing import Entry, Found, Listed, content_hash, lines_of, listed
 
 MEAN, STD = (0.6959, 0.6537, 0.6371), (0.3113, 0.3192, 0.3214)  # of the code released with wang2024
 PARTS = (("train", "noisy_train"), ("val", "clean_val"), ("test", "clean_test"))
@@ -47,7 +47,7 @@ def find(data_dir: str) -> Listed:
             if path not in known:
                 raise ValueError(f"{home / keys}_key_list.txt: {path} has no label in the label file")
             entries.append(Entry(f"clothing1m/{path}", known[path], part))
-    return listed(root, entries, names)
+    return listed(root, Found(entries), names)
 
 
 def content(data_dir: str, **_: object) -> str:

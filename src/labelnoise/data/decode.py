@@ -1,14 +1,18 @@
 """Decodes and resizes image files to uint8 tensors, with Pillow in worker processes."""
 
+import hashlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from labelnoise.data.eight_bits import eight_bits
+from labelnoise.files.reading import read_bounded
 
 BAD = 0.01  # largest share of files that may be unreadable
 LISTED = 20  # largest number of them in a message
@@ -17,18 +21,50 @@ MOST = 8  # worker processes
 CHUNK = 32  # files that a worker returns at once
 
 
+class Seen(NamedTuple):
+    """The images that can be read.
+
+    Attributes:
+        kept: (M,), their positions among the files, in order.
+        digests: M hashes of the files' bytes.
+        flat: M, whether an image is of one colour.
+    """
+
+    kept: Tensor
+    digests: tuple[bytes, ...]
+    flat: tuple[bool, ...]
+
+
 class Decoded(NamedTuple):
-    """Attributes: images (M, channels, size, size), uint8; kept (M,), their positions among the files, in order."""
+    """Attributes: images (M, channels, size, size), uint8; seen, which they are."""
 
     images: Tensor
-    kept: Tensor
+    seen: Seen
+
+
+class File(NamedTuple):
+    """Attributes: image (size, size, channels), uint8, or the reason why it cannot be read; digest of its bytes."""
+
+    image: np.ndarray | str
+    digest: bytes
+
+
+def read_file(path: Path, size: int, colour: bool) -> File:
+    """One image as in `read_image`, and the hash of its file's bytes."""
+    try:
+        content = read_bounded(path)
+    except FileNotFoundError:
+        return File("no such file", b"")
+    except (OSError, ValueError) as error:
+        return File(str(error), b"")
+    return File(read_image(path, size, colour), hashlib.blake2b(content, digest_size=16).digest())
 
 
 def read_image(path: Path, size: int, colour: bool) -> np.ndarray | str:
     """One image (size, size, channels), uint8, or the reason why it cannot be read.
 
     It is rotated by its EXIF orientation, its shorter side is resized to `size`, and it is cropped to the central
-    square.
+    square. Deep and transparent pixels: see `labelnoise.data.eight_bits`.
     """
     from PIL import Image, ImageOps
 
@@ -36,7 +72,8 @@ def read_image(path: Path, size: int, colour: bool) -> np.ndarray | str:
     try:
         with Image.open(path) as image:
             image.draft(mode, (size, size))  # decodes a JPEG at about this size, several times faster
-            fitted = ImageOps.fit(ImageOps.exif_transpose(image).convert(mode), (size, size), Image.Resampling.BILINEAR)
+            ImageOps.exif_transpose(image, in_place=True)
+            fitted = ImageOps.fit(eight_bits(image, mode), (size, size), Image.Resampling.BILINEAR)
     except FileNotFoundError:
         return "no such file"
     except Exception as error:  # Pillow raises many types of errors for a damaged file
@@ -52,38 +89,52 @@ def decode(root: Path, paths: Sequence[str], size: int, colour: bool) -> Decoded
     Raises:
         ValueError: more than 1% cannot be read.
     """
-    channels = 3 if colour else 1
-    out = np.empty((len(paths), size, size, channels), dtype=np.uint8)
-    bad: dict[int, str] = {}
-    for position, image in enumerate(_each([root / path for path in paths], size, colour)):
-        if isinstance(image, str):
-            bad[position] = image
-        else:
-            out[position - len(bad)] = image
-    report_bad([(paths[i], reason) for i, reason in bad.items()], len(paths))
-    kept = torch.tensor([i for i in range(len(paths)) if i not in bad], dtype=torch.long)
-    images = torch.from_numpy(out[: len(kept)]).permute(0, 3, 1, 2)  # channels_last, as in TrainSet
-    return Decoded(images, kept)
+    out = np.empty((len(paths), size, size, 3 if colour else 1), dtype=np.uint8)
+
+    def keep(count: int, image: np.ndarray) -> None:
+        out[count] = image
+
+    seen = _look(root, paths, size, colour, keep)
+    images = torch.from_numpy(out[: len(seen.kept)]).permute(0, 3, 1, 2)  # channels_last, as in TrainSet
+    return Decoded(images, seen)
 
 
-def look_through(root: Path, paths: Sequence[str], size: int, colour: bool) -> tuple[Tensor, Tensor]:
+def look_through(root: Path, paths: Sequence[str], size: int, colour: bool) -> tuple[Seen, Tensor]:
     """Decode all images without keeping them.
 
     Returns:
-        The positions of those that can be read (M,), and how many of their pixels have each value (channels, 256),
-        float64.
+        Those that can be read, and how many of their pixels have each value (channels, 256), float64.
     Raises:
         ValueError: as `decode`.
     """
     counts = np.zeros((3 if colour else 1, 256))
-    bad: dict[int, str] = {}
-    for position, image in enumerate(_each([root / path for path in paths], size, colour)):
+
+    def add(_: int, image: np.ndarray) -> None:
+        counts[:] += [np.bincount(image[..., channel].ravel(), minlength=256) for channel in range(len(counts))]
+
+    return _look(root, paths, size, colour, add), torch.from_numpy(counts)
+
+
+def _look(root: Path, paths: Sequence[str], size: int, colour: bool, take: Callable[[int, np.ndarray], None]) -> Seen:
+    """Hand every image that can be read to `take(its number, image)`.
+
+    Raises:
+        ValueError: as `decode`.
+    """
+    bad: list[tuple[str, str]] = []
+    kept: list[int] = []
+    digests: list[bytes] = []
+    flat: list[bool] = []
+    for position, (image, digest) in enumerate(_each([root / path for path in paths], size, colour)):
         if isinstance(image, str):
-            bad[position] = image
+            bad.append((paths[position], image))
         else:
-            counts += [np.bincount(image[..., channel].ravel(), minlength=256) for channel in range(len(counts))]
-    report_bad([(paths[i], reason) for i, reason in bad.items()], len(paths))
-    return torch.tensor([i for i in range(len(paths)) if i not in bad]), torch.from_numpy(counts)
+            take(len(kept), image)
+            kept.append(position)
+            digests.append(digest)
+            flat.append(bool((image == image[0, 0]).all()))
+    report_bad(bad, len(paths))
+    return Seen(torch.tensor(kept, dtype=torch.long), tuple(digests), tuple(flat))
 
 
 def report_bad(bad: Sequence[tuple[str, str]], count: int) -> None:
@@ -119,8 +170,8 @@ class Files(torch.utils.data.Dataset[Any]):
     def __len__(self) -> int:
         return len(self._paths)
 
-    def __getitem__(self, position: int) -> np.ndarray | str:
-        return read_image(self._paths[position], self._size, self._colour)
+    def __getitem__(self, position: int) -> File:
+        return read_file(self._paths[position], self._size, self._colour)
 
 
 def as_list(batch: list[Any]) -> list[Any]:
@@ -128,8 +179,8 @@ def as_list(batch: list[Any]) -> list[Any]:
     return batch
 
 
-def _each(paths: Sequence[Path], size: int, colour: bool) -> Any:
-    """Each image or reason, in order."""
+def _each(paths: Sequence[Path], size: int, colour: bool) -> Iterator[File]:
+    """Each file, in order."""
     workers = 0 if len(paths) < FEW else workers_for_decoding()
     loader = torch.utils.data.DataLoader(
         Files(paths, size, colour), batch_size=CHUNK, num_workers=workers, collate_fn=as_list

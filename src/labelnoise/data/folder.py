@@ -6,9 +6,11 @@ from typing import Annotated
 from annotated_types import Ge, Le
 
 from labelnoise.arguments.ranges import checked
+from labelnoise.data.class_folders import from_folders
 from labelnoise.data.dataset import Dataset
 from labelnoise.data.from_files import Size, dataset_of, given_parts, set_aside
-from labelnoise.data.listing import Listed, check_folder, content_hash, from_csv, from_folders, listed, with_corrected
+from labelnoise.data.label_tables import from_csv, with_corrected
+from labelnoise.data.listing import Listed, check_folder, content_hash, listed
 
 Share = Annotated[float, Ge(0.01), Le(0.9)]
 
@@ -28,7 +30,8 @@ def folder(
     """The images of a folder, resized, as uint8 tensors in memory; training images that do not fit are streamed.
 
     The parts are the folders `train/` and `test/`, or the column `split` of the CSV; `val` is a held-out part, or the
-    test part if there is no other. Without parts, a share of each class is set aside for testing.
+    test part if there is no other. Without parts, a share of each class is set aside for testing. Any common name of a
+    part in any case will do, see `labelnoise.data.part_names`.
 
     Args:
         data_dir: the folder; all paths are relative to it, and no file outside it is read.
@@ -52,10 +55,10 @@ def find(data_dir: str, labels: str | None, corrected: str | None, classes: list
     """The images and labels of `folder`, without opening an image. Raises: as `folder`."""
     root = Path(data_dir)
     check_folder(root)
-    entries = from_folders(root) if labels is None else from_csv(root, labels)
+    found = from_folders(root) if labels is None else from_csv(root, labels)
     if corrected is not None:
-        entries = with_corrected(root, corrected, entries)
-    return listed(root, entries, None if classes is None else [str(name) for name in classes])
+        found = with_corrected(root, corrected, found)
+    return listed(root, found, None if classes is None else [str(name) for name in classes])
 
 
 def content(

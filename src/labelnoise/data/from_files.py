@@ -11,8 +11,10 @@ from torch import Tensor
 
 from labelnoise.data.dataset import Dataset
 from labelnoise.data.decode import decode, look_through
+from labelnoise.data.left_out import in_short
 from labelnoise.data.listing import Entry, Listed, check_no_empty_class
 from labelnoise.data.streamed import StreamedImages
+from labelnoise.data.what_was_read import Read, lines
 
 Size = Annotated[int, Ge(8), Le(1024)]
 SHARE = 0.5  # of the machine's memory; larger training sets are streamed
@@ -39,8 +41,9 @@ def given_parts(found: Listed) -> Parts:
 def checked_parts(found: Listed, parts: Parts) -> Parts:
     """The parts, if there are test images."""
     if not parts.test:
+        left = f" (left out: {in_short(found.left_out)})" if found.left_out else ""
         raise ValueError(
-            f"data_dir={found.root}: has no images to test on; add a test/ folder, or images to each class"
+            f"data_dir={found.root}: has no images to test on; add a test/ folder, or images to each class{left}"
         )
     return parts
 
@@ -73,7 +76,8 @@ def dataset_of(name: str, found: Listed, parts: Parts, size: int, colour: bool, 
         pixels: Any = _streamed(found, parts, size, colour)
     else:
         pixels = _in_memory(found, parts, size, colour)
-    images, val_images, test_images, (train, val, test), counts = pixels
+    images, val_images, test_images, read, counts = pixels
+    train, val, test = (part.entries for part in read)
     check_no_empty_class(found.classes, (entry.label for entry in train))
 
     def numbers(part: Sequence[Entry], label: Callable[[Entry], str]) -> Tensor:
@@ -94,6 +98,7 @@ def dataset_of(name: str, found: Listed, parts: Parts, size: int, colour: bool, 
         mean=mean,
         std=std,
         paths=tuple(entry.path for entry in train),
+        told=lines(name, found, read, sum(map(len, parts))),
     )
 
 
@@ -107,29 +112,25 @@ def _memory() -> int:
 
 
 def _in_memory(found: Listed, parts: Parts, size: int, colour: bool) -> tuple[Any, ...]:
-    """The pixels of the three parts, their readable entries, and the counts of the training pixels."""
+    """The pixels of the three parts, what was read of each, and the counts of the training pixels."""
     entries = [entry for part in parts for entry in part]
-    pixels, kept = decode(found.root, [entry.path for entry in entries], size, colour)
+    pixels, seen = decode(found.root, [entry.path for entry in entries], size, colour)
     # the kept positions are in order, so each part is a slice of one tensor
-    first, second = (int((kept < end).sum()) for end in (len(parts.train), len(parts.train) + len(parts.val)))
-    read = [entries[i] for i in kept.tolist()]
-    train = pixels[:first]
-    return (
-        train,
-        pixels[first:second],
-        pixels[second:],
-        (read[:first], read[first:second], read[second:]),
-        counted(train),
-    )
+    ends = [int((seen.kept < end).sum()) for end in np.cumsum([len(part) for part in parts]).tolist()]
+    slices = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+    images = [pixels[part] for part in slices]
+    kept = [entries[i] for i in seen.kept.tolist()]
+    read = [Read(kept[part], seen.digests[part], sum(seen.flat[part])) for part in slices]
+    return *images, read, counted(images[0])
 
 
 def _streamed(found: Listed, parts: Parts, size: int, colour: bool) -> tuple[Any, ...]:
     """As `_in_memory`, but the training images are read once as a check, and not kept."""
-    kept, counts = look_through(found.root, [entry.path for entry in parts.train], size, colour)
-    train = [parts.train[i] for i in kept.tolist()]
+    seen, counts = look_through(found.root, [entry.path for entry in parts.train], size, colour)
+    train = [parts.train[i] for i in seen.kept.tolist()]
     images = StreamedImages(found.root, [entry.path for entry in train], size, colour)
     _, val_images, test_images, (_, val, test), _ = _in_memory(found, parts._replace(train=[]), size, colour)
-    return images, val_images, test_images, (train, val, test), counts
+    return images, val_images, test_images, [Read(train, seen.digests, sum(seen.flat)), val, test], counts
 
 
 def counted(images: Tensor) -> Tensor:

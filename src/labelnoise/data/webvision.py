@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Literal
 
 from labelnoise.arguments.ranges import checked
+from labelnoise.data.class_folders import images_below
 from labelnoise.data.dataset import Dataset
 from labelnoise.data.from_files import Size, dataset_of, given_parts
-from labelnoise.data.listing import Entry, Listed, content_hash, images_below, lines_of, listed
+from labelnoise.data.listing import Entry, Found, Listed, content_hash, lines_of, listed
 
 CLASSES = 50
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as in the protocol
@@ -50,7 +51,7 @@ def find(data_dir: str, test: Test) -> Listed:
         for name in ids:
             images = images_below(root / "ilsvrc12" / "val" / name)
             entries += [Entry(path.relative_to(root).as_posix(), name, "test") for path in images]
-    return listed(root, entries, ids)
+    return listed(root, Found(entries), ids)
 
 
 def content(data_dir: str, test: Test = "webvision", **_: object) -> str:

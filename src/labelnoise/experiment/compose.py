@@ -29,12 +29,14 @@ from yaml import YAMLError
 from labelnoise.experiment import tuned  # noqa: F401  # registers ${row:...}, also in worker processes
 from labelnoise.experiment.explain import explain, several_values
 from labelnoise.experiment.groups import CONFIGS, choices
-from labelnoise.experiment.options import GROUPS, PATHS
+from labelnoise.experiment.options import GROUPS, NO_PATHS, names_a_path
 
 SECONDS = 10.0  # processor time for composing or resolving one configuration, which takes some hundredths
 AGAIN = 0.5  # then every so many seconds: Python drops what a signal raises inside a destructor
 NAME = re.compile(r"[+~]{0,2}[\w/.@:$-]+")  # the beginning of an override
 PLAIN_PATH = re.compile(r"(/|\./|\.\./)?[a-z_][\w./-]*|\.\.?|/", re.ASCII | re.IGNORECASE)  # needs no quotes
+QUOTED = re.compile(r"""'(\\.|[^'\\])*'|"(\\.|[^"\\])*\"""")  # has its own
+SWEEP = re.compile(r"(choice|shuffle|sort|glob|tag)\(.*\)", re.DOTALL)
 # What Hydra and OmegaConf raise for a user's mistakes in an override or a file.
 MISTAKES = (
     *(HydraException, OmegaConfBaseException, YAMLError, RecursionError),
@@ -110,7 +112,7 @@ def prepared(overrides: Sequence[str], several: bool = False) -> list[str]:
     Raises:
         ValueError: one cannot be parsed, chooses an option that its group does not have, or gives several values.
     """
-    written = [_quoted(override) for override in overrides]
+    written = [_quoted(override, several) for override in overrides]
     parser = OverridesParser.create()
     swept: set[str] = set()
     for given, override in zip(overrides, written, strict=True):
@@ -148,19 +150,30 @@ def alone(override: Override) -> str:
     return f"{name}={inner[:-1]}" if sweep and isinstance(value, ChoiceSweep) and len(value.list) == 1 else line
 
 
-def _quoted(override: str) -> str:
+def _quoted(override: str, several: bool = False) -> str:
     """An override of a path with its value quoted, so that it may contain any characters, and with ~ expanded.
 
-    Values that are already in quotes or brackets, and several values between commas, are left unchanged.
+    Unchanged are values in quotes of their own, and those in brackets, which Hydra reads as lists and mappings. With
+    `several`, a comma separates paths, and Hydra's sweeps such as choice(a,b) are unchanged.
     """
     name, equals, value = override.partition("=")
-    if PLAIN_PATH.fullmatch(value) and value.lower() not in ("true", "false", "nan", "inf"):
+    key = name.lstrip("+")
+    if not equals or not names_a_path(key, value) or value == "null" or QUOTED.fullmatch(value):
         return override
-    if not equals or name.lstrip("+") not in PATHS or value == "null" or re.match(r"['\"\[{]", value) or "," in value:
+    if (value[:1] + value[-1:] in ("[]", "{}")) or value.lower() in NO_PATHS.get(key, ()):
         return override
+    parts = value.split(",") if several else [value]
+    if several and (SWEEP.fullmatch(value) or (len(parts) > 1 and ("" in parts or value[0] in "'\""))):
+        return override
+    return f"{name}={','.join(map(_quoted_path, parts))}"
+
+
+def _quoted_path(path: str) -> str:
+    if PLAIN_PATH.fullmatch(path) and path.lower() not in ("true", "false", "nan", "inf"):
+        return path
     with contextlib.suppress(RuntimeError):  # no such user
-        value = str(Path(value).expanduser()) if value.startswith("~") else value
-    return f"{name}={QuotedString(value, Quote.single).with_quotes()}"
+        path = str(Path(path).expanduser()) if path.startswith("~") else path
+    return QuotedString(path, Quote.single).with_quotes()
 
 
 def _check_choice(override: Override, given: str, overrides: Sequence[str]) -> None:

@@ -185,7 +185,17 @@ EFFECTIVE = tuple(entry.name for entry in (*GROUPS, *OPTIONS) if entry.decides =
 INCIDENTAL = tuple(entry.name for entry in (*OPTIONS, *GROUPS) if entry.decides == WHERE)
 # A key at its neutral value is left out of the id, so that a key added later changes no earlier id.
 NEUTRAL = {entry.name: entry.neutral for entry in (*GROUPS, *OPTIONS) if entry.neutral is not ALWAYS}
-PATHS = (*(option.name for option in OPTIONS if option.is_path), "noise.path")
+PATHS = (
+    *(option.name for option in OPTIONS if option.is_path),
+    *("dataset.load.labels", "dataset.load.corrected", "method.transition"),
+)
+NO_PATHS = {"method.transition": ("true", "false")}  # values of a path's option that are none
+
+
+def names_a_path(key: str, value: str) -> bool:
+    """Whether an option's value, as typed, is a file or folder: by the option, or by the ending of the value."""
+    return key in PATHS or key.rpartition(".")[2] in ("path", "data_dir") or value.endswith((".npy", ".csv", ".json"))
+
 
 # configs/train.yaml takes the defaults from here, under this name.
 ConfigStore.instance().store("options", {option.name: option.default for option in OPTIONS}, provider="labelnoise")

@@ -19,6 +19,7 @@ from labelnoise.experiment.environment import this_environment
 from labelnoise.experiment.listener import Hub
 from labelnoise.experiment.outcome import make_record, model_path, times, write
 from labelnoise.experiment.progress import duration, show
+from labelnoise.experiment.told import told
 from labelnoise.files import atomic
 from labelnoise.files.claims import hold
 from labelnoise.training import checkpoints
@@ -112,7 +113,7 @@ def _claimed(cfg: DictConfig, identifier: str) -> Iterator[str]:
 
 
 def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool) -> Trained:
-    from labelnoise.experiment.metrics import in_short, noise_facts, noise_in_short, validation_in_short
+    from labelnoise.experiment.metrics import in_short, noise_facts, validation_in_short
     from labelnoise.training.device import compiler_works, full_memory_told, prepare, settle
 
     started = time.monotonic()
@@ -128,7 +129,7 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
     compiled = cfg.compile and compiler_works(place.device)
     dataset, labels = inject(cfg)
     facts = noise_facts(dataset.true_labels, labels, dataset.num_classes, cfg.seed_noise)
-    report(noise_in_short(dataset.name, facts, len(labels)))
+    report("\n".join(told(cfg, dataset, facts)))
     if line := validation_in_short(dataset, cfg.num_val):
         report(line)
     path = Path(cfg.results) / f"{identifier}.checkpoint"

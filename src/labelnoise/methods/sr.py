@@ -32,8 +32,8 @@ class SR(ERM):
         normalize: false: do not divide by the norm, as in the paper on MNIST.
     Raises:
         ValueError: a hyper-parameter out of range.
-    Source: Zhou, Liu, Wang, Zhai, Jiang, Ji 2021 (ICCV), arXiv:2108.00192, algorithm 1. In
-        the penalty p is at least 1e-7, as in the released code.
+    Source: Zhou, Liu, Wang, Zhai, Jiang, Ji 2021 (ICCV), arXiv:2108.00192, algorithm 1. In the
+        penalty p is at least 1e-7, as in the released code.
     """
 
     provides = frozenset({"logits", "labels", "batch"})

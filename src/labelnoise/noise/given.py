@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +23,8 @@ def given(facts: Facts, seed: int) -> Tensor:
     return facts.train_labels.clone()
 
 
+NUMBER = re.compile(r"-?\d+(\.\d*)?")
+
 LabelFile = Annotated[
     str,
     Predicate(lambda path: path.endswith((".npy", ".csv", ".json"))),
@@ -34,8 +37,8 @@ def from_file(facts: Facts, seed: int, path: LabelFile) -> Tensor:
 
     Shapes: -> (N,), int64.
     Args:
-        path: .npy (an array of N whole numbers), .csv (one number per line, or the last column; a header is skipped)
-            or .json (a list).
+        path: .npy (an array of N whole numbers), .csv (one number per line, or the last column; see `_read_csv`) or
+            .json (a list).
     Raises:
         ValueError: the file type is unknown, or the file cannot be read, has the wrong length or labels out of range.
     """
@@ -49,7 +52,10 @@ def from_file(facts: Facts, seed: int, path: LabelFile) -> Tensor:
     except (ValueError, OverflowError, OSError, EOFError, MemoryError, RecursionError, csv.Error) as error:
         raise ValueError(f"noise.path={path}: cannot be read as labels ({plain(str(error))})") from None
     if labels.shape != (wanted,):
-        raise ValueError(f"noise.path={path}: has shape {labels.shape}, must be ({wanted},), a label for each image")
+        reason = f"has shape {labels.shape}, must be ({wanted},), a label for each image"
+        if path.endswith(".csv") and labels.shape == (wanted + 1,):  # pandas' header of a series without a name is 0
+            reason += f"; if its first line, {labels[0]}, is a header, remove it"
+        raise ValueError(f"noise.path={path}: {reason}")
     if not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"noise.path={path}: holds {labels.dtype} values, must be whole numbers")
     outside = labels[(labels < 0) | (labels >= facts.num_classes)]
@@ -59,10 +65,32 @@ def from_file(facts: Facts, seed: int, path: LabelFile) -> Tensor:
 
 
 def _read_csv(content: bytes) -> list[int]:
+    """The last column, without a header: a first line with text above a number, or nothing above text, as pandas' `,0`.
+
+    Raises:
+        ValueError: a value is not a whole number (3.0 is one), or the first column numbers the rows in another order.
+    """
     rows = [row for row in csv.reader(content.decode("utf-8-sig").splitlines()) if row]
-    if rows and not rows[0][-1].strip().lstrip("-").isdigit():
+    first, second = (*rows[:2], [], [])[:2]
+    if any(_heads(one.strip(), other.strip()) for one, other in zip(first, second, strict=False)):
         rows = rows[1:]
-    return [int(row[-1]) for row in rows]
+    labels = [_whole(row[-1]) for row in rows]
+    numbers = [row[0].strip() for row in rows if len(row) > 1]
+    if len(numbers) == len(rows) and all(number.isdecimal() for number in numbers):
+        order = [int(number) for number in numbers]
+        if sorted(order) == list(range(len(order))) != order:
+            raise ValueError("its first column numbers the images in another order; sort the lines by it")
+    return labels
+
+
+def _whole(cell: str) -> int:
+    """A whole number, also as pandas writes it in a column that had missing values: 3.0."""
+    whole, _, fraction = cell.strip().partition(".")
+    return int(cell if fraction.strip("0") else whole)
+
+
+def _heads(cell: str, below: str) -> bool:
+    return not NUMBER.fullmatch(cell) and bool(NUMBER.fullmatch(below) or (below and not cell))
 
 
 _READERS: dict[str, Callable[[bytes], Any]] = {".npy": read_npy, ".csv": _read_csv, ".json": json.loads}

@@ -11,7 +11,7 @@ from scipy.stats import truncnorm
 from torch import Tensor
 
 from labelnoise.arguments.ranges import checked
-from labelnoise.noise.base import Facts, known_truth
+from labelnoise.noise.base import Facts, drawn, known_truth
 
 SPREAD = 0.1  # standard deviation of the images' noise rates
 
@@ -50,6 +50,9 @@ def instance(facts: Facts, seed: int, rate: Annotated[float, Ge(0.05), Le(0.9)])
         draw = (cumulative <= which[members, None]).sum(axis=1)
         labels[members] = np.minimum(draw, classes - 1 - (y == classes - 1))
     return torch.from_numpy(labels)
+
+
+instance.expected = drawn  # type: ignore[attr-defined]  # read by `labelnoise.experiment.told`
 
 
 def _image_rates(rate: float, uniform: np.ndarray) -> np.ndarray:

@@ -11,6 +11,9 @@ from labelnoise.noise.base import Facts, Rate, flip_exactly, known_truth
 def pairflip(facts: Facts, seed: int, rate: Rate) -> Tensor:
     """round(rate * n) of each class's n images get the next class's label; the last class gets the first's.
 
+    In small classes the counts differ from round(rate * n) by less than one, so that in all `rate` of the labels are
+    wrong.
+
     Shapes: -> (N,), int64.
     Args:
         rate: fraction of wrong labels, 0 to 1.

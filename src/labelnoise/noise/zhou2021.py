@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from labelnoise.arguments.ranges import checked
-from labelnoise.noise.base import Facts, Rate, known_truth
+from labelnoise.noise.base import Expected, Facts, Rate, drawn, known_truth
 
 MNIST_PAIRS = {7: 1, 2: 7, 5: 6, 6: 5, 3: 8}
 CIFAR10_PAIRS = ((9, 1), (2, 0), (3, 5), (5, 3), (4, 7))  # (from, to), in the order in which they are flipped
@@ -71,6 +71,24 @@ def asymmetric_zhou2021(facts: Facts, seed: int, rate: Rate) -> Tensor:
     for c, other in (MNIST_PAIRS if facts.name == "mnist" else blocks).items():
         T[c, c], T[c, other] = 1 - rate, rate
     return _multinomial(true_labels, T, seed=0 if facts.name == "mnist" else seed)
+
+
+def expected_symmetric(facts: Facts, rate: float) -> Expected:
+    """`rate` of all labels; drawn on MNIST."""
+    return drawn(facts, rate) if facts.name == "mnist" else Expected(rate * len(facts.train_labels))
+
+
+def expected_asymmetric(facts: Facts, rate: float) -> Expected:
+    """`rate` of the labels of the classes that are flipped; drawn except on CIFAR-10."""
+    if facts.name == "cifar100":
+        return drawn(facts, rate)
+    flipped = set(MNIST_PAIRS) if facts.name == "mnist" else {source for source, _ in CIFAR10_PAIRS}
+    count = int(np.isin(known_truth(facts).numpy(), list(flipped)).sum())
+    return Expected(rate * count, drawn(facts, rate).spread if facts.name == "mnist" else 1.0)
+
+
+symmetric_zhou2021.expected = expected_symmetric  # type: ignore[attr-defined]  # read by `labelnoise.experiment.told`
+asymmetric_zhou2021.expected = expected_asymmetric  # type: ignore[attr-defined]
 
 
 def _refuse_others(facts: Facts, noise: str) -> None:

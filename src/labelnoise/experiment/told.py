@@ -1,0 +1,36 @@
+"""What a user is told before training: what was read, the noise, and whether the noise is what was asked for."""
+
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from omegaconf import DictConfig
+
+if TYPE_CHECKING:
+    from labelnoise.data.dataset import Dataset
+
+
+def told(cfg: DictConfig, dataset: "Dataset", facts: dict[str, Any]) -> list[str]:
+    """The lines.
+
+    Args:
+        facts: on the noise, from `noise_facts`.
+    """
+    from labelnoise.experiment.metrics import noise_in_short
+
+    line = noise_in_short(dataset.name, facts, len(dataset.train_labels))
+    return [*dataset.told, line, *_missed_rate(cfg.noise, dataset, facts["transition"])]
+
+
+def _missed_rate(noise: DictConfig, dataset: "Dataset", transition: list[list[int]] | None) -> list[str]:
+    """A warning if not as many labels are wrong as the noise's rate says; no line if they are."""
+    rate = noise.get("rate")
+    if rate is None or transition is None:
+        return []
+    from labelnoise.noise.base import Expected
+
+    expected = getattr(hydra.utils.get_object(noise["_target_"]), "expected", None)
+    asked = Expected(rate * len(dataset.train_labels)) if expected is None else expected(dataset, rate)
+    wrong = sum(sum(row) - row[c] for c, row in enumerate(transition))
+    if abs(wrong - asked.wrong) <= asked.spread:
+        return []
+    return [f"warning: rate={rate}: {wrong:,} labels are wrong, where {asked.wrong:,.0f} were asked for"]
