@@ -130,7 +130,6 @@ TOOLS = [
     "@eaDir",
     "__MACOSX",
     ".Trash-1000",
-    "Thumbs",
     ".AppleDouble",
     "$RECYCLE.BIN",
     "#recycle",
