@@ -1,17 +1,22 @@
 """Saved networks: what configs/network names is built and nothing else, whatever the file says."""
 
 import json
+import math
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import every
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
+from labelnoise.data.train_set import normalise
 from labelnoise.experiment import saved_network
 from labelnoise.experiment.compose import compose
 from labelnoise.experiment.predict import predict
+from labelnoise.experiment.run import Trained, train
 from labelnoise.networks.cnn import cnn4
 
 CNN4 = {"_target_": "cnn4", "_partial_": True}
@@ -46,6 +51,59 @@ def test_it_predicts(weights, tmp_path: Path, capsys) -> None:
     right = sum(line.split(",")[1] == line.split(",")[2] for line in lines[1:])
     assert len(lines) == 361
     assert f"digits: {right / 360:.2%} of 360 test images" in capsys.readouterr().out
+
+
+EVERY = [f"{group}={name}" for group in ("loss", "method") for name in every(group)]
+SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "threads=1", "precision=float32"]
+SHORT += ["num_val=60", "num_trusted=1280"]
+READ_ALL = """
+import sys
+import torch
+from labelnoise.experiment import compose, predict
+
+cfg, probabilities, found = compose.compose(["dataset=digits", "threads=1"]), predict.probabilities, {}
+predict.compose = lambda _: cfg  # composed once for all files
+
+def kept(*given):
+    probs = found[given[1]] = probabilities(*given)
+    return probs
+
+predict.probabilities = kept
+for path in sys.argv[2:]:
+    predict.predict([f"model={path}"])
+torch.save(found, sys.argv[1])
+"""
+
+
+def own_probabilities(trained: Trained, path: Path) -> torch.Tensor:
+    """What the method itself predicts for the test images, with the saved weights in each of its networks."""
+    for learner in trained.method.learners():
+        learner.network.load_state_dict(load_file(path))
+    dataset = trained.dataset
+    mean, std = (torch.tensor(value)[:, None, None] for value in (dataset.mean, dataset.std))
+    with torch.no_grad():
+        return trained.method.eval().predict(normalise(dataset.test_images, mean, std)).float().softmax(dim=1)
+
+
+def test_every_loss_and_method_runs_and_what_it_writes_another_process_reads(tmp_path: Path) -> None:
+    """And gives the probabilities of the classes alone, also where the network has outputs of its own beside them."""
+    expected = {}
+    for option in EVERY:
+        results = tmp_path / option
+        trained = train(compose([*SHORT, option, f"results={results}", "save_model=true"]), quiet=True)
+        assert 0 <= trained.record["metrics"]["test_acc_last"] <= 1, option
+        assert math.isfinite(trained.record["history"]["train_loss"][0]), option  # ldr_kl, unhinged may be negative
+        (path,) = results.glob("*.safetensors")
+        expected[str(path)] = own_probabilities(trained, path)
+    command = [sys.executable, "-c", READ_ALL, str(tmp_path / "found.pt"), *expected]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = torch.load(tmp_path / "found.pt", weights_only=True)
+    assert len(found) == len(EVERY)
+    for path, probs in expected.items():
+        assert found[path].shape == (360, 10), path
+        torch.testing.assert_close(found[path].sum(dim=1), torch.ones(360), msg=path)
+        torch.testing.assert_close(found[path], probs, atol=1e-5, rtol=1e-4, msg=path)
 
 
 @pytest.mark.parametrize("target", ["cnn4", "labelnoise.networks.cnn.cnn4"])
@@ -123,6 +181,7 @@ def test_arguments_are_those_of_the_signature(weights, tmp_path: Path, network: 
         *(("std", value) for value in ([0.0], [-1.0], [float("nan")], [], [0.1, 0.2])),
         *(("shape", value) for value in ([1, 28], [1, 28, 0], [1, 28, 10**9], [1, 28.0, 28], [], {}, "[1e999,1,1]")),
         *(("classes", value) for value in ([], [1], "x")),
+        *(("extra_outputs", value) for value in (-1, 10**9, 1.5, [], 1)),  # the last: the weights have none
         ("more", "1"),
     ],
 )

@@ -520,7 +520,7 @@ def test_json_has_every_selected_cell(filled, show: Callable[..., Ended]) -> Non
     empty = content["nce_agce", "clean"]
     assert empty == {
         **dict.fromkeys(("mean", "std", "difference", "distance", "p")),
-        **{"row": "nce_agce", "column": "clean", "n": 0, "published_mean": 91.13, "run_ids": []},
+        **{"row": "nce_agce", "column": "clean", "n": 0, "published_mean": 91.13, "run_ids": [], "machines": []},
         **{key: empty[key] for key in ("published_std", "published_runs", "published_certainty")},
     }
 
@@ -531,8 +531,9 @@ def test_csv_agrees_with_json(filled, show: Callable[..., Ended]) -> None:
     for line, entry in zip(lines, json.loads(show(*CHOICE, results, "format=json").out), strict=True):
         assert (line["row"], line["column"], int(line["n"])) == (entry["row"], entry["column"], entry["n"])
         assert line["run_ids"].split() == entry["run_ids"]
+        assert line["machines"] == "; ".join(entry["machines"])
         assert list(line) == list(entry)
-        for name in set(entry) - {"row", "column", "run_ids", "published_certainty"}:
+        for name in set(entry) - {"row", "column", "run_ids", "machines", "published_certainty"}:
             assert (float(line[name]) if line[name] else None) == entry[name]
     ce = next(e for e in json.loads(show(*CHOICE, results, "format=json").out) if e["n"] == 3)
     assert ce["difference"] == pytest.approx(ce["mean"] - ce["published_mean"], abs=1e-5)
@@ -599,6 +600,29 @@ def test_html_is_a_whole_page(filled, show: Callable[..., Ended]) -> None:
     assert (outline.open, outline.count["td"], outline.count["b"]) == ([], 6, 1)
     assert out.count('class="missing"') == 3
     assert "p &lt; 0.05" in out
+
+
+@pytest.mark.parametrize("form", ["markdown", "latex", "html"])
+def test_rows_of_several_machines_are_named(form: str, show: Callable[..., Ended], tmp_path: Path) -> None:
+    """With what differs in the row, and how many of its records each has; rows alike are named together."""
+    where = {
+        **{("ce", "clean", seed): {"processor": "A", "precision": "float32"} for seed in (1, 2, 3)},
+        ("sce", "clean", 1): {"processor": "A", "precision": "float32"},
+        ("sce", "clean", 2): {"processor": "B", "precision": "float32"},
+        ("sce", "sym_0.4", 1): {"processor": "A", "precision": "float32"},
+        ("nce_agce", "clean", 1): {"processor": "A", "precision": "float32"},
+        ("nce_agce", "sym_0.4", 1): {"processor": "A", "device": "GPU", "precision": "bfloat16"},
+    }
+    cells = {(c.row, c.column, c.seed): c for c in tables.cells(tables.read(CHOICE))}
+    for place, facts in where.items():
+        fabricate(cells[place], tmp_path, 0.5, **facts)
+    title = "Rows whose records come from several processors or precisions: "
+    expected = f"{title}sce (A: 2, B: 1); nce_agce (A float32: 1, GPU bfloat16: 1)."
+    assert expected in show(*CHOICE, f"results={tmp_path}", f"format={form}").out.replace(r"nce\_agce", "nce_agce")
+    assert title not in show(*CHOICE, f"results={tmp_path}", f"format={form}", "table.rows=[ce]").out
+    content = json.loads(show(*CHOICE, f"results={tmp_path}", "format=json").out)
+    (entry,) = (e for e in content if (e["row"], e["column"]) == ("sce", "clean"))
+    assert entry["machines"] == ["A float32", "B float32"]
 
 
 def test_a_broken_record_is_reported_and_missing(filled, show: Callable[..., Ended]) -> None:

@@ -1,30 +1,85 @@
 """Trackers: what they write, offline and without an account."""
 
+import json
+import struct
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import wandb
+from conftest import stop_at
 
 from labelnoise.experiment.run import compose, run
+from labelnoise.training.signals import Stopped
 
 SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=2", "threads=1", "num_trusted=1300"]
 
 
-def test_wandb_works_offline_and_without_an_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("WANDB_MODE", raising=False)
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    record = run(compose([*SHORT, "tracker=wandb", f"results={tmp_path}"]), quiet=True)
-    (offline,) = (tmp_path / "wandb").glob("offline-run-*")
-    assert any(offline.glob("*.wandb"))
-    assert (tmp_path / f"{record['run_id']}.json").is_file()
-
-
-def test_tensorboard_holds_the_history(tmp_path: Path) -> None:
+def of_tensorboard(folder: Path) -> list[tuple[str, int, float]]:
+    """Name, epoch and value of each point in a folder's event files."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    record = run(compose([*SHORT, "tracker=tensorboard", f"results={tmp_path}"]), quiet=True)
-    events = EventAccumulator(str(tmp_path / "tensorboard" / record["run_id"])).Reload()
-    accuracy = [(e.step, round(e.value, 4)) for e in events.Scalars("test_acc")]
-    assert accuracy == list(enumerate(record["history"]["test_acc"], start=1))
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+    return [(name, e.step, round(e.value, 4)) for name in events.Tags()["scalars"] for e in events.Scalars(name)]
+
+
+def wandb_records(file: Path) -> Iterator[Any]:
+    """What an offline file holds: protocol buffers in LevelDB's log format, after a header of seven bytes."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    content, block, place, parts = file.read_bytes(), 2**15, 7, b""
+    while place < len(content):
+        if block - place % block < 7:  # too short for a part's header: filled up
+            place += block - place % block
+            continue
+        _, length, kind = struct.unpack("<IHB", content[place : place + 7])
+        parts += content[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            yield Record.FromString(parts)
+            parts = b""
+
+
+def of_wandb(file: Path) -> tuple[set[str], list[tuple[str, int, float]]]:
+    """The ids in an offline file; name, epoch and value of each point."""
+    ids, points = set(), []
+    for record in wandb_records(file):
+        if record.WhichOneof("record_type") == "run":
+            ids.add(record.run.run_id)
+        if record.WhichOneof("record_type") == "history":
+            row = {"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in record.history.item}
+            assert row["epoch"] == row["_step"] == record.history.step.num
+            points += [(n, row["epoch"], round(v, 4)) for n, v in row.items() if n[0] != "_" and n != "epoch"]
+    return ids, points
+
+
+def assert_holds(tracker: str, results: Path, record: dict[str, Any]) -> None:
+    """The tracker's files hold each point of the record's history once, and as this run alone."""
+    if tracker == "wandb":
+        wandb.teardown()  # waits for W&B's own process, which writes the end of a file after `finish`
+        (file,) = results.glob(f"wandb/offline-run-*-{record['run_id']}/*.wandb")
+        ids, points = of_wandb(file)
+        assert ids == {record["run_id"]}
+    else:
+        points = of_tensorboard(results / "tensorboard" / record["run_id"])
+    expected = [
+        (name, epoch, value)
+        for name, column in record["history"].items()
+        for epoch, value in enumerate(column, start=1)
+        if value is not None
+    ]
+    assert sorted(points) == sorted(expected)
+
+
+@pytest.mark.parametrize("tracker", ["wandb", "tensorboard"])
+def test_it_holds_the_history(tracker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """W&B offline and without an account."""
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    record = run(compose([*SHORT, f"tracker={tracker}", f"results={tmp_path}"]), quiet=True)
+    assert_holds(tracker, tmp_path, record)
+    assert (tmp_path / f"{record['run_id']}.json").is_file()
 
 
 def test_tensorboard_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,18 +97,31 @@ def test_the_tracker_changes_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tracker", ["wandb", "tensorboard"])
 def test_a_finished_run_is_sent_afterwards(tracker: str, tmp_path: Path, labelnoise) -> None:
-    """From its record alone: the tracker gets what it would have got while the run trained."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
+    """From its record alone: the tracker gets what it would have got while the run trained, also the second time."""
     record = run(compose([*SHORT, f"results={tmp_path}"]), quiet=True)
-    ended = labelnoise("track", f"tracker={tracker}", f"results={tmp_path}", f"run_id={record['run_id']}")
-    assert ended.code == 0, ended
-    assert f"1 of 1 records sent to {tracker}" in ended.out
-    if tracker == "wandb":
-        (offline,) = (tmp_path / "wandb").glob("offline-run-*")
-        assert any(offline.glob("*.wandb"))
-        return
-    events = EventAccumulator(str(tmp_path / "tensorboard" / record["run_id"])).Reload()
-    for name in ("test_acc", "train_loss"):
-        sent = [(e.step, round(e.value, 4)) for e in events.Scalars(name)]
-        assert sent == list(enumerate(record["history"][name], start=1))
+    for _ in range(2):
+        ended = labelnoise("track", f"tracker={tracker}", f"results={tmp_path}", f"run_id={record['run_id']}")
+        assert ended.code == 0, ended
+        assert f"1 of 1 records sent to {tracker}" in ended.out
+        assert_holds(tracker, tmp_path, record)
+
+
+@pytest.mark.parametrize("tracker", ["wandb", "tensorboard"])
+def test_a_run_that_resumes_has_each_epoch_once(tracker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also the epochs before it was stopped, and another training of the same run replaces all of them."""
+    chosen = [*SHORT, "epochs=4", f"tracker={tracker}", f"results={tmp_path}"]
+    with monkeypatch.context() as patch:
+        stop_at(6, patch)  # two steps an epoch
+        with pytest.raises(Stopped):
+            run(compose(chosen), quiet=True)
+    record = run(compose(chosen), quiet=True)
+    assert len(record["environment"]["earlier_pieces"]) == 1
+    assert_holds(tracker, tmp_path, record)
+    assert_holds(tracker, tmp_path, run(compose([*chosen, "force=true"]), quiet=True))
+
+
+@pytest.mark.parametrize("tracker", ["wandb", "tensorboard"])
+def test_another_run_is_left_alone(tracker: str, tmp_path: Path) -> None:
+    common = [*SHORT, f"tracker={tracker}", f"results={tmp_path}"]
+    for record in [run(compose([*common, f"seed={seed}"]), quiet=True) for seed in (1, 2)]:
+        assert_holds(tracker, tmp_path, record)

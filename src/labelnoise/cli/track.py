@@ -4,7 +4,8 @@ labelnoise track tracker=wandb                             # every record in run
 labelnoise track tracker=wandb tracker.mode=online results=results/runs run_id=278cbad180e7
 labelnoise track tracker=tensorboard
 
-results= names the folder of records; the tracker's files are written there too, as in a run. run_id= selects a record.
+results= names the folder of records; the tracker's files are written there too, as in a run, in place of what the run
+or an earlier `track` wrote. run_id= selects a record. A run is one run in W&B too, however often it is sent.
 `wandb sync <results>/wandb/offline-run-*` uploads what was written offline.
 """
 
@@ -17,6 +18,7 @@ from labelnoise.experiment import records
 from labelnoise.experiment.check import check
 from labelnoise.experiment.components import make_tracker
 from labelnoise.experiment.compose import compose
+from labelnoise.experiment.trackers import log_history
 
 
 def track(arguments: list[str]) -> None:
@@ -55,7 +57,5 @@ def track(arguments: list[str]) -> None:
 
 def _send(record: records.Record, cfg: DictConfig) -> None:
     tracker = make_tracker(cfg, record["run_id"], record["config"])
-    columns = record["history"]
-    for epoch, values in enumerate(zip(*columns.values(), strict=True), start=1):
-        tracker.log(epoch, dict(zip(columns, values, strict=True)))
+    log_history(tracker, record["history"])
     tracker.finish(record["metrics"])

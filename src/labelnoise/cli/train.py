@@ -63,6 +63,8 @@ def _through_hydra(flags: dict[str, str], overrides: list[str]) -> None:
     """A multirun, or a flag that Hydra handles, such as --cfg."""
     if flags.get("--cfg") == "job" and "--multirun" not in flags:
         flags = {**flags, "--resolve": ""}  # the values of this run, not the rows that they are taken from
+    for override in overrides if "--multirun" in flags else ():
+        _refuse_other_sweepers(override)
     before = sys.argv
     written = overrides if "--shell-completion" in flags else prepared(overrides, several="--multirun" in flags)
     given = [f"{name}={value}" if value else name for name, value in flags.items()]
@@ -79,6 +81,19 @@ def _through_hydra(flags: dict[str, str], overrides: list[str]) -> None:
         sys.argv = before
     if _failed:
         sys.exit(1)
+
+
+def _refuse_other_sweepers(override: str) -> None:
+    """Refuse a sweeper that searches, which would train and then find no value to compare, and Hydra's own (basic),
+    which makes the same runs as ours but returns exit code 0 after a run that failed, and no summary.
+
+    Raises:
+        ValueError: the override chooses another sweeper than this project's.
+    """
+    name, _, value = override.lstrip("+~").partition("=")
+    if name == "hydra.sweeper._target_" or (name.partition("@")[0] == "hydra/sweeper" and value != "labelnoise"):
+        runs = "every combination of the values between commas, or the cells of a table"
+        raise ValueError(f"{override}: the only sweeper is hydra/sweeper=labelnoise, {runs}")
 
 
 def _job(cfg: DictConfig) -> None:

@@ -73,15 +73,25 @@ def model_path(cfg: DictConfig, identifier: str) -> Path:
 
 
 def _save(method: "Method", record: records.Record, dataset: "Dataset", path: Path) -> None:
-    """Save the network that predicts as safetensors, with the metadata needed to rebuild it."""
+    """Save the network that predicts as safetensors, with the metadata needed to rebuild it.
+
+    How many outputs it has beyond one for each class is found with one image, because a loss, a method or a network may
+    add them.
+    """
+    import torch
     from safetensors.torch import save
 
+    shape = list(dataset.train_images.shape[1:])
+    device = next(method.network.parameters()).device
+    with torch.no_grad():
+        outputs = method.network.eval()(torch.zeros(1, *shape, device=device)).shape[1]
     weights = {name: value.contiguous().cpu() for name, value in method.network.state_dict().items()}
     about = {
         "run_id": record["run_id"],
         "network": json.dumps(record["config"]["network"]),
-        "shape": json.dumps(list(dataset.train_images.shape[1:])),
+        "shape": json.dumps(shape),
         "classes": json.dumps(dataset.classes),
+        "extra_outputs": json.dumps(outputs - len(dataset.classes)),
         "mean": json.dumps(dataset.mean),
         "std": json.dumps(dataset.std),
     }

@@ -47,7 +47,7 @@ def predict(arguments: list[str]) -> None:
     # Checked before building, so that the data set, not the file, decides how large the network gets.
     if list(dataset.train_images.shape[1:]) != saved.about.shape or list(dataset.classes) != saved.about.classes:
         raise ValueError(f"dataset={dataset.name}: other images or classes than model={own['model']} was trained on")
-    probs = _probabilities(saved, own["model"], dataset.test_images, place, cfg.threads)
+    probs = probabilities(saved, own["model"], dataset.test_images, place, cfg.threads)
     confidence, predicted = probs.max(dim=1)
     right = (predicted == dataset.test_labels).double().mean()
     print(f"{dataset.name}: {right:.2%} of {len(predicted):,} test images")
@@ -56,10 +56,18 @@ def predict(arguments: list[str]) -> None:
         print(f"{own['out']} written")
 
 
-def _probabilities(
+def probabilities(
     saved: saved_network.SavedNetwork, path: str, images: "Tensor", place: "Place", threads: int | str
 ) -> "Tensor":
-    """Shapes: (N, channels, H, W) uint8 -> (N, C) on the CPU, float32."""
+    """The classes' probabilities. Outputs beyond those of the classes are dropped before the softmax.
+
+    Shapes: (N, channels, H, W) uint8 -> (N, C) on the CPU, float32.
+    Args:
+        path: the file's, for the message.
+        threads: as the option.
+    Raises:
+        ValueError: the weights are not those of this network, or its outputs are not finite.
+    """
     import torch
 
     from labelnoise.data.train_set import normalise
@@ -70,10 +78,8 @@ def _probabilities(
     settle(place, threads, network, saved.about.shape, BATCH)
     mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (saved.about.mean, saved.about.std))
     with torch.no_grad():
-        parts = [
-            network(normalise(part.to(device), mean, std)).float().softmax(dim=1).cpu() for part in images.split(BATCH)
-        ]
-    probs = torch.cat(parts)
+        parts = [network(normalise(part.to(device), mean, std)).float().cpu() for part in images.split(BATCH)]
+    probs = torch.cat(parts)[:, : len(saved.about.classes)].softmax(dim=1)
     if not probs.isfinite().all():
         raise ValueError(f"model={path}: its outputs are not finite")
     return probs

@@ -20,6 +20,7 @@ from labelnoise.experiment.listener import Hub
 from labelnoise.experiment.outcome import make_record, model_path, times, write
 from labelnoise.experiment.progress import duration, show
 from labelnoise.experiment.told import told
+from labelnoise.experiment.trackers import log_history
 from labelnoise.files import atomic
 from labelnoise.files.claims import hold
 from labelnoise.training import checkpoints
@@ -213,6 +214,7 @@ def _fit(
     with show(cfg.epochs, steps, quiet, state.epoch) as progress:
         tracker = make_tracker(cfg, identifier, config)
         with Hub(progress, tracker, keep, state.epoch) as hub:
+            log_history(tracker, state.history)  # of the epochs before a resume
             fit(assembled.method, state, assembled.yardstick, hub, cfg.graphs == "auto")
             hub.metrics = summarise(state.history)
             return hub.metrics

@@ -1,5 +1,10 @@
 """A network saved with save_model=true: `<results>/<run_id>.safetensors`, the weights and the metadata to build it.
 
+The network's first outputs are the logits of the classes, in their order. A loss or a method may train it with further
+outputs after these, for itself alone: the gambler's abstention, the confidence of car. The file keeps their weights and
+says how many they are (`extra_outputs`), so that the network is rebuilt as it was trained; `predict` drops them, as the
+method's own prediction does.
+
 The file may be untrusted. It selects one of the networks in configs/network and gives its arguments; nothing in it is
 ever looked up as a Python name.
 """
@@ -32,6 +37,7 @@ class About(Closed):
         network: the function's name in `_target_`, and its arguments.
         shape: channels, height and width of the images.
         classes: their names, in the order of the logits.
+        extra_outputs: number of outputs after those of the classes; files of earlier versions do not give it.
         mean, std: of the training images, one per channel, in [0, 1] units.
     """
 
@@ -39,6 +45,7 @@ class About(Closed):
     network: dict[str, bool | int | FiniteFloat | Text | None]
     shape: Annotated[list[Annotated[int, Field(ge=1, le=4096)]], Field(min_length=3, max_length=3)]
     classes: Annotated[list[Text], Field(min_length=1, max_length=100_000)]
+    extra_outputs: Annotated[int, Field(ge=0, le=1000)] = 0
     mean: list[FiniteFloat]
     std: list[Annotated[FiniteFloat, Field(gt=0)]]
 
@@ -84,7 +91,7 @@ def read(path: str, overrides: Sequence[str] = ()) -> SavedNetwork:
 
 
 def build(saved: SavedNetwork, path: str) -> "nn.Module":
-    """The network in evaluation mode, on the CPU.
+    """The network in evaluation mode, on the CPU: images (B, channels, H, W) -> (B, C + extra_outputs).
 
     Args:
         path: for the message.
@@ -93,7 +100,7 @@ def build(saved: SavedNetwork, path: str) -> "nn.Module":
     """
     about = saved.about
     try:
-        network = saved.make(len(about.classes), about.shape[0], about.shape[-1])
+        network = saved.make(len(about.classes) + about.extra_outputs, about.shape[0], about.shape[-1])
         network.load_state_dict(saved.weights)
     except (ValueError, TypeError, RuntimeError) as error:
         raise ValueError(f"model={path}: not a network saved with save_model=true ({_first_line(error)})") from None

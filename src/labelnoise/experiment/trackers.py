@@ -1,10 +1,13 @@
 """Trackers: other places to log the history to, for watching a run. The record contains all of it too.
 
-A function `(run_id, config, results) -> Tracker` makes a tracker and imports its library only then.
+A function `(run_id, config, results) -> Tracker` makes a tracker and imports its library only then. It replaces what an
+earlier tracker wrote for this run: whoever makes one logs the whole history, also of the epochs before a resume, so
+that each epoch is there once.
 """
 
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -19,6 +22,13 @@ class Tracker(NamedTuple):
     finish: Callable[[dict[str, Any]], None]
 
 
+def log_history(tracker: Tracker, history: Mapping[str, Sequence[float | None] | None]) -> None:
+    """Log finished epochs, from 1. Args: history, quantity -> a value for each epoch, or None for all of them."""
+    columns = {name: column for name, column in history.items() if column is not None}
+    for epoch, values in enumerate(zip(*columns.values(), strict=True), start=1):
+        tracker.log(epoch, dict(zip(columns, values, strict=True)))
+
+
 def none(run_id: str, config: dict[str, Any], results: str) -> Tracker:
     """No tracker."""
     return Tracker(lambda epoch, row: None, lambda metrics: None)
@@ -26,6 +36,10 @@ def none(run_id: str, config: dict[str, Any], results: str) -> Tracker:
 
 def wandb(run_id: str, config: dict[str, Any], results: str, project: str, mode: Mode) -> Tracker:
     """Weights & Biases, in `<results>/wandb`.
+
+    The run's id is W&B's too, and the epoch is its step: a run that is logged again, resumed or synced again stays one
+    run there. W&B keeps an epoch that it has and adds those that it lacks. Offline, the folders
+    `offline-run-*-<run_id>` of earlier processes are removed, because the new one holds all epochs.
 
     Args:
         project: name of the W&B project.
@@ -36,12 +50,17 @@ def wandb(run_id: str, config: dict[str, Any], results: str, project: str, mode:
 
     folder = Path(results)
     folder.mkdir(parents=True, exist_ok=True)
+    if mode != "disabled":  # if it starts online they are not needed either
+        for earlier in folder.glob(f"wandb/offline-run-*-{run_id}"):
+            shutil.rmtree(earlier)
 
     def start(mode: Mode) -> Any:
         settings = client.Settings(init_timeout=20, silent=True)
         return client.init(
             project=project,
             name=run_id,
+            id=run_id,
+            resume="allow",
             config=config,
             dir=folder,
             mode=mode,
@@ -59,7 +78,7 @@ def wandb(run_id: str, config: dict[str, Any], results: str, project: str, mode:
         run.summary.update({name: value for name, value in metrics.items() if isinstance(value, float)})
         run.finish()
 
-    return Tracker(lambda epoch, row: run.log({"epoch": epoch, **_known(row)}), finish)
+    return Tracker(lambda epoch, row: run.log({"epoch": epoch, **_known(row)}, step=epoch), finish)
 
 
 def tensorboard(run_id: str, config: dict[str, Any], results: str) -> Tracker:
@@ -72,7 +91,10 @@ def tensorboard(run_id: str, config: dict[str, Any], results: str) -> Tracker:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise ValueError("tracker=tensorboard: not installed; pip install 'labelnoise[tensorboard]'") from None
-    writer = SummaryWriter(str(Path(results) / "tensorboard" / run_id))
+    folder = Path(results) / "tensorboard" / run_id
+    for earlier in folder.glob("events.out.tfevents.*"):  # TensorBoard shows all of a folder's files together
+        earlier.unlink()
+    writer = SummaryWriter(str(folder))
 
     def log(epoch: int, row: Row) -> None:
         for name, value in _known(row).items():

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from labelnoise.experiment import records
 from labelnoise.experiment.groups import CONFIGS
 from labelnoise.files.schema import reason
+from labelnoise.files.text import plain
 from labelnoise.tables.schema import Certainty, PublishedRow
 from labelnoise.tables.table import Cell, Table
 
@@ -25,14 +26,35 @@ class Published(NamedTuple):
     certainty: Certainty = "read"
 
 
+class Machine(NamedTuple):
+    """Where a record was made: the GPU, else the processor, and the precision; `unknown` where it is not recorded."""
+
+    device: str
+    precision: str
+
+
+def machine(record: records.Record) -> Machine:
+    """The machine of a record."""
+    facts = record["environment"]
+    device = facts.get("device", "cpu")
+    name = facts.get("processor") if device == "cpu" else device
+    return Machine(plain(name or "unknown"), plain(facts.get("precision") or "unknown"))
+
+
 class Result(NamedTuple):
-    """One row and column over its seeds. `values`: one for each seed with a record, in percent."""
+    """One row and column over its seeds.
+
+    Attributes:
+        values: one for each seed with a record, in percent.
+        run_ids, machines: of these records, in the same order.
+    """
 
     row: str
     column: str
     values: tuple[float, ...]
     run_ids: tuple[str, ...]
     published: Published | None
+    machines: tuple[Machine, ...] = ()
 
     @property
     def n(self) -> int:
@@ -89,18 +111,20 @@ def welch(mean1: float, std1: float, n1: int, mean2: float, std2: float, n2: int
 def results(table: Table, cells: list[Cell], found: dict[str, records.Record]) -> list[Result]:
     """One result for every row and column of the table, with or without records."""
     published = published_of(table)
-    by_place: dict[tuple[str, str], list[tuple[float, str]]] = {}
+    by_place: dict[tuple[str, str], list[tuple[float, str, Machine]]] = {}
     for cell in cells:
-        value = metric(found.get(cell.run_id), table.metric)
-        if value is not None:
-            by_place.setdefault((cell.row, cell.column), []).append((100 * value, cell.run_id))
+        record = found.get(cell.run_id)
+        value = metric(record, table.metric)
+        if record is not None and value is not None:
+            by_place.setdefault((cell.row, cell.column), []).append((100 * value, cell.run_id, machine(record)))
     return [
         Result(
             row,
             column,
-            tuple(value for value, _ in by_place.get((row, column), ())),
-            tuple(identifier for _, identifier in by_place.get((row, column), ())),
+            tuple(value for value, _, _ in by_place.get((row, column), ())),
+            tuple(identifier for _, identifier, _ in by_place.get((row, column), ())),
             published.get((row, column)),
+            tuple(where for _, _, where in by_place.get((row, column), ())),
         )
         for row in table.rows
         for column in table.columns

@@ -11,7 +11,10 @@ from labelnoise.tables.sheet import Sheet
 
 
 def _entry(result: Result) -> dict[str, Any]:
-    """A row and column's values, None if missing; percent and percentage points, `distance` in standard deviations."""
+    """A row and column's values, None if missing; percent and percentage points, `distance` in standard deviations.
+
+    `machines` has the processor or GPU and the precision of each of `run_ids`.
+    """
     published = result.published
     return {
         "row": result.row,
@@ -27,6 +30,7 @@ def _entry(result: Result) -> dict[str, Any]:
         "distance": _rounded(result.distance),
         "p": _rounded(result.p),
         "run_ids": list(result.run_ids),
+        "machines": [" ".join(where) for where in result.machines],
     }
 
 
@@ -37,7 +41,12 @@ def _rounded(value: float | None) -> float | None:
 def as_csv(sheet: Sheet) -> str:
     """A line for every row and column; empty where there is no value."""
     lines = [
-        {**entry, "run_ids": " ".join(entry["run_ids"]), **{key: csv_cell(entry[key]) for key in ("row", "column")}}
+        {
+            **entry,
+            "run_ids": " ".join(entry["run_ids"]),
+            "machines": csv_cell("; ".join(entry["machines"])),
+            **{key: csv_cell(entry[key]) for key in ("row", "column")},
+        }
         for entry in map(_entry, sheet.results)
     ]
     return csv_of(lines)

@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import compress
 from typing import NamedTuple
 
 from labelnoise.experiment.records import Record
 from labelnoise.files.text import plain
-from labelnoise.tables.comparison import LEVEL, Result, ranks
+from labelnoise.tables.comparison import LEVEL, Machine, Result, machine, ranks
 from labelnoise.tables.table import Table
 
 CERTAINTY = {"quoted": "quoted by a later text", "memory": "from memory, not checked"}  # "read" needs no word
@@ -43,7 +44,24 @@ def beneath(table: Table, results: list[Result], found: list[Record], commands: 
     lines += table.notes
     if found:
         lines.append(f"Commits: {counted(found, 'commit')}. Machines: {counted(found, 'machine')}.")
+    if mixed := _mixed(results):
+        lines.append(f"Rows whose records come from several processors or precisions: {mixed}.")
     return [*lines, *(f"Command: {command}" for command in commands)]
+
+
+def _mixed(results: list[Result]) -> str:
+    """The rows that several kinds of machine computed, with the number of records of each; rows alike together."""
+    rows: dict[str, list[Machine]] = {}
+    for result in results:
+        rows.setdefault(result.row, []).extend(result.machines)
+    alike: dict[str, list[str]] = {}
+    for row, machines in rows.items():
+        differ = [len(set(values)) > 1 for values in zip(*machines, strict=True)]
+        if any(differ):
+            shown = Counter(" ".join(compress(one, differ)) for one in machines)
+            counts = ", ".join(f"{name}: {count}" for name, count in shown.most_common())
+            alike.setdefault(counts, []).append(row)
+    return "; ".join(f"{', '.join(labels)} ({counts})" for counts, labels in alike.items())
 
 
 def _certainty(results: list[Result]) -> str:
@@ -64,9 +82,8 @@ def counted(found: Sequence[Record], what: str) -> str:
         facts = record["environment"]
         if what == "commit":
             return plain(facts.get("commit") or "unknown")[:7] + (" with changes" if facts.get("dirty") else "")
-        device = facts.get("device", "cpu")
-        device = facts.get("processor") or "unknown" if device == "cpu" else device
-        return plain(f"{device} ({facts.get('precision')}, torch {facts.get('versions', {}).get('torch')})")
+        device, precision = machine(record)
+        return f"{device} ({precision}, torch {plain(str(facts.get('versions', {}).get('torch')))})"
 
     return ", ".join(f"{name}: {count}" for name, count in Counter(map(fact, found)).most_common())
 
