@@ -9,6 +9,7 @@ from test_methods import small_setup
 from labelnoise.methods.co_teaching import noise_rate
 from labelnoise.methods.co_teaching_plus import CoTeachingPlus
 from labelnoise.methods.jocor import JoCoR
+from labelnoise.methods.p_diff import PDiff
 from labelnoise.training.method import Method
 
 LABELS = [0, 1, 2, 1, 0, 2, 2, 1, 0, 2, 1, 0, 1, 2, 0, 1]
@@ -31,12 +32,15 @@ def test_the_noise_rate_is_the_share_of_wrong_labels() -> None:
     """One of three classes is flipped at 0.6; a class without images does not count."""
     transition = torch.eye(3)
     transition[1] = torch.tensor([0.6, 0.4, 0.0])
-    assert noise_rate(small_setup(LABELS)._replace(transition=transition)) == pytest.approx(0.2)
+    assert noise_rate(small_setup(LABELS)._replace(transition=transition), "method.forget_rate") == pytest.approx(0.2)
     transition[2] = 0
-    assert noise_rate(small_setup(LABELS)._replace(transition=transition)) == pytest.approx(0.3)
+    assert noise_rate(small_setup(LABELS)._replace(transition=transition), "method.forget_rate") == pytest.approx(0.3)
     method = JoCoR(small_setup(LABELS)._replace(transition=transition), forget_rate=None, ramp=0, lam=0.9)
     assert method.forget_rate == pytest.approx(0.3)
-    assert JoCoR(small_setup(LABELS), forget_rate=None, ramp=0, lam=0.9).forget_rate == 0.2
+    with pytest.raises(ValueError, match=r"method\.forget_rate=null: the share of wrong labels is not known"):
+        JoCoR(small_setup(LABELS), forget_rate=None, ramp=0, lam=0.9)
+    with pytest.raises(ValueError, match=r"method\.rate=null: .*; give method\.rate=\.\.\.$"):
+        PDiff(small_setup(LABELS), rate=None, unknown=False, ramp=0.5, saturation=0.9)
 
 
 @pytest.mark.parametrize(

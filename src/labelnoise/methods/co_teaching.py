@@ -5,17 +5,22 @@ from torch import Tensor, nn
 
 from labelnoise.training.method import Audit, Feed, Method, Setup, StepResult
 
-NOT_KNOWN = 0.2  # the noise rate assumed if it is not known
 
-
-def noise_rate(setup: Setup) -> float:
-    """The share of wrong labels from the noise's transition matrix, classes equally weighted; 0.2 if it is not known.
+def noise_rate(setup: Setup, option: str) -> float:
+    """The share of wrong labels from the noise's transition matrix, classes equally weighted.
 
     The papers on small-loss selection assume it known. If the noise leaves some classes clean, it is below the rate
     within a class: for this reason JoCoR's released code halves the rate of CIFAR-10's asymmetric noise.
+
+    Args:
+        option: that gives the rate instead, for the message.
+    Raises:
+        ValueError: the data set has no true labels.
     """
     if setup.transition is None:
-        return NOT_KNOWN
+        raise ValueError(
+            f"{option}=null: the share of wrong labels is not known without true labels; give {option}=..."
+        )
     transition = setup.transition.double()  # the row of a class without images is 0
     return 1 - float(transition.diagonal().sum() / transition.sum())
 
@@ -42,7 +47,7 @@ class CoTeaching(Method):
         forget_rate: final dropped share of each batch, 0 to below 1; None: the noise rate, as in the paper.
         ramp: T_k as a fraction of the run, 0 to 1; 10 of 200 epochs in the paper.
     Raises:
-        ValueError: a hyper-parameter out of range.
+        ValueError: a hyper-parameter out of range; or no forget_rate, and the noise rate is not known.
     Source: Han et al. 2018, arXiv:1804.06872, algorithm 1; R(t) and the rounding as in the released code.
     Differs: the released code divides the mean over the kept images by their number once more, which Adam undoes.
     """
@@ -52,7 +57,7 @@ class CoTeaching(Method):
 
     def __init__(self, setup: Setup, forget_rate: float | None, ramp: float) -> None:
         super().__init__(setup)
-        forget_rate = noise_rate(setup) if forget_rate is None else forget_rate
+        forget_rate = noise_rate(setup, "method.forget_rate") if forget_rate is None else forget_rate
         if not 0 <= forget_rate < 1:
             raise ValueError(f"method.forget_rate={forget_rate}: must be a number from 0 to below 1, or null")
         if not 0 <= ramp <= 1:

@@ -35,7 +35,7 @@ class PDiff(ERM):
         ramp: T_k as a fraction of the run, 0 to 1; 20 of 200 epochs in the paper.
         saturation: zeta, above 0 and at most 1.
     Raises:
-        ValueError: a hyper-parameter out of range.
+        ValueError: a hyper-parameter out of range; or neither a rate nor unknown, and the true rate is not known.
     Source: Hu, Zhao, Huang, Zhang 2020 (ICPR), arXiv:2009.06382, section 3, and its released code.
     Differs: the released code counts T in 390 steps, one less than its epoch of CIFAR-10 has, so that T grows a step
         before the epoch does.
@@ -63,7 +63,9 @@ class PDiff(ERM):
         super().__init__(setup)
         if unknown and rate is not None:
             raise ValueError(f"method.rate={rate}: must be null if method.unknown=true")
-        self.rate = noise_rate(setup) if rate is None else rate
+        if rate is None:
+            rate = 0.0 if unknown else noise_rate(setup, "method.rate")
+        self.rate = rate
         self.unknown, self.ramp, self.saturation = unknown, ramp, saturation
         # a ring buffer with the histogram of each recent batch, and the number of batches so far
         self.register_buffer("counts", torch.zeros(BATCHES, BINS))
