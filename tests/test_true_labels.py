@@ -91,7 +91,7 @@ def permuted(fix_matrix: bool) -> Dataset:
 def outcome(cfg: DictConfig, dataset: Dataset, build: Callable[..., Assembled] = assemble) -> Outcome:
     """Train on the small data set's noisy labels. `build` stands for `assemble`."""
     place = prepare(cfg.device, cfg.precision, cfg.threads)
-    loss = make_loss(cfg, lambda line: None)
+    loss = make_loss(cfg)
     made = build(cfg, dataset, small()[1].clone(), loss, place, regulariser=make_regulariser(cfg))
     state = TrainState()
     fit(made.method, state, made.yardstick, Deaf())
@@ -184,7 +184,7 @@ def test_a_matrix_is_refused_to_a_method_that_does_not_declare_it() -> None:
 def test_validation_uses_the_noisy_labels(trusted: int) -> None:
     cfg = composed(*COMMON, f"num_trusted={trusted}")
     dataset, labels = small()
-    made = assemble(cfg, dataset, labels, make_loss(cfg, print), prepare("cpu", "float32", 1))
+    made = assemble(cfg, dataset, labels, make_loss(cfg), prepare("cpu", "float32", 1))
     held_out = split(dataset.true_labels, HELD_OUT, trusted, SEED)[1]
     assert torch.equal(made.yardstick.val.images, dataset.train_images[held_out])
     assert torch.equal(made.yardstick.val.labels, labels[held_out])
