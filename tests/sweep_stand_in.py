@@ -27,6 +27,9 @@ def do(cfg, quiet: bool) -> dict:
     try:
         if word == "sleep":
             time.sleep(float(argument))
+        elif word == "meet":  # goes on once so many jobs have started
+            while len({json.loads(line)["name"] for line in Path(cfg.log).read_text().splitlines()}) < int(argument):
+                time.sleep(0.02)
         elif word == "raise":
             raise {"ValueError": ValueError, "RuntimeError": RuntimeError}[argument]("so it is")
         elif word == "exit":
