@@ -19,6 +19,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from labelnoise.cli import main as cli
+from labelnoise.experiment import records
 from labelnoise.experiment.groups import choices
 from labelnoise.experiment.progress import Quiet
 from labelnoise.experiment.run import compose, inject
@@ -67,6 +68,13 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("urllib.request.urlopen", refuse)
     monkeypatch.setattr("urllib.request.urlretrieve", refuse)
+
+
+@pytest.fixture(autouse=True)
+def no_committed_records(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let no result depend on which records are committed, except in tests about them (@pytest.mark.committed)."""
+    if request.node.get_closest_marker("committed") is None:
+        monkeypatch.setattr(records, "COMMITTED", tmp_path / "none")
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def test_keys_decide_and_decisions_are_saved(driver: Any, saved_to: Path, tmp_pa
     assert driver.find_element("id", "progress").text == "3 decided: 2 accepted, 1 kept."
     driver.save_screenshot(str(tmp_path / "audit.png"))
     press(driver, "s")
-    for _ in range(100):
+    for _ in range(3000):
         if (file := saved_to / "decisions.json").exists():
             break
         time.sleep(0.1)

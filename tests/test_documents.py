@@ -18,6 +18,7 @@ from labelnoise.tables import comparison
 from labelnoise.tables import table as tables
 from labelnoise.tables.show import show
 
+pytestmark = pytest.mark.committed
 README = (REPOSITORY / "README.md").read_text()
 CONTRIBUTING = (REPOSITORY / "CONTRIBUTING.md").read_text()
 

@@ -139,6 +139,7 @@ def test_a_digits_record_of_each_loss_is_committed() -> None:
     assert ids <= {path.stem for path in COMMITTED}
 
 
+@pytest.mark.committed
 def test_cifar10_records_show_what_the_losses_are_for() -> None:
     """Twelve epochs of the zhou2021 protocol under 40% symmetric noise: nce_agce beats ce."""
     common = ("protocol=zhou2021", "noise=sym", "rate=0.4", "epochs=12", "seed=1")

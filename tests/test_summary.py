@@ -135,6 +135,7 @@ def test_what_is_unknown_is_said_to_be(summary, tmp_path: Path) -> None:
     assert (line["acc_clean"], line["test_acc"]) == ("", "0.25")
 
 
+@pytest.mark.committed
 @pytest.mark.parametrize("gaps", [False, True])
 def test_history_and_classes_of_a_committed_record(gaps: bool, summary) -> None:
     """A value that an epoch does not have, such as a method's before its second stage, is an empty field."""

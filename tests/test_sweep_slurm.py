@@ -1,6 +1,7 @@
 """How the driver waits for SLURM's jobs, with a scripted squeue; test_slurm.py uses a real SLURM."""
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -59,16 +60,21 @@ def leave(folder: Path, job: str, err: str = "", result: bool = True) -> None:
 
 def test_a_sweep_that_ends_as_it_should(tmp_path: Path, squeue: Callable[..., None]) -> None:
     squeue("7_0|RUNNING|None\n7_1|PENDING|Resources\n")
-    over = threading.Event()
-    threading.Timer(2, over.set).start()
-    launcher = Launcher(tmp_path, lambda: over.wait() and [DONE, FAILED])
+    asked = tmp_path / "asked"
+
+    def over() -> list[SimpleNamespace]:  # once squeue was asked
+        while not asked.exists() or not asked.read_text().endswith("\n"):
+            time.sleep(0.02)
+        return [DONE, FAILED]
+
+    launcher = Launcher(tmp_path, over)
     said = "error: job 11 (loss=x threads=1): loss=x: no such option"
     leave(tmp_path, "7_1", f"some warning\n{said}\nsubmitit ERROR more\n")
     failures = slurm.launch(launcher, [["loss=ce", "threads=2"], ["loss=x"]], 10)
     assert failures == {11: f"loss=x: no such option; its output is in {tmp_path}/7_1"}
     assert launcher.overrides == [["loss=ce", "threads=2"], ["loss=x", "threads=1"]]
     assert launcher.params["name"].startswith("labelnoise-")
-    assert f"--name={launcher.params['name']}" in (tmp_path / "asked").read_text()
+    assert f"--name={launcher.params['name']}" in asked.read_text()
 
 
 def test_a_driver_exits_when_no_job_is_left(

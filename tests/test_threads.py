@@ -199,7 +199,7 @@ def test_threads_wait_briefly_unless_the_user_chose(before: str, environment: di
     clean["PYTHONPATH"] = str(REPOSITORY / "src")
     code = WAITING.format(before=before)
     ended = subprocess.run(
-        [sys.executable, "-c", code], env={**clean, **environment}, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code], env={**clean, **environment}, capture_output=True, text=True, timeout=600
     )
     assert ended.stdout.strip() == expected, ended.stderr
 
