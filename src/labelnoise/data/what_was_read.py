@@ -28,9 +28,9 @@ def lines(name: str, found: Listed, parts: Sequence[Read], count: int) -> tuple[
     sizes = Counter(entry.label for entry in train.entries)
     low, high = (choose(found.classes, key=lambda label: sizes[label]) for choose in (min, max))
     flat = sum(part.flat for part in parts)
+    each = f"{sizes[low]:,} (class {named(low)}) to {sizes[high]:,} (class {named(high)}) images"
     said = [
-        f"{len(found.classes):,} classes with {sizes[low]:,} (class {named(low)}) to {sizes[high]:,} "
-        f"(class {named(high)}) images",
+        f"{len(found.classes):,} classes with " + (each if sizes[low] < sizes[high] else f"{sizes[low]:,} images each"),
         f"{len(train.entries):,} training, {len(val.entries):,} validation and {len(test.entries):,} test images",
         f"{flat or 'none'} of one flat colour",
         _twice(train, val, test),
