@@ -312,7 +312,7 @@ def test_the_lines_come_before_training(word: str, tmp_path: Path, labelnoise: C
     ended = labelnoise(word, *SHORT, f"data_dir={root}", f"results={tmp_path / 'runs'}", *more)
     assert ended.code == 0, ended.err
     lines = ended.out.splitlines()
-    first = "folder: 2 classes with 5 (class cat) to 5 (class cat) images; 10 training, 0 validation and 2 test images"
+    first = "folder: 2 classes with 5 images each; 10 training, 0 validation and 2 test images"
     (place,) = (i for i, line in enumerate(lines) if line.startswith(first))
     assert lines[place + 1] == "folder: left out: 1 image in cat/@eaDir"
     trained = [i for i, line in enumerate(lines) if line.startswith(("epoch", "test accuracy"))]
