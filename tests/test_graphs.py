@@ -11,7 +11,7 @@ from functools import partial
 import hydra
 import pytest
 import torch
-from conftest import every
+from conftest import TOLD, every
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from labelnoise.cpu import compiler
@@ -75,7 +75,7 @@ def test_no_loss_waits_for_the_device(loss: str, monkeypatch) -> None:
 @pytest.mark.parametrize("method", every("method"))
 def test_no_method_waits_for_the_device(method: str, monkeypatch) -> None:
     with shapes_only(monkeypatch):
-        take_two_steps(["dataset=digits", "noise=sym", "rate=0.4", f"method={method}"], 1, 8)
+        take_two_steps(["dataset=digits", "noise=sym", "rate=0.4", f"method={method}", *TOLD.get(method, [])], 1, 8)
 
 
 @pytest.mark.parametrize("dataset", ["cifar10", "cifar100"])

@@ -174,12 +174,12 @@ def test_metrics_follow_the_history(finished: tuple[dict, Path]) -> None:
 
 def test_the_use_of_default_values_and_the_labels_of_validation_are_reported(train, tmp_path: Path) -> None:
     common = ["epochs=1", "threads=1", "num_trusted=1240", f"results={tmp_path}"]
-    line = "loss: no values are published for digits; its card's default row is used (a=0.6, q=0.6)"
+    line = "loss: a=0.6, q=0.6: cifar10's values, there are none for digits (Zhou et al. 2021, as released)"
     said = train("dataset=digits", "loss=agce", *common).out
     assert line in said
     assert "validation" not in said
     said = train("dataset=digits", "loss=ce", "num_val=60", *common).out
-    assert "default row" not in said
+    assert "loss:" not in said
     assert "\nvalidation: 60 held-out images with their noisy labels\n" in said
     assert ", at the epoch chosen by validation " in said
 

@@ -152,8 +152,8 @@ def test_options_of_what_is_swept(train, tmp_path: Path) -> None:
             "loss.q=0.5: no such option; loss=ce has none (in row ce, column clean of table=digits)",
         ),
         (
-            ["table=digits_methods", "table.rows=[elr]", "method.lam=2"],
-            "the rows of table=digits_methods set method.lam",
+            ["table=digits_methods", "table.rows=[bootstrap_hard]", "method.kind=soft"],
+            "the rows of table=digits_methods set method.kind",
         ),
         (["table=digits", "table.rows=[cee]"], "table.rows=cee: table=digits has no such row"),
         (["table=digits,mnist_zhou2021"], "table=digits,mnist_zhou2021: several values do not go with table="),

@@ -257,6 +257,7 @@ def test_human_noise_has_the_cifar_n_protocol(name: str) -> None:
         assert cfg.network._target_.endswith("resnet34")
 
 
+@pytest.mark.committed
 def test_records_made_by_hand_are_found() -> None:
     """Committed ones, made before there were tables; and the command of the README that makes one of MNIST's."""
     digits = tables.cells(tables.read(["table=digits", "table.columns=[sym_0.4]", "table.seeds=[1]"]))

@@ -96,7 +96,7 @@ def targets(group: str, option: str) -> frozenset[str]:
 def _required(group: str, option: str) -> tuple[str, ...]:
     """Keys without a value in an option's file, except a noise's rate, which has an option of its own."""
     text = (CONFIGS / group / f"{option}.yaml").read_text()
-    return tuple(key for key in re.findall(r"^(\w+): \?{3}$", text, re.MULTILINE) if key != "rate")
+    return tuple(key for key in re.findall(r"^ *(\w+): \?{3}$", text, re.MULTILINE) if key != "rate")
 
 
 @cache
