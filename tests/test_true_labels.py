@@ -49,15 +49,15 @@ class Outcome(NamedTuple):
 
 @cache
 def small() -> tuple[Dataset, Tensor]:
-    """200 images of digits, and their noisy labels."""
+    """200 images of digits at 8x8 pixels, and their noisy labels."""
     cfg = composed(*COMMON)
     whole, _ = inject(cfg)
     truth = whole.true_labels[:200]
     dataset = whole._replace(
-        train_images=whole.train_images[:200],
+        train_images=whole.train_images[:200, :, 2:26:3, 2:26:3],
         train_labels=truth,
         true_labels=truth,
-        test_images=whole.test_images[:100],
+        test_images=whole.test_images[:100, :, 2:26:3, 2:26:3],
         test_labels=whole.test_labels[:100],
     )
     return dataset, hydra.utils.instantiate(cfg.noise)(dataset, cfg.seed_noise)
