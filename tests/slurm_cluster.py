@@ -72,7 +72,7 @@ def cluster(more: str = "") -> Iterator[dict[str, str]]:
         with (folder / f"{command[0]}.out").open("wb") as out:
             daemon = subprocess.Popen(command, env=variables, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         daemons.append(daemon)
-        until(ready, f"{command[0]}: {folder}", 30)
+        until(ready, f"{command[0]}: {folder}", 300)
 
     try:
         folder.chmod(0o755)
@@ -94,8 +94,8 @@ def cluster(more: str = "") -> Iterator[dict[str, str]]:
         yield {"SLURM_CONF": str(configuration), "PATH": PATH}
     finally:
         with contextlib.suppress(Exception):
-            subprocess.run(["scancel", "--user=root"], env=variables, timeout=20, check=False)
-            until(lambda: not _output(variables, "squeue", "-h"), "jobs ended", 30)
+            subprocess.run(["scancel", "--user=root"], env=variables, timeout=300, check=False)
+            until(lambda: not _output(variables, "squeue", "-h"), "jobs ended", 300)
         for daemon in reversed(daemons):
             _stop(daemon)
         shutil.rmtree(folder, ignore_errors=True)
@@ -119,7 +119,7 @@ def _stop(daemon: subprocess.Popen[bytes]) -> None:
 
 
 def _output(variables: dict[str, str], *command: str) -> str:
-    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=20).stdout
+    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300).stdout
 
 
 def _said(variables: dict[str, str], *command: str, word: str) -> bool:

@@ -47,7 +47,7 @@ def ask(cluster: dict[str, str]) -> Callable[..., str]:
     """Run one of SLURM's commands; returns its output."""
 
     def command(*words: str) -> str:
-        done = subprocess.run(words, env={**os.environ, **cluster}, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(words, env={**os.environ, **cluster}, capture_output=True, text=True, timeout=1800)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
@@ -79,7 +79,7 @@ def drive(cluster: dict[str, str], ask: Callable[..., str]) -> Iterator[Callable
             driver.kill()
             driver.communicate()
     ask("scancel", f"--user={os.geteuid()}")
-    until(lambda: not ask("squeue", "--noheader"), "no job left", 60)
+    until(lambda: not ask("squeue", "--noheader"), "no job left", 900)
 
 
 def table(results: Path, seeds: str, epochs: int) -> list[str]:
@@ -110,12 +110,12 @@ def running(ask: Callable[..., str], results: Path, place: int) -> str:
         log = job and results / "slurm" / job / f"{job}_0_log.out"
         return job if log and log.is_file() and "epoch " in log.read_text() else None
 
-    return until(found, f"job {place} trains", 120)
+    return until(found, f"job {place} trains", 900)
 
 
 def resume_now(ask: Callable[..., str], job: str) -> None:
     """Start a requeued job at once, for which SLURM would wait two minutes."""
-    until(lambda: state(ask, job) == "PENDING", f"{job} queued again", 60)
+    until(lambda: state(ask, job) == "PENDING", f"{job} queued again", 900)
     ask("scontrol", "update", f"job={job}", "StartTime=now")
 
 
@@ -126,7 +126,7 @@ def test_requeued_and_preempted_jobs_end_with_the_same_numbers(ask, drive, tmp_p
     preempted = [running(ask, there, place) for place in (0, 1)]
     ask("sbatch", "--partition=high", "--cpus-per-task=2", "--output=/dev/null", "--wrap=sleep 1")
     for job in preempted:
-        until(lambda job=job: state(ask, job) == "PENDING", f"{job} preempted", 60)
+        until(lambda job=job: state(ask, job) == "PENDING", f"{job} preempted", 900)
 
     requeued, signalled = (running(ask, there, place) for place in (2, 3))  # the others have to wait for two minutes
     ask("scontrol", "requeue", requeued)
@@ -135,7 +135,7 @@ def test_requeued_and_preempted_jobs_end_with_the_same_numbers(ask, drive, tmp_p
     for job in jobs:
         resume_now(ask, job)
 
-    out, err = driver.communicate(timeout=900)
+    out, err = driver.communicate(timeout=1800)
     assert driver.returncode == 0, out + err
     for job in jobs:
         log = (there / "slurm" / job / f"{job}_0_log.out").read_text()
@@ -143,7 +143,7 @@ def test_requeued_and_preempted_jobs_end_with_the_same_numbers(ask, drive, tmp_p
     assert not list(there.glob("*.checkpoint")) + list(there.glob("*.claim"))
 
     local = drive(*table(here, "[1,2]", 75))
-    out, err = local.communicate(timeout=900)
+    out, err = local.communicate(timeout=1800)
     assert local.returncode == 0, out + err
     assert len(lasting(here)) == 4
     assert lasting(here) == lasting(there)
@@ -153,13 +153,13 @@ def test_a_job_at_its_time_limit_resumes(ask, drive, tmp_path: Path) -> None:
     """SLURM may send the signal up to a minute early, and a job takes seconds to start."""
     times = ["hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=20"]
     driver = drive(*table(tmp_path, "[1]", 200), *ON_SLURM, *times)
-    end = time.monotonic() + 900
+    end = time.monotonic() + 1800
     while driver.poll() is None and time.monotonic() < end:
         for job in ask("squeue", "--noheader", "--array", "--states=PENDING", "--format=%i").split():
             with contextlib.suppress(AssertionError):  # it has just started
                 ask("scontrol", "update", f"job={job}", "StartTime=now")
         time.sleep(2)
-    out, err = driver.communicate(timeout=1)
+    out, err = driver.communicate(timeout=1800)
     assert driver.returncode == 0, out + err
     assert len(lasting(tmp_path)) == 2
     logs = {kind: "".join(p.read_text() for p in tmp_path.glob(f"slurm/*/*_log.{kind}")) for kind in ("out", "err")}
@@ -170,15 +170,15 @@ def test_a_job_at_its_time_limit_resumes(ask, drive, tmp_path: Path) -> None:
 def test_the_driver_does_not_wait_for_a_killed_job(ask, drive, tmp_path: Path) -> None:
     driver = drive(*table(tmp_path, "[1]", 75), *ON_SLURM)
     job = running(ask, tmp_path, 1)
-    until(lambda: len(list(tmp_path.glob("*.checkpoint"))) == 2, "both have a checkpoint", 60)  # ten seconds at least
+    until(lambda: len(list(tmp_path.glob("*.checkpoint"))) == 2, "both have a checkpoint", 900)  # ten seconds at least
     os.kill(process(tmp_path, 1), signal.SIGKILL)
-    out, err = driver.communicate(timeout=300)
+    out, err = driver.communicate(timeout=1800)
     assert driver.returncode == 1, out + err
     assert "done 1, failed 1, missing 0" in out
     assert re.search(rf"failed: loss=agce: .*Killed; its output is in .*/{job}\n  python train.py .*loss=agce", out)
     assert len(lasting(tmp_path)) == 1
     again = drive(*table(tmp_path, "[1]", 75), *ON_SLURM)
-    out, err = again.communicate(timeout=300)
+    out, err = again.communicate(timeout=1800)
     assert again.returncode == 0, out + err
     assert "digits: 2 cells, 1 done already" in out
     assert len(lasting(tmp_path)) == 2
@@ -196,4 +196,4 @@ def process(results: Path, place: int) -> int:
                 return pid
         return None
 
-    return until(found, f"the claim of job {place}", 10)
+    return until(found, f"the claim of job {place}", 900)
