@@ -47,7 +47,7 @@ def take_two_steps(overrides: list[str], channels: int, size: int) -> StepResult
     def make_learner(extra_outputs: int = 0, **_: object) -> Learner:
         network = make(10 + extra_outputs, channels, size)
         penalty = regulariser if of_weights else None
-        return Learner(network, optimizer, schedule, 2, cfg.clip_norm, torch.bfloat16, penalty=penalty)
+        return Learner(network, optimizer, schedule, range(2), cfg.clip_norm, torch.bfloat16, penalty=penalty)
 
     setup = Setup(make_learner, loss, train, Clock(2, 32), None if of_weights else regulariser)
     method = hydra.utils.instantiate(cfg.method)(setup)

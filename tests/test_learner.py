@@ -21,7 +21,7 @@ def learner(
 ) -> Learner:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
-    return Learner(network, partial(torch.optim.SGD, lr=1.0), schedule, 10, clip_norm, precision)
+    return Learner(network, partial(torch.optim.SGD, lr=1.0), schedule, range(10), clip_norm, precision)
 
 
 def step_length(clip_norm: float | None, scale: float) -> float:
@@ -111,9 +111,9 @@ def test_a_rate_on_the_device_is_one_tensor_through_the_run(optimizer, monkeypat
     """As on a GPU: what a graph has recorded reads the rate of every epoch, and the updates are those of a number."""
     makers = partial(optimizer, lr=0.5)
     network = nn.Linear(4, 3)
-    numbers = Learner(copy.deepcopy(network), makers, schedules.cosine, 4, None, torch.float32)
+    numbers = Learner(copy.deepcopy(network), makers, schedules.cosine, range(4), None, torch.float32)
     monkeypatch.setattr("labelnoise.training.learner.TENSOR_RATES", ("cpu",))
-    tensors = Learner(network, makers, schedules.cosine, 4, None, torch.float32)
+    tensors = Learner(network, makers, schedules.cosine, range(4), None, torch.float32)
     places = set()
     for epoch in range(4):
         for one in (numbers, tensors):
@@ -129,7 +129,9 @@ def test_a_rate_on_the_device_is_one_tensor_through_the_run(optimizer, monkeypat
 
 def test_another_optimizers_rate_stays_a_number(monkeypatch) -> None:
     monkeypatch.setattr("labelnoise.training.learner.TENSOR_RATES", ("cpu",))
-    made = Learner(nn.Linear(4, 3), partial(torch.optim.RMSprop, lr=0.5), schedules.cosine, 4, None, torch.float32)
+    made = Learner(
+        nn.Linear(4, 3), partial(torch.optim.RMSprop, lr=0.5), schedules.cosine, range(4), None, torch.float32
+    )
     made.begin_epoch(1)
     assert isinstance(made.optimizer.param_groups[0]["lr"], float)
 
@@ -141,7 +143,7 @@ def test_a_run_resumes_on_another_kind_of_device(first: bool, monkeypatch) -> No
     for tensor in (True, False):
         monkeypatch.setattr("labelnoise.training.learner.TENSOR_RATES", ("cpu",) if tensor else ())
         optimizer = partial(torch.optim.Adam, lr=0.5)
-        made[tensor] = Learner(nn.Linear(4, 3), optimizer, schedules.cosine, 4, None, torch.float32)
+        made[tensor] = Learner(nn.Linear(4, 3), optimizer, schedules.cosine, range(4), None, torch.float32)
     source, target = made[first], made[not first]
     source.begin_epoch(1)
     source.update(source(IMAGES.flatten(1)).square().sum())

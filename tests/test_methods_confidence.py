@@ -27,7 +27,7 @@ def with_extra_outputs() -> Setup:
         torch.manual_seed(0)
         network = nn.Sequential(nn.Flatten(), nn.Linear(16, 3 + extra_outputs))
         make = lambda weights: torch.optim.SGD(weights, lr=0.1)  # noqa: E731
-        return Learner(network, make, lambda epoch, epochs: 1.0, 10, None, torch.float32)
+        return Learner(network, make, lambda epoch, epochs: 1.0, range(10), None, torch.float32)
 
     return small_setup(LABELS)._replace(make_learner=make_learner)
 

@@ -52,7 +52,7 @@ def test_refinery_targets_are_the_mean_of_the_last_predictions(soft: bool) -> No
         before = copy.deepcopy(method.learners())
         seen.append(probs_of(before[0](method.train_set.plain(everyone))))  # one batch: what the step is about to see
         (feed,) = method.feeds()
-        assert feed.kind == (("refine", epoch % 3) if epoch < 7 else ("retrain",))
+        assert feed.kind == (("train", 0, epoch % 3) if epoch < 7 else ("train", 1, 0))
         result = method.step(feed)
         assert result.target is not None
         assert torch.equal(result.target, method.target[feed.index["train"]].argmax(1))
@@ -99,8 +99,8 @@ def test_refinerys_stages_in_short_runs(epochs: int) -> None:
         method.begin_epoch()
         (feed,) = method.feeds()
         method.step(feed)
-        kinds.append(feed.kind[0])
-    assert kinds == [["refine"], ["refine", "retrain"], ["refine", "refine", "retrain"]][epochs - 1]
+        kinds.append(feed.kind[1])
+    assert kinds == [[0], [0, 1], [0, 0, 1]][epochs - 1]
     method.clock.epoch = epochs
     assert method.network is method.learners()[int(epochs > 1)].network
     assert torch.equal(method.target, torch.eye(3)[LABELS]) == (epochs == 1)
@@ -134,8 +134,8 @@ def test_sharpening() -> None:
 def test_each_network_gets_the_others_division() -> None:
     method = divide_mix(batch := LABELS)
     method.clock.epoch, method.clock.batch_size = 1, 4
-    method.clean[0] = torch.linspace(0, 1, len(batch))
-    method.clean[1] = torch.tensor([1.0] * 3 + [0.0] * 9)
+    method.clean[:, 0] = torch.linspace(0, 1, len(batch))
+    method.clean[:, 1] = torch.tensor([1.0] * 3 + [0.0] * 9)
     feeds = method.feeds()
     for k, wanted in ((0, {0, 1, 2}), (1, set(range(6, 12)))):
         mine = [feed for feed in feeds if feed.kind == ("mix", k)]
@@ -151,7 +151,7 @@ def test_each_network_gets_the_others_division() -> None:
 def test_co_refinement_and_co_guessing() -> None:
     method = divide_mix()
     index, labelled = torch.tensor([4, 0, 7, 2, 9]), 3
-    method.clean[1] = torch.linspace(0.1, 0.9, len(LABELS))
+    method.clean[:, 1] = torch.linspace(0.1, 0.9, len(LABELS))
     views = [torch.randn(5, 1, 4, 4) for _ in range(2)]
     training = []
     for learner in method.learners():
@@ -160,7 +160,7 @@ def test_co_refinement_and_co_guessing() -> None:
     assert training == [True, False], "only the network that learns is in training mode"
     mine, theirs = (np.mean([probs_of(learner(view)) for view in views], axis=0) for learner in method.learners())
     np.testing.assert_allclose(own.numpy(), mine, rtol=1e-5)
-    weight = method.clean[1, index[:3]].double().numpy()[:, None]
+    weight = method.clean[index[:3], 1].double().numpy()[:, None]
     refined = weight * np.eye(3)[np.array(LABELS)[index[:3].numpy()]] + (1 - weight) * mine[:3]
     expected = np.concatenate([refined, (mine[3:] + theirs[3:]) / 2]) ** 2
     np.testing.assert_allclose(targets.numpy(), expected / expected.sum(1, keepdims=True), rtol=1e-4)
@@ -172,7 +172,7 @@ def test_the_mixed_loss(unlabelled: list[int]) -> None:
     """The step's draws are repeated from the same states."""
     method = divide_mix()
     method.weight.fill_(25)
-    method.clean[1] = 0.8
+    method.clean[:, 1] = 0.8
     roles = {"labelled": torch.tensor([0, 4, 7])} | ({"unlabelled": torch.tensor(unlabelled)} if unlabelled else {})
     index = torch.cat(list(roles.values()))
     order = [0, 1, 2, 0, 1, 2, *(2 * list(range(3, len(index))))]  # two views are equal: nothing augments
@@ -234,7 +234,7 @@ def test_mixing_does_not_wait_for_the_device(monkeypatch: pytest.MonkeyPatch) ->
 )
 def test_what_is_out_of_range_is_refused(make: Any, change: dict[str, float]) -> None:
     (name,) = change
-    with pytest.raises(ValueError, match=f"method.{name}="):
+    with pytest.raises(ValueError, match=f"{name}="):
         make(**change)
 
 

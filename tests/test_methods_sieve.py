@@ -98,7 +98,7 @@ def test_cores2_regularises_and_then_sieves() -> None:
         values = (given - weights[-1] * (losses * prior).sum(1)) / (1 + weights[-1])
         sieved = method.clock.epoch >= 4
         kept = given <= losses.mean(1) if sieved else np.full(len(labels), True)
-        assert feed.kind == ("sieve" if sieved else "all",)
+        assert feed.kind == ("train", int(sieved))
         result = method.step(feed)
         assert float(result.loss) == pytest.approx(values[kept].mean(), rel=1e-4)
         assert result.selected is not None
@@ -203,7 +203,7 @@ def test_sr_refuses_what_is_out_of_range() -> None:
 
 def test_the_sieve_does_not_wait(monkeypatch) -> None:
     with shapes_only(monkeypatch):
-        monkeypatch.setattr(CORES2, "feeds", lambda self: [Feed(("sieve",), f.index) for f in ERM.feeds(self)])
+        monkeypatch.setattr(CORES2, "feeds", lambda self: [Feed(("train", 1), f.index) for f in ERM.feeds(self)])
         result = take_two_steps(["dataset=digits", "method=cores2"], 1, 8)
         assert result.selected is not None
         assert result.selected.shape == (32,)

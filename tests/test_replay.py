@@ -54,7 +54,7 @@ def make(method: Callable[[Setup], Method], batch_size: int = BATCH) -> Method:
             nn.Conv2d(1, 4, 3), BatchNormReLU(4), nn.Dropout(0.2), nn.Flatten(), nn.Linear(144, 4 + extra_outputs)
         )
         made = ours if network is None else network(4, 1, 8)
-        return Learner(made, optimizer, cosine, EPOCHS, 5.0, torch.float32)
+        return Learner(made, optimizer, cosine, range(EPOCHS), 5.0, torch.float32)
 
     return method(Setup(make_learner, ce, train, Clock(EPOCHS, batch_size)))
 

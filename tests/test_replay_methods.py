@@ -37,7 +37,7 @@ def make(name: str) -> Method:
         body = nn.Sequential(nn.Conv2d(1, 4, 3), BatchNormReLU(4), nn.Flatten())
         optimizer: Any = lambda weights: torch.optim.SGD(weights, lr=0.05, momentum=0.9)  # noqa: E731
         network = Network(body, nn.Linear(144, 4 + extra_outputs))
-        return Learner(network, optimizer, cosine, EPOCHS, 5.0, torch.float32)
+        return Learner(network, optimizer, cosine, range(EPOCHS), 5.0, torch.float32)
 
     method = hydra.utils.instantiate(composed(f"method={name}", "noise=sym", "rate=0.4", *TOLD.get(name, [])).method)
     return method(Setup(make_learner, ce, train, Clock(EPOCHS, BATCH)))

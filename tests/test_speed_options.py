@@ -76,7 +76,7 @@ def test_compiled_steps_agree_with_eager_ones() -> None:
         torch.manual_seed(0)
         network = cnn4(10, 1, 28).to(memory_format=torch.channels_last)
         make, schedule = hydra.utils.instantiate(cfg.optimizer), hydra.utils.instantiate(cfg.schedule)
-        learner = Learner(network, make, schedule, 20, 5.0, torch.float32, compile)
+        learner = Learner(network, make, schedule, range(20), 5.0, torch.float32, compile)
         learner.begin_epoch(0)
         names = set(learner.state_dict()) - {"_extra_state"}  # the optimizer's
         assert all(name.startswith("network.") for name in names), "weights are held once"

@@ -115,7 +115,7 @@ def test_divide_mix(penalty: bool, epochs: int) -> None:
                         plain.descend(given - entropy if penalty else given, k, noted=given)
                 continue
             w = [clean(plain, network) for network in plain.networks]
-            plain.memory["clean"] = torch.stack(w)
+            plain.memory["clean"] = torch.stack(w, dim=1)
             feeds = [list(halves(plain, w[1 - k])) for k in (0, 1)]  # drawn before the epoch
             for k in (0, 1):
                 for x, u in feeds[k]:

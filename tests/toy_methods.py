@@ -11,27 +11,25 @@ from torch import Tensor, nn
 from labelnoise.data.train_set import Batch
 from labelnoise.methods.erm import ERM
 from labelnoise.training.criterion import Outputs
+from labelnoise.training.learner import Learners
 from labelnoise.training.method import Audit, Feed, Method, Setup, StepResult
-from labelnoise.training.teacher import Teacher
 
 
 class TwoInAList(Method):
-    """Two networks in a ModuleList, one of them of another kind and rate, with a teacher of the first."""
+    """Two networks in a list, one of them of another kind and rate."""
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         linear = lambda classes, channels, size: nn.Sequential(nn.Flatten(), nn.Linear(channels * size**2, classes))  # noqa: E731
         slow = lambda weights: torch.optim.SGD(weights, lr=0.125)  # noqa: E731
-        self.both = nn.ModuleList([setup.make_learner(), setup.make_learner(network=linear, optimizer=slow)])
-        self.teacher = Teacher(self.learners()[0], 0.9)
+        self.both = Learners([setup.make_learner(), setup.make_learner(network=linear, optimizer=slow)])
 
-    def step(self, feed: Feed) -> StepResult:
+    def train_step(self, feed: Feed) -> StepResult:
         batch = self.train_set.batch(feed.index["train"])
-        first, second = self.learners()
-        for learner in (first, second):
+        first, second = self.both
+        for learner in self.both:
             loss = self.loss(learner(batch.images), batch.labels).mean()
             learner.update(loss)
-        self.teacher.follow(first)
         rates = [learner.optimizer.param_groups[0]["lr"] for learner in (first, second)]
         metrics = {
             "rate_first": torch.as_tensor(rates[0]).clone(),
@@ -41,7 +39,7 @@ class TwoInAList(Method):
         return StepResult(loss.detach(), batch.index, metrics=metrics)
 
     def predict(self, images: Tensor) -> Tensor:
-        return self.teacher(images)
+        return self.both[0](images)
 
 
 class Staged(Method):

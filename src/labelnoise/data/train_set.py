@@ -1,7 +1,7 @@
 """The training data that a method may see: batches and the training set, on the device, without true labels."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -38,7 +38,8 @@ class TrainSet:
         mean, std: of each channel, in [0, 1] units.
         augment: `(images uint8, generator) -> images uint8`, or None.
         generator: on the images' device; order and augmentation are drawn from it.
-        trusted: a small set with true labels, cut from the training set, or None.
+        trusted: a small set with true labels, not part of this one, or None.
+        strong: as `augment`, applied after it in a strong view; None: there is none.
     Attributes:
         on_device: whether steps read images only from the device, as CUDA graphs require.
     """
@@ -55,20 +56,32 @@ class TrainSet:
         augment: Augment | None,
         generator: torch.Generator,
         trusted: "TrainSet | None" = None,
+        strong: Augment | None = None,
     ) -> None:
         self._images = images.contiguous(memory_format=torch.channels_last)  # crops gather whole pixels
         self.labels, self.num_classes, self.trusted = labels, num_classes, trusted
         self._mean = torch.tensor(mean, device=images.device)[:, None, None]
         self._std = torch.tensor(std, device=images.device)[:, None, None]
-        self._augment, self.generator = augment, generator
+        self._augment, self._strong, self.generator = augment, strong, generator
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def view(self, index: Tensor) -> Tensor:
-        """A freshly augmented view of the images. Shapes: (B,) -> (B, channels, H, W) float32, normalised."""
+    def view(self, index: Tensor, kind: Literal["weak", "strong"] = "weak") -> Tensor:
+        """A freshly augmented view of the images. Shapes: (B,) -> (B, channels, H, W) float32, normalised.
+
+        Args:
+            kind: weak, by the data set's augmentation; strong, by that and then by its strong one.
+        Raises:
+            ValueError: the data set has no strong augmentation.
+        """
         images = self.pixels(index)
-        return self._normalised(images if self._augment is None else self._augment(images, self.generator))
+        images = images if self._augment is None else self._augment(images, self.generator)
+        if kind == "strong":
+            if self._strong is None:
+                raise ValueError("dataset.strong=null: this method needs a strong augmentation, such as ${strong}")
+            images = self._strong(images, self.generator)
+        return self._normalised(images)
 
     def plain(self, index: Tensor) -> Tensor:
         """The images without augmentation. Shapes: (B,) -> (B, channels, H, W) float32, normalised."""

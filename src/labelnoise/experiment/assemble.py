@@ -1,18 +1,19 @@
 """Builds a run's objects from its configuration. Components are instantiated by Hydra and combined only here."""
 
-import inspect
 from functools import lru_cache, partial
+from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
+from labelnoise.arguments.direct import direct
+from labelnoise.experiment.parts import divide
+
 if TYPE_CHECKING:  # torch takes a second to import, and `train.py --help` does not need it
-    import torch
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from labelnoise.data.dataset import Dataset
-    from labelnoise.data.train_set import TrainSet
     from labelnoise.training.device import Place
     from labelnoise.training.learner import MakeNetwork, MakeOptimizer, Schedule
     from labelnoise.training.loop import Yardstick
@@ -66,61 +67,38 @@ def assemble(
     """
     import torch
 
-    from labelnoise.data.split import split
     from labelnoise.losses.base import needs_of
     from labelnoise.training.clock import Clock
-    from labelnoise.training.evaluate import Labelled
-    from labelnoise.training.loop import Yardstick
     from labelnoise.training.method import Setup, Unassuming
 
     device = place.device
     generator = torch.Generator(device).manual_seed(cfg.seed_data)
     torch.manual_seed(cfg.seed_data)  # for random numbers drawn without a generator: dropout, negative learning
+    augment, strong = (direct(hydra.utils.instantiate(cfg.dataset.get(kind))) for kind in ("augment", "strong"))
+    parts = divide(cfg, dataset, labels, generator, augment, strong)
     truth = dataset.true_labels
-    if truth is None and cfg.num_trusted:
-        raise ValueError(f"num_trusted={cfg.num_trusted}: dataset={dataset.name} has no true labels to trust")
-    stratify_by = truth if truth is not None and cfg.num_trusted else labels
-    parts = split(stratify_by, cfg.num_val, cfg.num_trusted, cfg.seed_data)
-    train_part, val_part, trusted_part = parts
-    mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (dataset.mean, dataset.std))
-
-    def labelled(images: "Tensor", given: "Tensor") -> Labelled:
-        return Labelled(images.to(device), given.to(device), mean, std)
-
-    trusted = None
-    if truth is not None and cfg.num_trusted:
-        trusted = _train_set(cfg, dataset, truth, trusted_part, generator)
-    train = _train_set(cfg, dataset, labels, train_part, generator, trusted)
+    superclass = None if dataset.superclass is None else dataset.superclass.to(device)
     make_method = hydra.utils.instantiate(cfg.method)
     of_weights = regulariser is not None and needs_of(regulariser) == {"weights"}
-    of_outputs = None if regulariser is None or of_weights else _direct(regulariser)
-    facts = {
-        "generator": generator,
-        "superclass": None if dataset.superclass is None else dataset.superclass.to(device),
-    }
+    of_outputs = None if regulariser is None or of_weights else direct(regulariser)
+    clock = Clock(cfg.epochs, cfg.batch_size)
+    if "step" in needs_of(loss) | (frozenset() if regulariser is None else needs_of(regulariser)):
+        clock.steps = torch.zeros((), dtype=torch.long, device=device)
+    facts = {"generator": generator, "superclass": superclass, "step": clock.steps}
     assumed = None
     if truth is not None and "transition" in make_method.func.assumes:
         assumed = transition_matrix(truth, labels, dataset.num_classes).to(device)
     setup = (Setup if "transition" in make_method.func.assumes else Unassuming)(
-        _learner_factory(cfg, dataset, place, compiled, _direct(regulariser) if of_weights else None),
-        _bound("loss", _direct(loss), make_method.func, facts),
-        train,
-        Clock(cfg.epochs, cfg.batch_size),
+        _learner_factory(cfg, dataset, place, compiled, direct(regulariser) if of_weights else None),
+        _bound("loss", direct(loss), make_method.func, facts),
+        parts.train,
+        clock,
         regulariser=None if of_outputs is None else _bound("regulariser", of_outputs, make_method.func, facts),
         transition=assumed,
+        superclass=superclass,
+        load_network=partial(_load_network, cfg, dataset, place),
     )
-    val = None
-    if cfg.num_val:
-        val = labelled(dataset.train_images[val_part], labels[val_part])
-    elif dataset.val_images is not None and dataset.val_labels is not None:
-        val = labelled(dataset.val_images, dataset.val_labels)
-    yardstick = Yardstick(
-        None if truth is None else truth[train_part].to(device),
-        labelled(dataset.test_images, dataset.test_labels),
-        val,
-        cfg.eval_every,
-    )
-    return Assembled(make_method(setup).to(device), yardstick)
+    return Assembled(make_method(setup).to(device), parts.yardstick)
 
 
 def transition_matrix(truth: "Tensor", labels: "Tensor", num_classes: int) -> "Tensor":
@@ -129,6 +107,20 @@ def transition_matrix(truth: "Tensor", labels: "Tensor", num_classes: int) -> "T
 
     counts = torch.bincount(truth * num_classes + labels, minlength=num_classes**2).view(num_classes, num_classes)
     return counts / counts.sum(dim=1, keepdim=True).clamp_min(1)
+
+
+def _load_network(cfg: DictConfig, dataset: "Dataset", place: "Place", path: str, option: str) -> "nn.Module":
+    """See `Setup.load_network`."""
+    from labelnoise.experiment import saved_network
+    from labelnoise.training.frozen import Frozen
+
+    saved = saved_network.read(path, option=option, own=cfg.network._target_)
+    about = saved.about
+    if list(dataset.train_images.shape[1:]) != about.shape or list(dataset.classes) != about.classes:
+        raise ValueError(f"{option}={path}: was trained on other images or classes than dataset={dataset.name}")
+    network = saved_network.build(saved, path, option).to(place.device)
+    scales = ((about.mean, about.std), (dataset.mean, dataset.std))
+    return Frozen(network, dataset.num_classes, place.precision, *scales).to(place.device)
 
 
 def _bound(what: str, loss: Any, method: "type[Method]", facts: dict[str, Any]) -> Any:
@@ -149,48 +141,6 @@ def _bound(what: str, loss: Any, method: "type[Method]", facts: dict[str, Any]) 
     return partial(loss, **given) if given else loss
 
 
-def _direct(made: Any) -> Any:
-    """Replace Hydra's partial of a function of this project, and such partials in its arguments, by functools.partial.
-
-    Hydra's partial checks its arguments again at every call, which takes longer than most losses. The arguments of our
-    functions were checked when the partial was made. Partials of other functions are left as Hydra made them.
-    """
-    ours = (
-        isinstance(made, partial) and inspect.isfunction(made.func) and made.func.__module__.startswith("labelnoise.")
-    )
-    if not ours:
-        return made
-    return partial(made.func, *map(_direct, made.args), **{name: _direct(v) for name, v in made.keywords.items()})
-
-
-def _train_set(
-    cfg: DictConfig,
-    dataset: "Dataset",
-    labels: "Tensor",
-    part: "Tensor",
-    generator: "torch.Generator",
-    trusted: "TrainSet | None" = None,
-) -> "TrainSet":
-    from labelnoise.data.streamed import StreamedImages, StreamedTrainSet
-    from labelnoise.data.train_set import TrainSet
-
-    whole = len(part) == len(labels)
-    images: Any = dataset.train_images
-    streamed = isinstance(images, StreamedImages)
-    if not whole:
-        images = images.part(part) if streamed else images[part]
-    return (StreamedTrainSet if streamed else TrainSet)(
-        images if streamed else images.to(generator.device),
-        labels[part].to(generator.device),
-        dataset.num_classes,
-        dataset.mean,
-        dataset.std,
-        _direct(hydra.utils.instantiate(cfg.dataset.augment)),
-        generator,
-        trusted,
-    )
-
-
 def _learner_factory(cfg: DictConfig, dataset: "Dataset", place: "Place", compiled: bool, penalty: Any = None) -> Any:
     """The `MakeLearner` of a configuration; `penalty` is a regulariser of the weights, or None."""
     import torch
@@ -200,7 +150,7 @@ def _learner_factory(cfg: DictConfig, dataset: "Dataset", place: "Place", compil
     channels, size = dataset.train_images.shape[1], dataset.train_images.shape[-1]
     ours = (hydra.utils.instantiate(part) for part in (cfg.network, cfg.optimizer, cfg.schedule))
     our_network, our_optimizer, our_schedule = ours
-    made = 0
+    made = count()
 
     def make_learner(
         *,
@@ -208,25 +158,30 @@ def _learner_factory(cfg: DictConfig, dataset: "Dataset", place: "Place", compil
         optimizer: "MakeOptimizer | None" = None,
         schedule: "Schedule | None" = None,
         extra_outputs: int = 0,
+        during: range | None = None,
     ) -> Learner:
-        nonlocal made
-        state = torch.get_rng_state()
-        torch.default_generator.manual_seed(cfg.seed_init + 1_000_003 * made)  # the CPU's: weights are made there
-        try:
-            built: Any = (network or our_network)(dataset.num_classes + extra_outputs, channels, size)
-        finally:
-            torch.set_rng_state(state)
-        made += 1
-        built = built.to(place.device, memory_format=torch.channels_last)
+        of_run = next(made)
+
+        def initial(start: int) -> Any:
+            """The network as it begins: its weights depend on its number in the run and on how often it has begun."""
+            state = torch.get_rng_state()
+            seed = cfg.seed_init + 1_000_003 * of_run + 1_000_000_007 * start
+            torch.default_generator.manual_seed(seed)  # the CPU's: weights are made there
+            try:
+                return (network or our_network)(dataset.num_classes + extra_outputs, channels, size)
+            finally:
+                torch.set_rng_state(state)
+
         return Learner(
-            built,
+            initial(0).to(place.device, memory_format=torch.channels_last),
             optimizer or our_optimizer,
             schedule or our_schedule,
-            cfg.epochs,
+            range(cfg.epochs) if during is None else during,
             cfg.clip_norm,
             place.precision,
             compiled,
             penalty,
+            initial,
         )
 
     return make_learner

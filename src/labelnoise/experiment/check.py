@@ -19,9 +19,9 @@ from labelnoise.experiment.groups import command, option_names
 from labelnoise.experiment.options import COMPONENTS, EFFECTIVE, INCIDENTAL, OPTIONS
 
 # HELPERS exist for others to refer to. They may be unused, but no keys may be added below them.
-DATASET = ("name", "load", "augment")  # the keys of the dataset group that `run` reads
+DATASET = ("name", "load", "augment", "strong")  # the keys of the dataset group that `run` reads
 REGIME = ("epochs", "batch_size", "lr", "weight_decay")
-HELPERS = ("tuned", "tuned_row", "tuned_kind", "regime", *(option.name for option in OPTIONS))
+HELPERS = ("tuned", "tuned_row", "tuned_kind", "regime", "strong", *(option.name for option in OPTIONS))
 
 LARGEST = 3.4e38  # float32's
 LONGEST = 10_000  # characters of a text
@@ -133,7 +133,7 @@ def _check_keys(where: str, node: Any, known: Iterable[str] | None = None) -> No
 
 def _check_component(where: str, node: Any, raw: dict[str, Any], supplied: tuple[str, ...]) -> None:
     """Check a component: a function that takes what `run` supplies, by position, and the given options."""
-    if where in ("dataset.augment", "regulariser") and node is None:
+    if where in ("dataset.augment", "dataset.strong", "regulariser") and node is None:
         return
     if not isinstance(node, dict) or "_target_" not in node:
         raise ValueError(f"{where}={_shown(node)}: must be a component, with a _target_ that names a function")

@@ -9,23 +9,22 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from labelnoise.experiment.options import EFFECTIVE, NEUTRAL
-from labelnoise.files.reading import read_bounded
+from labelnoise.experiment.options import EFFECTIVE, FILES, NEUTRAL
+from labelnoise.files.reading import sha256
 
-ARRAYS = (".npy", ".csv", ".json")  # a text with one of these endings names a file, whatever its key
 PACKAGE = __name__.partition(".")[0]
 
 
 def effective(cfg: DictConfig) -> dict[str, Any]:
     """The part of the configuration that determines the outcome, resolved. Folders are left out; files become hashes.
 
-    A function of this package is given by its name alone, so that no record depends on its module. Below `dataset`, a
-    function with an attribute `content`, `(**options) -> text`, gets that text as the key `content`.
+    A function of this package is given by its name alone, so that no record depends on its module. A file is a text
+    with an ending of FILES, or below the key `path`. A function that reads others declares how: with an attribute
+    `content`, `(**options) -> text`, that stands for all of them, as the key `content`.
 
     Raises:
         omegaconf.errors.OmegaConfBaseException: a value is missing.
-        ValueError: a number is not finite; a file named by a `path`, or by a text with the ending of one of ARRAYS,
-            cannot be read; or a data set's content is not usable.
+        ValueError: a number is not finite; a file cannot be read; or a data set's content is not usable.
     """
     whole: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     return {key: _plain(whole[key], key) for key in EFFECTIVE}
@@ -37,14 +36,14 @@ def _plain(value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         return value
     kept = {}
-    content = _content_of(value) if where.startswith("dataset.") else None
+    content = _content_of(value)
     if content is not None:  # it also stands for the files that the options name
         options = {key: inner for key, inner in value.items() if key not in ("_target_", "_partial_")}
         kept["content"] = content(**options)
     for key, inner in value.items():
         if key == "data_dir":
             continue
-        if key == "path" or (content is None and isinstance(inner, str) and inner.endswith(ARRAYS)):
+        if key == "path" or (content is None and isinstance(inner, str) and inner.endswith(FILES)):
             inner = _content_hash(inner, f"{where}.{key}")
         if key == "_target_":
             inner = short_name(inner)
@@ -62,7 +61,7 @@ def _content_of(component: dict[str, Any]) -> Callable[..., str] | None:
 
 def _content_hash(path: str, where: str) -> str:
     try:
-        return "sha256:" + hashlib.sha256(read_bounded(path)).hexdigest()[:16]
+        return "sha256:" + sha256(path)[:16]
     except OSError as error:
         raise ValueError(f"{where}={path}: cannot be read ({error.strerror})") from None
     except ValueError as error:
@@ -84,8 +83,15 @@ def identity(config: dict[str, Any]) -> str:
 
     Numbers count by value: 1 and 1.0 are the same.
     """
-    kept = {key: _number(value) for key, value in config.items() if key not in NEUTRAL or value != NEUTRAL[key]}
-    return json.dumps(kept, sort_keys=True)
+    return json.dumps(_number(_without_neutral(config)), sort_keys=True)
+
+
+def _without_neutral(node: dict[str, Any], where: str = "") -> dict[str, Any]:
+    return {
+        key: _without_neutral(value, f"{where}{key}.") if isinstance(value, dict) else value
+        for key, value in node.items()
+        if f"{where}{key}" not in NEUTRAL or value != NEUTRAL[f"{where}{key}"]
+    }
 
 
 def hashed(text: str) -> str:

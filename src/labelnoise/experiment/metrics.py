@@ -61,12 +61,17 @@ def summarise(history: History) -> dict[str, Any]:
 
     test_acc_last: after the last epoch. test_acc_best: of the best epoch. test_acc_last10: mean of the last ten
     evaluations. test_acc_val: of the epoch with the best accuracy in validation (`validation_in_short`); null without.
+
+    Where a run consists of several trainings (`stage`), only the epochs of the last one count: what comes before is the
+    accuracy of a network that the run does not end with.
     """
-    test = history["test_acc"]
+    stages = history.get("stage", [0])
+    first = stages.index(stages[-1])
+    test = history["test_acc"][first:]
     evaluated = [value for value in test if value is not None]
     chosen = None
     if "val_acc" in history:
-        val = [-1.0 if value is None else value for value in history["val_acc"]]
+        val = [-1.0 if value is None else value for value in history["val_acc"][first:]]
         chosen = test[val.index(max(val))]
     metrics = {
         "test_acc_last": evaluated[-1],

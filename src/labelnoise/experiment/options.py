@@ -108,6 +108,14 @@ OPTIONS = (
         "images set aside with true labels, for methods that need some",
         neutral=0,
     ),
+    Option(
+        "trusted_from",
+        "train",
+        Literal["train", "val"],
+        OUTCOME,
+        "train: cut from the training set; val: from the data set's own clean validation part, num_trusted=0 for all",
+        neutral="train",
+    ),
     Option("seed", 1, Seed, HELPER, "the one number to change for another run: sets the next three"),
     Option("seed_noise", "${seed}", Seed, OUTCOME, "which labels are flipped"),
     Option("seed_init", "${seed}", Seed, OUTCOME, "the network's first weights"),
@@ -175,6 +183,7 @@ GROUPS = (
 COMPONENTS = {
     "dataset.load": (),
     "dataset.augment": ("images", "generator"),
+    "dataset.strong": ("images", "generator"),
     "regulariser": (),
     **{group.name: group.supplied for group in GROUPS if group.supplied},
 }
@@ -183,18 +192,21 @@ COMPONENTS = {
 EFFECTIVE = tuple(entry.name for entry in (*GROUPS, *OPTIONS) if entry.decides == OUTCOME)
 # The other keys that `run` reads: where and how it runs.
 INCIDENTAL = tuple(entry.name for entry in (*OPTIONS, *GROUPS) if entry.decides == WHERE)
-# A key at its neutral value is left out of the id, so that a key added later changes no earlier id.
+# A key at its neutral value is left out of the id, so that a key added later changes no earlier id. Keys below a group
+# are given with dots.
 NEUTRAL = {entry.name: entry.neutral for entry in (*GROUPS, *OPTIONS) if entry.neutral is not ALWAYS}
+NEUTRAL |= {"dataset.strong": None}
 PATHS = (
     *(option.name for option in OPTIONS if option.is_path),
     *("dataset.load.labels", "dataset.load.corrected", "method.transition"),
 )
+FILES = (".npy", ".csv", ".json", ".safetensors")  # a text with one of these endings names a file, whatever its key
 NO_PATHS = {"method.transition": ("true", "false")}  # values of a path's option that are none
 
 
 def names_a_path(key: str, value: str) -> bool:
     """Whether an option's value, as typed, is a file or folder: by the option, or by the ending of the value."""
-    return key in PATHS or key.rpartition(".")[2] in ("path", "data_dir") or value.endswith((".npy", ".csv", ".json"))
+    return key in PATHS or key.rpartition(".")[2] in ("path", "data_dir") or value.endswith(FILES)
 
 
 # configs/train.yaml takes the defaults from here, under this name.

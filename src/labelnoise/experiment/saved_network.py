@@ -64,10 +64,12 @@ class SavedNetwork(NamedTuple):
     make: "Callable[[int, int, int], nn.Module]"
 
 
-def read(path: str, overrides: Sequence[str] = ()) -> SavedNetwork:
+def read(path: str, overrides: Sequence[str] = (), option: str = "model", own: str | None = None) -> SavedNetwork:
     """Read a saved network's file without building the network.
 
     Args:
+        option: that gave the path, for the message.
+        own: the full path of a function that makes networks and is trusted, besides those of the options.
         overrides: may add folders of options, and so networks.
     Raises:
         ValueError: it does not exist, is not a network saved by this program, or has weights that are not finite.
@@ -78,23 +80,24 @@ def read(path: str, overrides: Sequence[str] = ()) -> SavedNetwork:
         check_regular(path)
         with safe_open(path, framework="pt") as file:
             about = _about(file.metadata() or {})
-            make = _maker(about.network, networks(overrides))  # refused before the weights are read
+            known = networks(overrides) | ({short_name(own): own} if own else {})
+            make = _maker(about.network, known)  # refused before the weights are read
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
         for name, value in weights.items():
             if not value.isfinite().all():
                 raise ValueError(f"its weights {name} are not finite")
     except FileNotFoundError:
-        raise ValueError(f"model={path}: no such file") from None
+        raise ValueError(f"{option}={path}: no such file") from None
     except (OSError, SafetensorError, ValueError, RuntimeError) as error:
-        raise ValueError(f"model={path}: not a network saved with save_model=true ({_first_line(error)})") from None
+        raise ValueError(f"{option}={path}: not a network saved with save_model=true ({_first_line(error)})") from None
     return SavedNetwork(about, weights, make)
 
 
-def build(saved: SavedNetwork, path: str) -> "nn.Module":
+def build(saved: SavedNetwork, path: str, option: str = "model") -> "nn.Module":
     """The network in evaluation mode, on the CPU: images (B, channels, H, W) -> (B, C + extra_outputs).
 
     Args:
-        path: for the message.
+        path, option: for the message.
     Raises:
         ValueError: the weights are not those of this network.
     """
@@ -103,7 +106,7 @@ def build(saved: SavedNetwork, path: str) -> "nn.Module":
         network = saved.make(len(about.classes) + about.extra_outputs, about.shape[0], about.shape[-1])
         network.load_state_dict(saved.weights)
     except (ValueError, TypeError, RuntimeError) as error:
-        raise ValueError(f"model={path}: not a network saved with save_model=true ({_first_line(error)})") from None
+        raise ValueError(f"{option}={path}: not a network saved with save_model=true ({_first_line(error)})") from None
     return network.eval()
 
 

@@ -1,7 +1,11 @@
 """Read untrusted files: only regular files of a bounded size, without blocking."""
 
+import contextlib
+import hashlib
 import os
 import stat
+from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 
 
@@ -12,17 +16,34 @@ def read_bounded(path: str | Path, limit: int = 2**30) -> bytes:
         OSError: it does not exist or cannot be read.
         ValueError: it is a folder, a pipe, a device or larger; the text is meant to follow the file's name.
     """
+    with _opened(path) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise ValueError(f"is larger than {limit:,} bytes")
+    return content
+
+
+def sha256(path: str | Path) -> str:
+    """The hash of a regular file of any size, in hex digits, read in pieces.
+
+    Raises:
+        OSError: it does not exist or cannot be read.
+        ValueError: as `read_bounded`.
+    """
+    with _opened(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def _opened(path: str | Path) -> Iterator[BufferedReader]:
     # O_NONBLOCK: opening a pipe that nobody writes to would wait forever.
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         _refuse_unless_regular(os.fstat(handle))
         with open(handle, "rb", closefd=False) as file:
-            content = file.read(limit + 1)
+            yield file
     finally:
         os.close(handle)
-    if len(content) > limit:
-        raise ValueError(f"is larger than {limit:,} bytes")
-    return content
 
 
 def check_regular(path: str | Path) -> None:

@@ -136,6 +136,7 @@ ARGUMENTS = {
     "generator": "the run's torch.Generator, on the device",
     "superclass": "(C,), int64, the superclass of each class, or None where the data set has none",
     "weights": "the list of the network's parameters",
+    "step": "0-d, int64, on the device: the number of updates before this one, for a parameter that moves",
     "logits": "(B, C), for a regulariser",
     "labels": "(B,), for a regulariser",
 }
@@ -209,4 +210,5 @@ def _placeholders(needed: frozenset[str]) -> dict[str, Any]:
         "superclass": None,
         "generator": torch.Generator(),
         "weights": [torch.zeros(2, 2)],
+        "step": torch.zeros((), dtype=torch.long),
     }

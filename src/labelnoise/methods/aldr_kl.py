@@ -50,7 +50,7 @@ class ALDRKL(ERM):
         super().__init__(setup)
         only_ce(setup, "method=aldr_kl")
         self.initial, self.alpha, self.margin = initial, alpha, margin
-        self.register_buffer("temperature", torch.full((len(setup.train),), float(initial)))
+        self.remember("temperature", start=initial)
 
     def objective(self, outputs: Outputs, batch: Batch) -> Tensor:
         z = at_least_single(outputs.logits)

@@ -33,11 +33,10 @@ class AuditedERM(ERM):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        count, device = len(self.train_set), self.train_set.labels.device
-        self.register_buffer("passes", torch.zeros(count, device=device))
-        self.register_buffer("probability_sum", torch.zeros(count, self.train_set.num_classes, device=device))
-        self.register_buffer("loss_sum", torch.zeros(count, device=device))
-        self.register_buffer("margin_sum", torch.zeros(count, device=device))
+        self.remember("passes")
+        self.remember("probability_sum", (self.train_set.num_classes,))
+        self.remember("loss_sum")
+        self.remember("margin_sum")
 
     def objective(self, outputs: Outputs, batch: Batch) -> Tensor:
         with torch.no_grad():

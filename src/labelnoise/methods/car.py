@@ -54,19 +54,19 @@ class CAR(Method):
         only_ce(setup, "method=car")
         self.lam, self.beta, self.warm_up, self.keep, self.sure = lam, beta, warm_up, keep, sure
         self.learner = setup.make_learner(extra_outputs=1)
-        self.register_buffer("target", F.one_hot(setup.train.labels, setup.train.num_classes).float())
+        classes = setup.train.num_classes
+        self.remember("target", (classes,), F.one_hot(setup.train.labels, classes))
 
     def feeds(self) -> list[Feed]:
-        """Every image once; `kind` selects whether targets are corrected."""
-        kind = "train" if self.clock.stage(self.warm_up) == 0 else "correct"
-        return [Feed((kind,), feed.index) for feed in super().feeds()]
+        """Every image once; the kind's number is 1 if targets are corrected."""
+        return self.every_image("train", self.clock.stage(self.warm_up))
 
-    def step(self, feed: Feed) -> StepResult:
+    def train_step(self, feed: Feed, correct: int) -> StepResult:
         index = feed.index["train"]
         outputs = at_least_single(self.learner(self.train_set.view(index)))
         probs, trust = outputs[:, :-1].softmax(dim=1), outputs[:, -1]
         target = self.target[index]
-        if feed.kind[0] == "correct":
+        if correct:
             target = self.moved(target, probs.detach().to(target.dtype))
             self.target[index] = target
         loss = self.values(probs, trust, target).mean()
@@ -92,6 +92,4 @@ class CAR(Method):
         return self.learner(images)[:, :-1]
 
     def audit(self) -> Audit:
-        """The target's value at the given label, and its largest class."""
-        given = self.target.gather(1, self.train_set.labels[:, None]).squeeze(1)
-        return Audit(given, self.target.argmax(dim=1))
+        return Audit.of_target(self.target, self.train_set.labels)

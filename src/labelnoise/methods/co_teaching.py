@@ -1,9 +1,17 @@
 """Co-teaching: two networks, each trained on the images on which the other has the smallest losses."""
 
-import torch
-from torch import Tensor, nn
+from typing import Annotated
 
+import torch
+from annotated_types import Ge, Le, Lt
+from torch import Tensor
+
+from labelnoise.arguments.ranges import checked
+from labelnoise.training.learner import Learners
 from labelnoise.training.method import Audit, Feed, Method, Setup, StepResult
+
+Fraction = Annotated[float, Ge(0), Le(1)]
+ForgetRate = Annotated[float, Ge(0), Lt(1)] | None
 
 
 def noise_rate(setup: Setup, option: str) -> float:
@@ -55,17 +63,13 @@ class CoTeaching(Method):
     assumes = frozenset({"transition"})
     chosen: Tensor
 
-    def __init__(self, setup: Setup, forget_rate: float | None, ramp: float) -> None:
+    @checked
+    def __init__(self, setup: Setup, forget_rate: ForgetRate, ramp: Fraction) -> None:
         super().__init__(setup)
-        forget_rate = noise_rate(setup, "method.forget_rate") if forget_rate is None else forget_rate
-        if not 0 <= forget_rate < 1:
-            raise ValueError(f"method.forget_rate={forget_rate}: must be a number from 0 to below 1, or null")
-        if not 0 <= ramp <= 1:
-            raise ValueError(f"method.ramp={ramp}: must be a number from 0 to 1")
-        self.forget_rate, self.ramp = forget_rate, ramp
-        self.learners_of = nn.ModuleList([setup.make_learner(), setup.make_learner()])
-        # how often either network has chosen each image
-        self.register_buffer("chosen", torch.zeros(len(setup.train)))
+        self.forget_rate = noise_rate(setup, "method.forget_rate") if forget_rate is None else forget_rate
+        self.ramp = ramp
+        self.both = Learners(setup.make_learner() for _ in range(2))
+        self.remember("chosen")  # how often either network has chosen each image
 
     def remembered(self) -> float:
         """R(t), the share of each batch that is kept in the current epoch."""
@@ -81,25 +85,25 @@ class CoTeaching(Method):
         """The losses (B,) that each network minimises, from the logits of both."""
         return [self.loss(one, labels) for one in logits]
 
-    def choose(self, feed: Feed, logits: list[Tensor], losses: list[Tensor]) -> list[Tensor]:
+    def choose(self, count: int, logits: list[Tensor], losses: list[Tensor]) -> list[Tensor]:
         """The images (B,) bool that each network passes to the other."""
-        return [smallest(values, int(feed.kind[1])) for values in losses]
+        return [smallest(values, count) for values in losses]
 
-    def step(self, feed: Feed) -> StepResult:
+    def train_step(self, feed: Feed, count: int) -> StepResult:
         index = feed.index["train"]
         batch = self.train_set.batch(index)
-        logits = [learner(batch.images) for learner in self.learners_of]
+        logits = [learner(batch.images) for learner in self.both]
         losses = self.losses(logits, batch.labels)
-        passed = self.choose(feed, logits, losses)
+        passed = self.choose(count, logits, losses)
         # each learns from the other's choice
         totals = [mean_of(losses[k], passed[1 - k]) for k in (0, 1)]
-        for learner, total in zip(self.learners_of, totals, strict=True):
-            learner.update(total)  # type: ignore[operator]
+        for learner, total in zip(self.both, totals, strict=True):
+            learner.update(total)
         self.chosen[index] += passed[0].float() + passed[1].float()
         return StepResult(totals[0].detach(), index, logits[0].detach().argmax(dim=1), passed[1])
 
     def predict(self, images: Tensor) -> Tensor:
-        return self.learners_of[0](images)
+        return self.both[0](images)
 
     def audit(self) -> Audit:
         """How often the two networks chose each image, relative to the image chosen most often."""

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from labelnoise.methods.co_teaching import CoTeaching, smallest
+from labelnoise.arguments.ranges import checked
+from labelnoise.methods.co_teaching import CoTeaching, ForgetRate, Fraction, smallest
 from labelnoise.training.method import Feed, Setup
 
 
@@ -25,10 +26,9 @@ class CoTeachingPlus(CoTeaching):
 
     share: Tensor
 
-    def __init__(self, setup: Setup, forget_rate: float | None, ramp: float, warm_up: float) -> None:
+    @checked
+    def __init__(self, setup: Setup, forget_rate: ForgetRate, ramp: Fraction, warm_up: Fraction) -> None:
         super().__init__(setup, forget_rate, ramp)
-        if not 0 <= warm_up <= 1:
-            raise ValueError(f"method.warm_up={warm_up}: must be a number from 0 to 1")
         self.warm_up = warm_up
         self.register_buffer("share", torch.ones((), dtype=torch.float64))  # R(t)
 
@@ -37,18 +37,15 @@ class CoTeachingPlus(CoTeaching):
         self.share.fill_(self.remembered())
 
     def feeds(self) -> list[Feed]:
-        """As in `CoTeaching`; after the warm-up, `kind` starts with "disagree"."""
-        feeds = super().feeds()
-        if self.clock.stage(self.warm_up) == 0:
-            return feeds
-        return [Feed(("disagree", *feed.kind[1:]), feed.index) for feed in feeds]
+        """As in `CoTeaching`; after the warm-up the kind's count is 0, and the disagreement decides."""
+        return super().feeds() if self.clock.stage(self.warm_up) == 0 else self.every_image("train", 0)
 
-    def choose(self, feed: Feed, logits: list[Tensor], losses: list[Tensor]) -> list[Tensor]:
-        if feed.kind[0] != "disagree":
-            return super().choose(feed, logits, losses)
+    def choose(self, count: int, logits: list[Tensor], losses: list[Tensor]) -> list[Tensor]:
+        if count:
+            return super().choose(count, logits, losses)
         first, second = (one.detach().argmax(dim=1) for one in logits)
         differ = first != second
         total = differ.sum()
-        count = (self.share * total).floor()
-        count = torch.where(count > 0, count, total)
-        return [differ & smallest(values.detach().masked_fill(~differ, float("inf")), count) for values in losses]
+        kept = (self.share * total).floor()
+        kept = torch.where(kept > 0, kept, total)
+        return [differ & smallest(values.detach().masked_fill(~differ, float("inf")), kept) for values in losses]

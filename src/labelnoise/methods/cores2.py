@@ -62,8 +62,7 @@ class CORES2(ERM):
         self.register_buffer("kept", torch.zeros(classes, device=labels.device).index_add_(0, labels, everything))
         self.register_buffer("prior", self.kept / len(labels))
         self.register_buffer("weight", torch.zeros(()))
-        # each image's log p_y - (1/C) sum_k log(p_k + floor) when it was last used
-        self.register_buffer("margin", torch.zeros(len(labels)))
+        self.remember("margin")  # each image's log p_y - (1/C) sum_k log(p_k + floor) when it was last used
 
     def begin_epoch(self) -> None:
         """Set beta, and P to the frequencies of the labels that the last epoch kept; if it kept none, P stays."""
@@ -73,11 +72,10 @@ class CORES2(ERM):
         self.weight.fill_(self.beta * self.clock.ramp(self.clock.epoch - self.clock.length(self.plain), self.ramp))
 
     def feeds(self) -> list[Feed]:
-        """Every image once; `kind` selects whether the sieve is active."""
-        kind = "sieve" if self.clock.stage(self.sieve) == 1 else "all"
-        return [Feed((kind,), feed.index) for feed in super().feeds()]
+        """Every image once; the kind's number is 1 if the sieve is active."""
+        return self.every_image("train", self.clock.stage(self.sieve))
 
-    def step(self, feed: Feed) -> StepResult:
+    def train_step(self, feed: Feed, sieve: int = 0) -> StepResult:
         batch = self.train_set.batch(feed.index["train"])
         outputs = self.criterion.outputs(self.learner, batch)
         logs = log_probs(outputs.logits)
@@ -85,7 +83,7 @@ class CORES2(ERM):
         losses = -(logs.exp() + self.floor).log()
         margin = (losses.mean(dim=1) - given).detach()
         self.margin[batch.index] = margin.to(self.margin.dtype)
-        kept = margin >= 0 if feed.kind[0] == "sieve" else torch.ones_like(margin, dtype=torch.bool)
+        kept = margin >= 0 if sieve else torch.ones_like(margin, dtype=torch.bool)
         self.kept.index_add_(0, batch.labels, kept.to(self.kept.dtype))
         values = (given - self.weight * (self.prior * losses).sum(dim=1)) / (1 + self.weight)
         ones = kept.to(values.dtype)

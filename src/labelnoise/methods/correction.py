@@ -73,8 +73,8 @@ class Correction(ERM, ABC):
             self.matrix.copy_(anchor_estimate(probs, self.quantile))
             self.inverse.copy_(inverse_of(self.matrix))
 
-    def step(self, feed: Feed) -> StepResult:
-        result = super().step(feed)
+    def train_step(self, feed: Feed) -> StepResult:
+        result = super().train_step(feed)
         if self.estimates and self.transition is not None:
             result.metrics["transition_error"] = error_of(self.matrix, self.transition)
         return result

@@ -3,13 +3,17 @@
 import itertools
 import warnings
 from collections.abc import Iterator
+from typing import Annotated
 
 import torch
-from torch import Tensor, nn
+from annotated_types import Ge, Gt, Le
+from torch import Tensor
 from torch.nn import functional as F
 
+from labelnoise.arguments.ranges import checked
 from labelnoise.losses.base import log_probs
 from labelnoise.methods.own_loss import only_ce
+from labelnoise.training.learner import Learners
 from labelnoise.training.method import Audit, Feed, Method, Setup, StepResult
 
 
@@ -77,34 +81,26 @@ class DivideMix(Method):
     weight: Tensor
     concentration: Tensor
 
+    @checked
     def __init__(
         self,
         setup: Setup,
-        warm_up: float,
-        ramp: float,
-        alpha: float,
-        temperature: float,
-        threshold: float,
-        lam_u: float,
+        warm_up: Annotated[float, Ge(0), Le(1)],
+        ramp: Annotated[float, Ge(0), Le(1)],
+        alpha: Annotated[float, Gt(0)],
+        temperature: Annotated[float, Gt(0)],
+        threshold: Annotated[float, Ge(0), Le(1)],
+        lam_u: Annotated[float, Ge(0)],
         confidence_penalty: bool,
     ) -> None:
         super().__init__(setup)
         only_ce(setup, "method=divide_mix")
-        for name, value in {"warm_up": warm_up, "ramp": ramp, "threshold": threshold}.items():
-            if not 0 <= value <= 1:
-                raise ValueError(f"method.{name}={value}: must be a number from 0 to 1")
-        for name, value in {"alpha": alpha, "temperature": temperature}.items():
-            if not value > 0:
-                raise ValueError(f"method.{name}={value}: must be a number above 0")
-        if not lam_u >= 0:
-            raise ValueError(f"method.lam_u={lam_u}: must be a number, at least 0")
         self.warm_up, self.ramp, self.temperature, self.threshold = warm_up, ramp, temperature, threshold
         self.lam_u, self.confidence_penalty = lam_u, confidence_penalty
-        self.learners_of = nn.ModuleList([setup.make_learner(), setup.make_learner()])
-        # clean probabilities from each network's losses; each image's last target class; current weight of L_unlabelled
-        self.register_buffer("clean", torch.ones(2, len(setup.train)))
-        self.register_buffer("proposed", setup.train.labels.clone())
-        self.register_buffer("weight", torch.zeros(()))
+        self.both = Learners(setup.make_learner() for _ in range(2))
+        self.remember("clean", (2,), 1.0)  # probabilities from each network's losses
+        self.remember("proposed", start=setup.train.labels, dtype=torch.long)  # the last target's class
+        self.register_buffer("weight", torch.zeros(()))  # of L_unlabelled
         self.register_buffer("concentration", torch.full((2,), float(alpha)), persistent=False)
 
     def begin_epoch(self) -> None:
@@ -113,13 +109,13 @@ class DivideMix(Method):
             return
         losses = self.score(self._losses)
         for k in (0, 1):
-            self.clean[k] = clean_probability(losses[:, k])
+            self.clean[:, k] = clean_probability(losses[:, k])
         since = self.clock.epoch - self.clock.length(self.warm_up)
         self.weight.fill_(self.lam_u * min(max(since / self.clock.length(self.ramp), 0.0), 1.0))
 
     def _losses(self, index: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         """The losses of both networks. Shapes: (B,), (B, channels, H, W), (B,) -> (B, 2)."""
-        return torch.stack([self.loss(learner(images), labels) for learner in self.learners()], dim=1)
+        return torch.stack([self.loss(learner(images), labels) for learner in self.both], dim=1)
 
     def feeds(self) -> list[Feed]:
         """The first network's epoch, then the second's."""
@@ -127,7 +123,7 @@ class DivideMix(Method):
 
     def _feeds_of(self, k: int) -> Iterator[Feed]:
         size = self.clock.batch_size
-        labelled = self.clean[1 - k] > self.threshold
+        labelled = self.clean[:, 1 - k] > self.threshold
         if self.clock.stage(self.warm_up) == 0 or int(labelled.sum()) < 2:
             yield from (Feed(("warm", k), {"train": index}) for index in self.train_set.order(size))
             return
@@ -138,12 +134,8 @@ class DivideMix(Method):
             others = {"unlabelled": next(unlabelled)} if len(rest) else {}
             yield Feed(("mix", k), {"labelled": index, **others})
 
-    def step(self, feed: Feed) -> StepResult:
-        k = int(feed.kind[1])
-        return self._warm(feed, k) if feed.kind[0] == "warm" else self._mix(feed, k)
-
-    def _warm(self, feed: Feed, k: int) -> StepResult:
-        batch, learner = self.train_set.batch(feed.index["train"]), self.learners()[k]
+    def warm_step(self, feed: Feed, k: int) -> StepResult:
+        batch, learner = self.train_set.batch(feed.index["train"]), self.both[k]
         logits = learner(batch.images)
         loss = self.loss(logits, batch.labels).mean()
         logs = log_probs(logits)
@@ -152,10 +144,10 @@ class DivideMix(Method):
             return StepResult(loss.detach())
         return StepResult(loss.detach(), batch.index, logits.detach().argmax(dim=1), target=batch.labels)
 
-    def _mix(self, feed: Feed, k: int) -> StepResult:
+    def mix_step(self, feed: Feed, k: int) -> StepResult:
         x = feed.index["labelled"]
         index = torch.cat([x, feed.index.get("unlabelled", x[:0])])
-        learner = self.learners()[k]
+        learner = self.both[k]
         views = [self.train_set.view(index) for _ in range(2)]
         target, guess = self.targets(k, index, len(x), views)
         # the two views of the labelled images, then those of the unlabelled ones
@@ -189,10 +181,10 @@ class DivideMix(Method):
             labelled: number of labelled images.
             views: two of (B, channels, H, W).
         """
-        learner, other = self.learners()[k], self.learners()[1 - k]
+        learner, other = self.both[k], self.both[1 - k]
         own = self._mean(learner(torch.cat(views)))
         label = F.one_hot(self.train_set.labels[index[:labelled]], own.shape[1])
-        clean = self.clean[1 - k, index[:labelled], None]
+        clean = self.clean[index[:labelled], 1 - k, None]
         refined = clean * label + (1 - clean) * own[:labelled]
         if labelled == len(index):
             return sharpen(refined, self.temperature), own
@@ -208,9 +200,9 @@ class DivideMix(Method):
         return log_probs(logits).exp().unflatten(0, (2, -1)).mean(dim=0)
 
     def predict(self, images: Tensor) -> Tensor:
-        first, second = self.learners()
+        first, second = self.both
         return (first(images) + second(images)) / 2
 
     def audit(self) -> Audit:
         """The mean of both mixtures' probabilities, and each image's last target class."""
-        return Audit(self.clean.mean(dim=0), self.proposed)
+        return Audit(self.clean.mean(dim=1), self.proposed)

@@ -41,7 +41,7 @@ class ELR(ERM):
         super().__init__(setup)
         only_ce(setup, "method=elr")
         self.lam, self.beta = lam, beta
-        self.register_buffer("target", torch.zeros(len(setup.train), setup.train.num_classes))
+        self.remember("target", (setup.train.num_classes,))
 
     def objective(self, outputs: Outputs, batch: Batch) -> Tensor:
         probs = log_probs(outputs.logits).exp().clamp(CLAMP, 1 - CLAMP)
@@ -52,6 +52,4 @@ class ELR(ERM):
         return given + self.lam * torch.log1p(-(probs * target).sum(dim=1).clamp_max(1 - CLAMP))
 
     def audit(self) -> Audit:
-        """The target's value at the given label, and its largest class."""
-        given = self.target.gather(1, self.train_set.labels[:, None]).squeeze(1)
-        return Audit(given, self.target.argmax(dim=1))
+        return Audit.of_target(self.target, self.train_set.labels)

@@ -24,7 +24,7 @@ class ERM(Method):
         """The value to minimise for each image (B,)."""
         return self.criterion.values(outputs, batch)
 
-    def step(self, feed: Feed) -> StepResult:
+    def train_step(self, feed: Feed) -> StepResult:
         batch = self.train_set.batch(feed.index["train"])
         outputs = self.criterion.outputs(self.learner, batch)
         loss = self.criterion.mean(self.objective(outputs, batch), outputs, batch)

@@ -2,8 +2,9 @@
 
 from torch import Tensor
 
+from labelnoise.arguments.ranges import checked
 from labelnoise.losses.base import log_probs
-from labelnoise.methods.co_teaching import CoTeaching
+from labelnoise.methods.co_teaching import CoTeaching, ForgetRate, Fraction
 from labelnoise.training.method import Setup
 
 
@@ -27,10 +28,9 @@ class JoCoR(CoTeaching):
     Source: Wei, Feng, Chen, An 2020, arXiv:2003.02752, equations 1 to 4 and algorithm 1.
     """
 
-    def __init__(self, setup: Setup, forget_rate: float | None, ramp: float, lam: float) -> None:
+    @checked
+    def __init__(self, setup: Setup, forget_rate: ForgetRate, ramp: Fraction, lam: Fraction) -> None:
         super().__init__(setup, forget_rate, ramp)
-        if not 0 <= lam <= 1:
-            raise ValueError(f"method.lam={lam}: must be a number from 0 to 1")
         self.lam = lam
 
     def joint(self, logits: Tensor, other: Tensor, labels: Tensor) -> Tensor:

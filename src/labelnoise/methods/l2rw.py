@@ -30,15 +30,15 @@ class L2RW(Method):
         self.trusted = setup.train.trusted
         self.learner = setup.make_learner()
         # the sum of each image's weights over the epochs, relative to the batch's mean weight
-        self.register_buffer("weight", torch.zeros(len(setup.train)))
+        self.remember("weight")
 
     def feeds(self) -> list[Feed]:
         """Every image once, each batch with a batch of trusted images; these are cycled through."""
         size = self.clock.batch_size
         trusted = itertools.cycle(self.trusted.order(size))
-        return [Feed(("reweight",), {"train": i, "trusted": next(trusted)}) for i in self.train_set.order(size)]
+        return [Feed(("train",), {"train": i, "trusted": next(trusted)}) for i in self.train_set.order(size)]
 
-    def step(self, feed: Feed) -> StepResult:
+    def train_step(self, feed: Feed) -> StepResult:
         index = feed.index["train"]
         batch, trusted = self.train_set.batch(index), self.trusted.batch(feed.index["trusted"])
         logits = self.learner(batch.images)

@@ -43,23 +43,20 @@ class MARVEL(ERM):
     ) -> None:
         super().__init__(setup)
         self.warm_up, self.window, self.threshold = warm_up, window, threshold
-        count = len(setup.train)
-        # of each image: its margin at its last visit, for how many epochs in a row it was negative, and the verdict
-        self.register_buffer("margin", torch.zeros(count))
-        self.register_buffer("negative", torch.zeros(count, dtype=torch.long))
-        self.register_buffer("abandoned", torch.zeros(count, dtype=torch.bool))
+        self.remember("margin")  # at the last visit
+        self.remember("negative", dtype=torch.long)  # for how many epochs in a row the margin was
+        self.remember("abandoned", dtype=torch.bool)
 
     def feeds(self) -> list[Feed]:
-        """Every image once; the kind says whether images are abandoned."""
-        kind = ("watch", "abandon")[self.clock.stage(self.warm_up)]
-        return [Feed((kind,), feed.index) for feed in super().feeds()]
+        """Every image once; the kind's number is 1 if images are abandoned."""
+        return self.every_image("train", self.clock.stage(self.warm_up))
 
-    def step(self, feed: Feed) -> StepResult:
+    def train_step(self, feed: Feed, abandon: int = 0) -> StepResult:
         batch = self.train_set.batch(feed.index["train"])
         outputs = self.criterion.outputs(self.learner, batch)
         logits = self._classes(outputs.logits.detach())
         margins = margin(log_probs(logits).exp(), batch.labels)
-        self.remember(batch.index, margins, feed.kind[0] == "abandon")
+        self.visit(batch.index, margins, abandon)
         kept = ~self.abandoned[batch.index]
         weights = kept * self.weight(margins)
         shares = weights * (len(weights) / weights.sum().clamp_min(1e-6))  # so that the batch's mean is sum w l / sum w
@@ -68,7 +65,7 @@ class MARVEL(ERM):
         metrics = {"abandoned": self.abandoned.float().mean()}
         return StepResult(loss.detach(), batch.index, logits.argmax(dim=1), kept, metrics=metrics)
 
-    def remember(self, index: Tensor, margins: Tensor, abandon: bool) -> None:
+    def visit(self, index: Tensor, margins: Tensor, abandon: int) -> None:
         """Store the margins of a batch. Shapes: (B,), (B,).
 
         Args:

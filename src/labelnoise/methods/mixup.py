@@ -33,7 +33,7 @@ class Mixup(ERM):
         super().__init__(setup)
         self.register_buffer("concentration", torch.full((2,), float(alpha)), persistent=False)
 
-    def step(self, feed: Feed) -> StepResult:
+    def train_step(self, feed: Feed) -> StepResult:
         batch = self.train_set.batch(feed.index["train"])
         share = torch.distributions.Dirichlet(self.concentration, validate_args=False).sample().max()
         partner = torch.randperm(len(batch.index), generator=self.train_set.generator, device=batch.index.device)

@@ -70,11 +70,11 @@ class PDiff(ERM):
         # a ring buffer with the histogram of each recent batch, and the number of batches so far
         self.register_buffer("counts", torch.zeros(BATCHES, BINS))
         self.register_buffer("taken", torch.zeros((), dtype=torch.long))
-        # R; whether T <= T_k; the last bin in which R counts images if the rate is unknown; each image's last d
+        # R; whether T <= T_k; the last bin in which R counts images if the rate is unknown
         self.register_buffer("drop", torch.zeros(()))
         self.register_buffer("grows", torch.ones((), dtype=torch.bool))
         self.register_buffer("edge", torch.zeros((), dtype=torch.long))
-        self.register_buffer("difference", torch.zeros(len(setup.train)))
+        self.remember("difference")  # each image's last d
 
     def begin_epoch(self) -> None:
         """Update what depends on the epoch."""
@@ -85,7 +85,7 @@ class PDiff(ERM):
         if not self.unknown:
             self.drop.fill_(self.rate * share)
 
-    def step(self, feed: Feed) -> StepResult:
+    def train_step(self, feed: Feed) -> StepResult:
         batch = self.train_set.batch(feed.index["train"])
         outputs = self.criterion.outputs(self.learner, batch)
         probs = log_probs(outputs.logits.detach()).exp()

@@ -1,14 +1,17 @@
 """Joint optimisation: a network's mean predictions replace the labels as it trains; a new one then trains on them."""
 
 from math import log
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from labelnoise.arguments.ranges import checked
 from labelnoise.losses.base import log_probs
 from labelnoise.methods.own_loss import only_ce
-from labelnoise.training.learner import Learner
+from labelnoise.training.learner import Learners
 from labelnoise.training.method import Audit, Feed, Method, Setup, StepResult
 from labelnoise.training.schedules import constant
 
@@ -60,39 +63,34 @@ class Refinery(Method):
     target: Tensor
     past: Tensor
 
+    @checked
     def __init__(
-        self, setup: Setup, alpha: float, beta: float, begin: float, first: float, averaged: float, soft: bool
+        self,
+        setup: Setup,
+        alpha: Annotated[float, Ge(0)],
+        beta: Annotated[float, Ge(0)],
+        begin: Annotated[float, Ge(0), Le(1)],
+        first: Annotated[float, Ge(0), Le(1)],
+        averaged: Annotated[float, Ge(0), Le(1)],
+        soft: bool,
     ) -> None:
         super().__init__(setup)
         only_ce(setup, "method=refinery")
-        for name, value in {"alpha": alpha, "beta": beta}.items():
-            if not value >= 0:
-                raise ValueError(f"method.{name}={value}: must be a number, at least 0")
-        for name, value in {"begin": begin, "first": first, "averaged": averaged}.items():
-            if not 0 <= value <= 1:
-                raise ValueError(f"method.{name}={value}: must be a number from 0 to 1")
         if begin > first:
             raise ValueError(f"method.begin={begin}: must not be above method.first={first}")
         self.alpha, self.beta, self.soft = alpha, beta, soft
-        epochs = self.clock.epochs
-        # a run of a single epoch has no second stage
-        self.end = min(self.clock.length(first), epochs - 1) if epochs > 1 else epochs + 1
+        self.stages = self.clock.stages(first)
+        self.end = self.stages[1].start
         self.begin = min(self.clock.length(begin), self.end)
-        self.stages = nn.ModuleList([setup.make_learner(schedule=constant), setup.make_learner()])
-        self.learners()[1].learn_during(self.end, max(1, epochs - self.end))
+        self.both = Learners([setup.make_learner(schedule=constant), setup.make_learner(during=self.stages[1])])
         count, classes = len(setup.train), setup.train.num_classes
-        self.register_buffer("target", F.one_hot(setup.train.labels, classes).float())
+        self.remember("target", (classes,), F.one_hot(setup.train.labels, classes))
         # a ring buffer with the predictions of the last epochs
         self.register_buffer("past", torch.zeros(self.clock.length(averaged), count, classes))
 
     @property
-    def learner(self) -> Learner:
-        """The network of the current stage."""
-        return self.learners()[int(self.clock.epoch >= self.end)]
-
-    @property
     def network(self) -> nn.Module:
-        return self.learner.network
+        return self.both[self.stage].network
 
     def begin_epoch(self) -> None:
         """Replace the targets."""
@@ -102,27 +100,22 @@ class Refinery(Method):
             self.target.copy_(mean if self.soft else F.one_hot(mean.argmax(dim=1), mean.shape[1]))
 
     def feeds(self) -> list[Feed]:
-        """Every image once; in the first stage, `kind` contains where the predictions are stored."""
-        epoch = self.clock.epoch
-        kind = ("retrain",) if epoch >= self.end else ("refine", epoch % len(self.past))
-        return [Feed(kind, feed.index) for feed in super().feeds()]
+        """Every image once; the kind has the stage, and where the first stage stores its predictions."""
+        return self.every_image("train", self.stage, 0 if self.stage else self.clock.epoch % len(self.past))
 
-    def step(self, feed: Feed) -> StepResult:
+    def train_step(self, feed: Feed, stage: int, place: int) -> StepResult:
         index = feed.index["train"]
-        learner: Learner = self.learners()[int(feed.kind[0] == "retrain")]
         target = self.target[index]
-        logs = log_probs(learner(self.train_set.view(index)))
+        logs = log_probs(self.both[stage](self.train_set.view(index)))
         loss = soft_cross_entropy(logs, target)
-        if feed.kind[0] == "refine":
+        if stage == 0:
             loss = loss + self.alpha * prior_divergence(logs) + self.beta * entropy(logs)
-            self.past[int(feed.kind[1]), index] = logs.detach().exp().to(self.past.dtype)
-        learner.update(loss)
+            self.past[place, index] = logs.detach().exp().to(self.past.dtype)
+        self.both[stage].update(loss)
         return StepResult(loss.detach(), index, logs.detach().argmax(dim=1), target=target.argmax(dim=1))
 
     def predict(self, images: Tensor) -> Tensor:
-        return self.learner(images)
+        return self.both[self.stage](images)
 
     def audit(self) -> Audit:
-        """The target's value at the given label, and its largest class."""
-        given = self.target.gather(1, self.train_set.labels[:, None]).squeeze(1)
-        return Audit(given, self.target.argmax(dim=1))
+        return Audit.of_target(self.target, self.train_set.labels)

@@ -41,10 +41,11 @@ class SOP(ERM):
         super().__init__(setup)
         only_ce(setup, "method=sop")
         self.lr_u, self.lr_v = lr_u, lr_v
-        self.register_buffer("u", START * torch.randn(len(setup.train), 1))
-        self.register_buffer("v", START * torch.randn(len(setup.train), setup.train.num_classes))
+        count, classes = len(setup.train), setup.train.num_classes
+        self.remember("u", (1,), START * torch.randn(count, 1))
+        self.remember("v", (classes,), START * torch.randn(count, classes))
 
-    def step(self, feed: Feed) -> StepResult:
+    def train_step(self, feed: Feed) -> StepResult:
         batch = self.train_set.batch(feed.index["train"])
         u, v = (part[batch.index].requires_grad_() for part in (self.u, self.v))
         outputs = self.criterion.outputs(self.learner, batch)
@@ -52,10 +53,10 @@ class SOP(ERM):
         label = at_label(logs, batch.labels)
         values = self.values(logs, label, u, v)
         loss = self.criterion.mean(values, outputs, batch)
+        slope_u, slope_v = torch.autograd.grad(loss, (u, v), retain_graph=True)
         self.learner.update(loss)
-        assert u.grad is not None and v.grad is not None  # noqa: PT018
-        self.u[batch.index] -= self.lr_u * u.grad
-        self.v[batch.index] -= self.lr_v * v.grad
+        self.u[batch.index] -= self.lr_u * slope_u
+        self.v[batch.index] -= self.lr_v * slope_v
         return StepResult(loss.detach(), batch.index, predicted=logs.detach().argmax(dim=1))
 
     @staticmethod

@@ -45,8 +45,8 @@ def given_matrix(setup: Setup, transition: bool | str) -> Tensor | None:
 
 def _read(path: str, option: str) -> np.ndarray:
     try:
-        content = read_bounded(path)
-        return np.asarray(read_npy(content) if path.endswith(".npy") else json.loads(content), dtype=np.float64)
+        content = read_npy(path) if path.endswith(".npy") else json.loads(read_bounded(path))
+        return np.array(content, dtype=np.float64)
     except FileNotFoundError:
         raise ValueError(f"{option}: no such file") from None
     except (ValueError, TypeError, OverflowError, OSError, MemoryError, RecursionError) as error:

@@ -44,7 +44,7 @@ def from_file(facts: Facts, seed: int, path: LabelFile) -> Tensor:
     """
     wanted = len(facts.train_labels)
     try:
-        labels = np.asarray(_READERS[Path(path).suffix](read_bounded(path)))
+        labels = np.asarray(_READERS[Path(path).suffix](path))
     except KeyError:
         raise ValueError(f"noise.path={path}: must end in one of {', '.join(_READERS)}") from None
     except FileNotFoundError:
@@ -64,13 +64,13 @@ def from_file(facts: Facts, seed: int, path: LabelFile) -> Tensor:
     return torch.from_numpy(labels.astype(np.int64))
 
 
-def _read_csv(content: bytes) -> list[int]:
+def _read_csv(path: str) -> list[int]:
     """The last column, without a header: a first line with text above a number, or nothing above text, as pandas' `,0`.
 
     Raises:
         ValueError: a value is not a whole number (3.0 is one), or the first column numbers the rows in another order.
     """
-    rows = [row for row in csv.reader(content.decode("utf-8-sig").splitlines()) if row]
+    rows = [row for row in csv.reader(read_bounded(path).decode("utf-8-sig").splitlines()) if row]
     first, second = (*rows[:2], [], [])[:2]
     if any(_heads(one.strip(), other.strip()) for one, other in zip(first, second, strict=False)):
         rows = rows[1:]
@@ -93,4 +93,8 @@ def _heads(cell: str, below: str) -> bool:
     return not NUMBER.fullmatch(cell) and bool(NUMBER.fullmatch(below) or (below and not cell))
 
 
-_READERS: dict[str, Callable[[bytes], Any]] = {".npy": read_npy, ".csv": _read_csv, ".json": json.loads}
+def _read_json(path: str) -> Any:
+    return json.loads(read_bounded(path))
+
+
+_READERS: dict[str, Callable[[str], Any]] = {".npy": read_npy, ".csv": _read_csv, ".json": _read_json}

@@ -1,6 +1,9 @@
 """The current epoch, the length of the run, and the stages into which a method divides it."""
 
 from dataclasses import dataclass
+from itertools import pairwise
+
+from torch import Tensor
 
 
 @dataclass
@@ -11,11 +14,13 @@ class Clock:
         epochs: length of the run.
         batch_size: images per step.
         epoch: the current epoch, from 0; between epochs, the number of finished epochs.
+        steps: 0-d, int64, on the device: finished steps of the run. Kept only for a loss that needs `step`, else None.
     """
 
     epochs: int
     batch_size: int
     epoch: int = 0
+    steps: Tensor | None = None
 
     def length(self, fraction: float) -> int:
         """A fraction of the run, rounded to whole epochs, at least one."""
@@ -34,18 +39,26 @@ class Clock:
         """
         return min(max(since / max(self.length(fraction) - 1, 1), 0.0), 1.0)
 
-    def stage(self, *fractions: float) -> int:
-        """The stage of the current epoch, from 0.
+    def stages(self, *fractions: float) -> list[range]:
+        """The epochs of each stage of the run, in order; the last one lasts to the end of the run.
 
         If there are enough epochs, each stage lasts at least one: a run of two epochs goes through both of two stages.
+        If there are not, the last ones are empty.
 
         Args:
             fractions: lengths of all stages but the last, as fractions of the run.
         """
-        end = 0
-        for stage, fraction in enumerate(fractions):
-            following = len(fractions) - stage
-            end = max(end + 1, min(end + self.length(fraction), self.epochs - following))
-            if self.epoch < end:
-                return stage
-        return len(fractions)
+        ends = [0]
+        for following, fraction in zip(range(len(fractions), 0, -1), fractions, strict=True):
+            end = max(ends[-1] + 1, min(ends[-1] + self.length(fraction), self.epochs - following))
+            ends.append(min(end, self.epochs))
+        return [range(first, end) for first, end in pairwise([*ends, self.epochs])]
+
+    def stage(self, *fractions: float) -> int:
+        """The stage of the current epoch, from 0; see `stages`. After the run, that of its last epoch.
+
+        Args:
+            fractions: as those of `stages`.
+        """
+        epoch = min(self.epoch, self.epochs - 1)
+        return next(stage for stage, epochs in enumerate(self.stages(*fractions)) if epoch in epochs)

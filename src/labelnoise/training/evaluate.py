@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from labelnoise.data.train_set import normalise
-from labelnoise.training.method import Method
+from labelnoise.training.method import Method, Predict
 
 EVAL_BATCH = 1000  # images; chosen so that an evaluation takes less memory than a training step
 
@@ -22,21 +22,25 @@ class Labelled(NamedTuple):
 
 
 @torch.no_grad()
-def confusion_matrix(method: Method, data: Labelled, after_batch: Callable[[], None] = lambda: None) -> Tensor:
+def confusion_matrix(
+    method: Method, data: Labelled, after_batch: Callable[[], None] = lambda: None, predict: Predict | None = None
+) -> Tensor:
     """How often each class (rows) is predicted as each class (columns). Shapes: -> (C, C), counts, on the CPU.
 
     Args:
         after_batch: called after each batch.
+        predict: one of `Method.apart`; None: the method's own prediction.
     Raises:
         FloatingPointError: an output is not finite; the network has diverged.
     """
     method.eval()
+    predict = predict or method.predict
     num_classes = method.train_set.num_classes
     counts = torch.zeros(num_classes**2, dtype=torch.long, device=data.labels.device)
     finite = torch.ones((), dtype=torch.bool, device=data.labels.device)
     for images, labels in zip(data.images.split(EVAL_BATCH), data.labels.split(EVAL_BATCH), strict=True):
         inputs = normalise(images, data.mean, data.std).contiguous(memory_format=torch.channels_last)
-        logits = method.predict(inputs)
+        logits = predict(inputs)
         finite &= logits.isfinite().all()
         counts += torch.bincount(labels * num_classes + logits.argmax(dim=1), minlength=num_classes**2)
         after_batch()

@@ -1,7 +1,7 @@
 """A network with its optimizer, schedule, clipping and precision."""
 
-from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,11 +26,12 @@ class Learner(nn.Module):
         network: `images (B, channels, H, W) -> logits (B, C)`, on its device.
         make_optimizer: parameters -> optimizer.
         schedule: `(epoch, epochs) -> factor` on the optimizer's learning rate.
-        epochs: length of the run.
+        during: the epochs over which the schedule runs, from its first value to its last.
         clip_norm: largest global L2 norm of the gradient, or None.
         precision: of the network's arithmetic, float32 or bfloat16 (by autocast; weights stay float32).
         compile: whether to run the network through torch.compile.
         penalty: `weights -> 0-d`, a regulariser of the weights that is added to every loss; or None.
+        make_again: n -> the network with the initial weights of its n-th start, from 1, on the CPU; for `restart`.
     """
 
     def __init__(
@@ -38,17 +39,18 @@ class Learner(nn.Module):
         network: nn.Module,
         make_optimizer: MakeOptimizer,
         schedule: Schedule,
-        epochs: int,
+        during: range,
         clip_norm: float | None,
         precision: torch.dtype,
         compile: bool = False,
         penalty: Penalty | None = None,
+        make_again: Callable[[int], nn.Module] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         # Not torch.compile(network), which is a module: its weights would be in the state twice.
         self._run = torch.compile(network.forward) if compile else network.__call__
-        self._weights = list(network.parameters())
+        self._weights = [weight for weight in network.parameters() if weight.requires_grad]
         self.optimizer = make_optimizer(self._weights)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._on_device: list[Tensor] | None = None
@@ -61,8 +63,9 @@ class Learner(nn.Module):
             if self._on_device is not None:
                 group["fused"], group["foreach"] = True, False
         self._by_device = [{k: group[k] for k in BY_DEVICE & group.keys()} for group in self.optimizer.param_groups]
-        self._schedule, self._first, self._epochs, self._clip_norm = schedule, 0, epochs, clip_norm
+        self._schedule, self._during, self._clip_norm = schedule, during, clip_norm
         self.precision, self._penalty = precision, penalty
+        self._make_again, self._starts = make_again, 0
 
     def forward(self, images: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
         """Logits, in the run's precision. Shapes: (B, channels, H, W) -> (B, C).
@@ -71,18 +74,22 @@ class Learner(nn.Module):
             weights: from `lookahead`, used instead of the network's own.
         """
         with self._autocast(images):
-            if weights is None:
-                return self._run(images)
-            # Copies of the buffers, so that the virtual weights do not change the running statistics.
-            buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
-            return functional_call(self.network, {**buffers, **weights}, (images,))
+            return self._run(images) if weights is None else self._with(weights, self.network, images)
 
-    def with_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits and the penultimate features. Shapes: (B, channels, H, W) -> (B, C), (B, D)."""
-        network: Any = self.network
+    def with_features(self, images: Tensor, weights: dict[str, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """Logits and the penultimate features. Shapes: (B, channels, H, W) -> (B, C), (B, num_features).
+
+        Args:
+            weights: as in `forward`.
+        """
+        both = _WithFeatures(self.network)
         with self._autocast(images):
-            features = network.features(images)
-            return network.head(features), features
+            return both(images) if weights is None else self._with(weights, both, images)
+
+    @property
+    def num_features(self) -> int:
+        """D, the number of penultimate features of an image."""
+        return cast(int, self.network.num_features)
 
     def head(self, features: Tensor) -> Tensor:
         """Logits of penultimate features. Shapes: (B, D) -> (B, C)."""
@@ -93,45 +100,95 @@ class Learner(nn.Module):
     def _autocast(self, inputs: Tensor) -> torch.autocast:
         return torch.autocast(inputs.device.type, self.precision, enabled=self.precision != torch.float32)
 
+    def _with(self, weights: dict[str, Tensor], module: nn.Module, images: Tensor) -> Any:
+        """The output of the network, or of a module around it, at other weights. Its buffers, such as running
+        statistics, do not change."""
+        state = {**{name: buffer.clone() for name, buffer in self.network.named_buffers()}, **weights}
+        prefix = "" if module is self.network else "network."
+        return functional_call(module, {prefix + name: value for name, value in state.items()}, (images,))
+
     def begin_epoch(self, epoch: int) -> None:
         """Set the learning rate of an epoch (from 0)."""
-        factor = self._schedule(max(epoch - self._first, 0), self._epochs)
+        factor = self._schedule(max(epoch - self._during.start, 0), max(len(self._during), 1))
         for i, (group, rate) in enumerate(zip(self.optimizer.param_groups, self._rates, strict=True)):
             group["lr"] = rate * factor if self._on_device is None else self._on_device[i].fill_(rate * factor)
 
-    def learn_during(self, first: int, epochs: int) -> None:
-        """Run the schedule over a part of the run, for a network that a method trains in one stage only.
+    def restart(self, during: range) -> None:
+        """Start anew in place, in a stage's first epoch: new initial weights, and an optimizer without a past.
+
+        The weights depend only on seed_init, on which network of the run this is, and on how often it was restarted.
 
         Args:
-            first: the first epoch of the stage, from 0.
-            epochs: its length.
+            during: the stage's epochs; the schedule now runs over these.
         """
-        self._first, self._epochs = first, epochs
+        if self._make_again is None:
+            raise ValueError("a learner that was given a network, not a function that makes one, cannot be restarted")
+        self._starts, self._during = self._starts + 1, during
+        fresh = self._make_again(self._starts).state_dict()
+        for name, value in self.network.state_dict().items():
+            value.copy_(fresh[name])
+        self.optimizer.state.clear()
+        self.begin_epoch(during.start)
 
-    def lookahead(self, loss: Tensor) -> dict[str, Tensor]:
-        """The weights after a virtual SGD step on `loss` (0-d), differentiable. The network itself does not change."""
-        named = dict(self.network.named_parameters())
+    def lookahead(
+        self, loss: Tensor, weights: dict[str, Tensor] | None = None, rate: float | Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """The weights after a virtual SGD step on `loss` (0-d), differentiable. The network itself does not change.
+
+        Args:
+            weights: at which `loss` was computed, from an earlier `lookahead`; None: the network's own.
+            rate: of the step; None: the optimizer's present learning rate.
+        """
+        named = dict(self.network.named_parameters()) if weights is None else weights
         gradients = torch.autograd.grad(loss, list(named.values()), create_graph=True)
-        rate = self.optimizer.param_groups[0]["lr"]
+        rate = self.optimizer.param_groups[0]["lr"] if rate is None else rate
         return {name: weight - rate * g for (name, weight), g in zip(named.items(), gradients, strict=True)}
 
     def update(self, loss: Tensor) -> None:
-        """One optimizer step on `loss` (0-d)."""
+        """One optimizer step on `loss` (0-d). Only this network's weights get a gradient."""
         for weight in self._weights:  # as the optimizer's zero_grad, without its hooks
             weight.grad = None
-        (loss if self._penalty is None else loss + self._penalty(self._weights)).backward()
+        (loss if self._penalty is None else loss + self._penalty(self._weights)).backward(inputs=self._weights)
         if self._clip_norm is not None:
             nn.utils.clip_grad_norm_(self._weights, self._clip_norm)
         self.optimizer.step()
 
     def get_extra_state(self) -> dict[str, Any]:
-        """The optimizer's state, so that a method's `state_dict()` includes it."""
-        return self.optimizer.state_dict()
+        """The optimizer's state and that of `restart`, so that a method's `state_dict()` includes them."""
+        during = [self._during.start, self._during.stop]
+        return {**self.optimizer.state_dict(), "starts": self._starts, "during": during}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Load the optimizer's state, but keep settings that depend on the device: a run may resume on another one."""
+        """Load it, but keep settings that depend on the device: a run may resume on another one."""
+        self._starts, self._during = state["starts"], range(*state["during"])
         groups = [group | own for group, own in zip(state["param_groups"], self._by_device, strict=True)]
-        self.optimizer.load_state_dict({**state, "param_groups": groups})
+        self.optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
+
+
+class _WithFeatures(nn.Module):
+    """A network whose output is both logits and features, as a module: `functional_call` calls nothing else."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        network: Any = self.network
+        features = network.features(images)
+        return network.head(features), features
+
+
+class Learners(nn.ModuleList):
+    """Several learners, for a method with more than one network."""
+
+    def __init__(self, learners: Iterable[Learner]) -> None:
+        super().__init__(learners)
+
+    def __iter__(self) -> Iterator[Learner]:
+        return cast(Iterator[Learner], super().__iter__())
+
+    def __getitem__(self, k: int) -> Learner:  # type: ignore[override]  # slices of learners serve nobody
+        return cast(Learner, super().__getitem__(k))
 
 
 class MakeLearner(Protocol):
@@ -144,6 +201,8 @@ class MakeLearner(Protocol):
         optimizer: parameters -> optimizer.
         schedule: `(epoch, epochs) -> factor`.
         extra_outputs: number of logits beyond one per class.
+        during: the epochs over which the schedule runs, for a network that is trained in one stage only; the whole run
+            by default.
     """
 
     def __call__(
@@ -153,4 +212,5 @@ class MakeLearner(Protocol):
         optimizer: MakeOptimizer | None = None,
         schedule: Schedule | None = None,
         extra_outputs: int = 0,
+        during: range | None = None,
     ) -> Learner: ...

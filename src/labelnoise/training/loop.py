@@ -52,9 +52,13 @@ def fit(method: Method, state: TrainState, yardstick: Yardstick, listener: Liste
     """
     clock, steps = method.clock, Steps(method, graphs)
     clock.epoch = state.epoch
+    if clock.steps is not None:
+        clock.steps.fill_(state.steps)
     while clock.epoch < clock.epochs:
         row = train_epoch(method, state, yardstick.truth, steps, listener)
         row |= evaluate(method, state, yardstick, listener)
+        if len(method.stages) > 1:
+            row["stage"] = method.stage
         state.end_epoch(row)
         clock.epoch = state.epoch
         listener.epoch(row)
@@ -76,6 +80,8 @@ def train_epoch(method: Method, state: TrainState, truth: Tensor | None, steps: 
     method.train()
     for feed in state.feeds[state.done :]:
         state.note(feed, steps(feed), len(method.train_set))
+        if method.clock.steps is not None:
+            method.clock.steps.add_(1)
         listener.step()
         listener.keep(state)
     finite = torch.stack(state.means["train_loss"][0]).isfinite()
@@ -87,17 +93,20 @@ def train_epoch(method: Method, state: TrainState, truth: Tensor | None, steps: 
 
 def evaluate(method: Method, state: TrainState, yardstick: Yardstick, listener: Listener) -> Row:
     """The evaluation's part of the history row; null in an epoch without evaluation."""
-    row: Row = {"test_acc": None}
+    row: Row = {"test_acc": None}  # a quantity that comes later is null before, see `TrainState.end_epoch`
     if yardstick.val is not None:
         row["val_acc"] = None
     epoch = state.epoch + 1
     if epoch % yardstick.every and epoch < method.clock.epochs:
         return row
     try:
-        state.confusion = confusion_matrix(method, yardstick.test, lambda: listener.keep(state))
+        keep = lambda: listener.keep(state)  # noqa: E731
+        state.confusion = confusion_matrix(method, yardstick.test, keep)
         row["test_acc"] = accuracy(state.confusion)
         if yardstick.val is not None:
-            row["val_acc"] = accuracy(confusion_matrix(method, yardstick.val, lambda: listener.keep(state)))
+            row["val_acc"] = accuracy(confusion_matrix(method, yardstick.val, keep))
+        for name, predict in method.apart().items():
+            row[f"{name}_test_acc"] = accuracy(confusion_matrix(method, yardstick.test, keep, predict))
     except FloatingPointError as error:
         raise FloatingPointError(f"{error} after epoch {epoch}") from None
     if (audit := method.audit()) is not None:

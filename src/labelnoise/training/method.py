@@ -15,6 +15,7 @@ from labelnoise.training.learner import Learner, MakeLearner
 LossFunction = Callable[..., Tensor]
 Regulariser = Callable[..., Tensor]
 Score = Callable[[Tensor, Tensor, Tensor], Tensor]
+Predict = Callable[[Tensor], Tensor]
 
 SCORE_BATCH = 1000  # images
 
@@ -31,6 +32,10 @@ class Setup(NamedTuple):
             or None. The learners apply a penalty that depends only on the weights.
         transition: (C, C), the true transition matrix of the noise, rows the true class; None if it is not known. Only
             for a method that `assumes` it.
+        superclass: (C,), the superclass of each class, or None where the data set has none.
+        load_network: `(path, option) -> network`, a network saved with save_model=true that does not learn, such as a
+            teacher: `images -> logits (B, C)`. `option` gave the path, as in method.teacher; if the file is not a
+            network for this data set, a ValueError names it.
     """
 
     make_learner: MakeLearner
@@ -39,6 +44,8 @@ class Setup(NamedTuple):
     clock: Clock
     regulariser: Regulariser | None = None
     transition: Tensor | None = None
+    superclass: Tensor | None = None
+    load_network: Callable[[str, str], nn.Module] | None = None
 
 
 class Unassuming(Setup):
@@ -57,8 +64,9 @@ class Feed(NamedTuple):
     """A step's input: plain data that says what to do, and on which images. Checkpoints store the epoch's feeds.
 
     Attributes:
-        kind: what the step does, such as ("train",) or ("mix", 1). Everything that distinguishes one step from another,
-            except tensors, must be in `kind`: on a GPU one graph is captured for each kind and size.
+        kind: what the step does, such as ("train",) or ("mix", 1): its name, then numbers or names for `<name>_step`.
+            Everything that distinguishes one step from another, except tensors, must be in `kind`: on a GPU one graph
+            is captured for each kind and size.
         index: role -> (B,), positions in the training set; roles are for example train, labelled and unlabelled. For
             the role `trusted` they are positions in the trusted set.
     """
@@ -100,15 +108,25 @@ class Audit:
     clean: Tensor
     proposed: Tensor | None = None
 
+    @classmethod
+    def of_target(cls, target: Tensor, given: Tensor) -> "Audit":
+        """The judgement of soft targets: their value at the given label, and their largest class.
+
+        Shapes: (N, C), (N,).
+        """
+        return cls(target.gather(1, given[:, None]).squeeze(1), target.argmax(dim=1))
+
 
 class Method(nn.Module, ABC):
     """A way to train with noisy labels.
 
-    A method keeps what it stores for each image in buffers (N, ...), and all other state in buffers too: a stopped run
+    A method keeps what it stores for each image in memories (`remember`), and all other state in buffers: a stopped run
     resumes exactly from its `state_dict()`. It draws random numbers only from `train.generator` and torch's default
     generator.
 
     Attributes:
+        stages: the epochs of each training that a run consists of: one, unless a later stage trains a network anew.
+            The history says to which stage an epoch belongs, and the best and the chosen epoch are of the last one.
         provides: the inputs beyond logits and labels (`losses.base.needs`) that this method can give a loss or
             regulariser: `criterion.PROVIDED` if it uses a `Criterion`.
         assumes: what this method is told about the true labels: `transition`, the matrix of `Setup`, or nothing. What
@@ -123,25 +141,69 @@ class Method(nn.Module, ABC):
         self.make_learner, self.loss, self.train_set, self.clock, self.regulariser = setup[:5]
         if "transition" in self.assumes:
             self.transition = setup.transition
+        self.stages = [range(self.clock.epochs)]
+        self._memories: list[str] = []
 
     def begin_epoch(self) -> None:
         """Called on the host before an epoch's feeds are drawn, for example to fit a mixture or to enter a stage."""
 
     def feeds(self) -> list[Feed]:
         """The feeds of the current epoch, in order. By default every image once."""
-        return [Feed(("train",), {"train": index}) for index in self.train_set.order(self.clock.batch_size)]
+        return self.every_image("train")
 
-    @abstractmethod
+    def every_image(self, *kind: str | int) -> list[Feed]:
+        """Feeds of one kind, in which every image comes once, in a new random order."""
+        return [Feed(kind, {"train": index}) for index in self.train_set.order(self.clock.batch_size)]
+
     def step(self, feed: Feed) -> StepResult:
-        """One update. It depends only on the feed and on tensors, and never waits for the device."""
+        """One update. It depends only on the feed and on tensors, and never waits for the device.
+
+        By default `<name>_step(feed, ...)` does it, with the name and the rest of the feed's kind: `train_step(feed)`
+        for ("train",), `mix_step(feed, 1)` for ("mix", 1).
+        """
+        name, *rest = feed.kind
+        step: Callable[..., StepResult] | None = getattr(self, f"{name}_step", None)
+        if step is None:
+            raise NotImplementedError(f"{type(self).__name__} has no {name}_step, for its feeds of kind {feed.kind}")
+        return step(feed, *rest)
 
     @abstractmethod
     def predict(self, images: Tensor) -> Tensor:
         """Logits for evaluation. Shapes: (B, channels, H, W) -> (B, C)."""
 
+    def apart(self) -> dict[str, Predict]:
+        """Further predictions to evaluate, each apart from `predict` and by itself, such as a teacher's.
+
+        The history has the test accuracy of `name` as `<name>_test_acc`.
+        """
+        return {}
+
     def audit(self) -> Audit | None:
         """The method's judgement of the given labels after the epochs so far; None if it does not judge them."""
         return None
+
+    def remember(
+        self, name: str, shape: tuple[int, ...] = (), start: float | Tensor = 0.0, dtype: torch.dtype = torch.float32
+    ) -> None:
+        """Add a memory of each image: the buffer `name`, (N, *shape).
+
+        Args:
+            start: its values at the start of the run, a number or a tensor (N, *shape), which is copied.
+            dtype: of the numbers.
+        """
+        memory = torch.empty(len(self.train_set), *shape, dtype=dtype, device=self.train_set.labels.device)
+        self.register_buffer(name, memory.copy_(torch.as_tensor(start)))
+        self._memories.append(name)
+
+    def memories(self) -> dict[str, Tensor]:
+        """What the method stores for each image, by name: (N, ...) each. Other state is of networks and of steps."""
+        return {name: self._buffers[name] for name in self._memories}  # type: ignore[misc]
+
+    @property
+    def stage(self) -> int:
+        """The current one of `stages`, from 0."""
+        epoch = min(self.clock.epoch, self.clock.epochs - 1)
+        return next(stage for stage, epochs in enumerate(self.stages) if epoch in epochs)
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
         """As torch's, but also for buffers whose shape has changed since the method was built."""

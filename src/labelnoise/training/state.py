@@ -24,6 +24,7 @@ class TrainState:
         done: number of finished steps among them.
         ledger: (N,) each, the last predicted, selected and target of each image in this epoch; -1 if none.
         means: 0-d quantity -> its value in each step that returned it, and the numbers of images of those steps.
+        steps: finished steps of the run.
     """
 
     epoch: int = 0
@@ -33,6 +34,7 @@ class TrainState:
     done: int = 0
     ledger: dict[str, Tensor] = field(default_factory=dict)
     means: dict[str, tuple[list[Tensor], list[int]]] = field(default_factory=dict)
+    steps: int = 0
 
     def note(self, feed: Feed, result: StepResult, count: int) -> None:
         """Add a step's result, without waiting for the device.
@@ -41,6 +43,7 @@ class TrainState:
             count: N, the size of the training set.
         """
         self.done += 1
+        self.steps += 1
         images = sum(map(len, feed.index.values())) if result.index is None else len(result.index)
         for name, value in {"train_loss": result.loss, **result.metrics}.items():
             values, sizes = self.means.setdefault(name, ([], []))
@@ -73,6 +76,7 @@ class TrainState:
             "done": self.done,
             "ledger": {name: column.cpu() for name, column in self.ledger.items()},
             "means": {name: (torch.stack(values).cpu(), sizes) for name, (values, sizes) in self.means.items()},
+            "steps": self.steps,
         }
 
     @classmethod
@@ -86,4 +90,5 @@ class TrainState:
         ]
         ledger = {name: column.to(device) for name, column in state["ledger"].items()}
         means = {name: (list(v.to(device).unbind()), list(sizes)) for name, (v, sizes) in state["means"].items()}
-        return cls(state["epoch"], state["history"], state["confusion"], feeds, state["done"], ledger, means)
+        done = state["done"]
+        return cls(state["epoch"], state["history"], state["confusion"], feeds, done, ledger, means, state["steps"])

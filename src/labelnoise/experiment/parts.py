@@ -1,0 +1,110 @@
+"""Divides a data set's images: those that the method trains on, those with trusted labels, and those that evaluate."""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from omegaconf import DictConfig
+
+if TYPE_CHECKING:  # torch takes a second to import, and `train.py --help` does not need it
+    import torch
+    from torch import Tensor
+
+    from labelnoise.data.dataset import Dataset
+    from labelnoise.data.train_set import Augment, TrainSet
+    from labelnoise.training.loop import Yardstick
+
+
+class Parts(NamedTuple):
+    """Attributes: train, with its trusted set; yardstick, what the method is evaluated with."""
+
+    train: "TrainSet"
+    yardstick: "Yardstick"
+
+
+def divide(
+    cfg: DictConfig,
+    dataset: "Dataset",
+    labels: "Tensor",
+    generator: "torch.Generator",
+    augment: "Augment | None",
+    strong: "Augment | None",
+) -> Parts:
+    """The parts of a run, on the generator's device.
+
+    Args:
+        labels: (N,), noisy, of the training images.
+        generator, augment, strong: of the training set.
+    Raises:
+        ValueError: no training images would be left, or there are no such trusted images.
+    """
+    import torch
+
+    from labelnoise.data.split import split
+    from labelnoise.data.streamed import StreamedImages, StreamedTrainSet
+    from labelnoise.data.train_set import TrainSet
+    from labelnoise.training.evaluate import Labelled
+    from labelnoise.training.loop import Yardstick
+
+    device, truth = generator.device, dataset.true_labels
+    mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (dataset.mean, dataset.std))
+    cut = cfg.num_trusted if cfg.trusted_from == "train" else 0
+    if truth is None and cut:
+        raise ValueError(f"num_trusted={cut}: dataset={dataset.name} has no true labels to trust{_own_part(dataset)}")
+    stratify_by = truth if truth is not None and cut else labels
+
+    def train_set(images: Any, given: "Tensor", part: "Tensor", trusted: "TrainSet | None" = None) -> "TrainSet":
+        streamed = isinstance(images, StreamedImages)
+        if len(part) != len(given):
+            images = images.part(part) if streamed else images[part]
+        return (StreamedTrainSet if streamed else TrainSet)(
+            images if streamed else images.to(device),
+            given[part].to(device),
+            *(dataset.num_classes, dataset.mean, dataset.std),
+            *(augment, generator, trusted, strong),
+        )
+
+    train_part, val_part, trusted_part = split(stratify_by, cfg.num_val, cut, cfg.seed_data)
+    val_images, val_labels = dataset.val_images, dataset.val_labels
+    trusted = None
+    if truth is not None and cut:
+        trusted = train_set(dataset.train_images, truth, trusted_part)
+    elif cfg.trusted_from == "val":
+        if val_images is None or val_labels is None or not dataset.val_is_clean:
+            raise ValueError(f"trusted_from=val: dataset={dataset.name} has no validation part with clean labels")
+        chosen, rest = _chosen(val_labels, cfg.num_trusted, cfg.seed_data)
+        trusted = train_set(val_images, val_labels, chosen)
+        val_images, val_labels = val_images[rest], val_labels[rest]
+
+    def labelled(images: "Tensor", given: "Tensor") -> Labelled:
+        return Labelled(images.to(device), given.to(device), mean, std)
+
+    val = None
+    if cfg.num_val:
+        val = labelled(dataset.train_images[val_part], labels[val_part])
+    elif val_images is not None and val_labels is not None and len(val_labels):
+        val = labelled(val_images, val_labels)
+    yardstick = Yardstick(
+        None if truth is None else truth[train_part].to(device),
+        labelled(dataset.test_images, dataset.test_labels),
+        val,
+        cfg.eval_every,
+    )
+    return Parts(train_set(dataset.train_images, labels, train_part, trusted), yardstick)
+
+
+def _own_part(dataset: "Dataset") -> str:
+    return "; trusted_from=val takes its validation part's" if dataset.val_is_clean else ""
+
+
+def _chosen(labels: "Tensor", count: int, seed: int) -> "tuple[Tensor, Tensor]":
+    """Positions of the trusted images of a validation part, and of those that go on validating."""
+    import torch
+
+    from labelnoise.data.split import split
+
+    everything = torch.arange(len(labels))
+    if not count:
+        return everything, everything[:0]
+    if count > len(labels) - 2:
+        raise ValueError(f"num_trusted={count}: the validation part has {len(labels)} images; 0 trusts all of them")
+    rest, _, chosen = split(labels, 0, count, seed)
+    return chosen, rest
