@@ -58,8 +58,13 @@ def divide(
         return (StreamedTrainSet if streamed else TrainSet)(
             images if streamed else images.to(device),
             given[part].to(device),
-            *(dataset.num_classes, dataset.mean, dataset.std),
-            *(augment, generator, trusted, strong),
+            dataset.num_classes,
+            dataset.mean,
+            dataset.std,
+            augment,
+            generator,
+            trusted,
+            strong,
         )
 
     train_part, val_part, trusted_part = split(stratify_by, cfg.num_val, cut, cfg.seed_data)

@@ -32,6 +32,8 @@ class Learner(nn.Module):
         compile: whether to run the network through torch.compile.
         penalty: `weights -> 0-d`, a regulariser of the weights that is added to every loss; or None.
         make_again: n -> the network with the initial weights of its n-th start, from 1, on the CPU; for `restart`.
+    Attributes:
+        during: as above; a method may change it.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class Learner(nn.Module):
             if self._on_device is not None:
                 group["fused"], group["foreach"] = True, False
         self._by_device = [{k: group[k] for k in BY_DEVICE & group.keys()} for group in self.optimizer.param_groups]
-        self._schedule, self._during, self._clip_norm = schedule, during, clip_norm
+        self._schedule, self.during, self._clip_norm = schedule, during, clip_norm
         self.precision, self._penalty = precision, penalty
         self._make_again, self._starts = make_again, 0
 
@@ -109,7 +111,7 @@ class Learner(nn.Module):
 
     def begin_epoch(self, epoch: int) -> None:
         """Set the learning rate of an epoch (from 0)."""
-        factor = self._schedule(max(epoch - self._during.start, 0), max(len(self._during), 1))
+        factor = self._schedule(max(epoch - self.during.start, 0), max(len(self.during), 1))
         for i, (group, rate) in enumerate(zip(self.optimizer.param_groups, self._rates, strict=True)):
             group["lr"] = rate * factor if self._on_device is None else self._on_device[i].fill_(rate * factor)
 
@@ -123,7 +125,7 @@ class Learner(nn.Module):
         """
         if self._make_again is None:
             raise ValueError("a learner that was given a network, not a function that makes one, cannot be restarted")
-        self._starts, self._during = self._starts + 1, during
+        self._starts, self.during = self._starts + 1, during
         fresh = self._make_again(self._starts).state_dict()
         for name, value in self.network.state_dict().items():
             value.copy_(fresh[name])
@@ -155,12 +157,12 @@ class Learner(nn.Module):
 
     def get_extra_state(self) -> dict[str, Any]:
         """The optimizer's state and that of `restart`, so that a method's `state_dict()` includes them."""
-        during = [self._during.start, self._during.stop]
+        during = [self.during.start, self.during.stop]
         return {**self.optimizer.state_dict(), "starts": self._starts, "during": during}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Load it, but keep settings that depend on the device: a run may resume on another one."""
-        self._starts, self._during = state["starts"], range(*state["during"])
+        self._starts, self.during = state["starts"], range(*state["during"])
         groups = [group | own for group, own in zip(state["param_groups"], self._by_device, strict=True)]
         self.optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
 
