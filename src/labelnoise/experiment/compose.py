@@ -178,18 +178,18 @@ def _quoted_path(path: str) -> str:
 
 def _check_choice(override: Override, given: str, overrides: Sequence[str]) -> None:
     """Refuse a value that is not an option of its group, such as a list, a path or null, even if Hydra accepts it."""
-    group, value = override.key_or_group, override.value()
-    if group not in [known.name for known in GROUPS] or override.is_delete() or override.package is not None:
+    group, value, key = override.key_or_group, override.value(), given.partition("=")[0]
+    if group not in [known.name for known in GROUPS] or override.is_delete():
         return
     if isinstance(value, RangeSweep | IntervalSweep | Glob):
-        raise ValueError(f"{given}: several options are written one by one, {group}=a,b")
+        raise ValueError(f"{given}: several options are written one by one, {key}=a,b")
     if isinstance(value, list):
         names = ",".join(str(one) for one in value if not isinstance(one, list | dict))
-        raise ValueError(f"{given}: takes one option, not a list; several runs are {group}={names or 'a,b'} with -m")
+        raise ValueError(f"{given}: takes one option, not a list; several runs are {key}={names or 'a,b'} with -m")
     known = choices(group, overrides)
     wanted = value.list if isinstance(value, ChoiceSweep) else [value]
     for one in wanted:
         text = one.text if isinstance(one, QuotedString) else one
         if text not in known:
-            shown = given if len(wanted) == 1 else f"{group}={text}"
+            shown = given if len(wanted) == 1 else f"{key}={text}"
             raise ValueError(f"{shown}: no such option; one of {', '.join(known)}")

@@ -188,9 +188,7 @@ class DivideMix(Method):
         refined = clean * label + (1 - clean) * own[:labelled]
         if labelled == len(index):
             return sharpen(refined, self.temperature), own
-        other.eval()
-        theirs = self._mean(other(torch.cat([view[labelled:] for view in views])))
-        other.train()
+        theirs = self._mean(other.evaluated(torch.cat([view[labelled:] for view in views])))
         guessed = (own[labelled:] + theirs) / 2
         return sharpen(torch.cat([refined, guessed]), self.temperature), own
 

@@ -88,6 +88,18 @@ class Learner(nn.Module):
         with self._autocast(images):
             return both(images) if weights is None else self._with(weights, both, images)
 
+    @torch.no_grad()
+    def evaluated(self, images: Tensor) -> Tensor:
+        """Logits as in evaluation, without gradients, also in the middle of a step: as a teacher's.
+
+        Shapes: (B, channels, H, W) -> (B, C).
+        """
+        training = self.training
+        self.eval()
+        logits = self(images)
+        self.train(training)
+        return logits
+
     @property
     def num_features(self) -> int:
         """D, the number of penultimate features of an image."""
