@@ -13,11 +13,14 @@ class Network(nn.Module):
     """A body that gives features and a linear head that gives logits.
 
     `features(images (B, channels, H, W)) -> (B, D)`, `head(features) -> (B, C)`; the network applies both.
+
+    Attributes:
+        num_features: D.
     """
 
     def __init__(self, body: nn.Module, head: nn.Linear) -> None:
         super().__init__()
-        self.body, self.head = body, head
+        self.body, self.head, self.num_features = body, head, head.in_features
 
     def features(self, images: Tensor) -> Tensor:
         return self.body(images)

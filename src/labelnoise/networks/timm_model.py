@@ -7,11 +7,17 @@ from torch import Tensor, nn
 
 
 class TimmNetwork(nn.Module):
-    """A timm model split into `features(images) -> (B, D)` and `head(features) -> (B, C)`."""
+    """A timm model split into `features(images) -> (B, D)` and `head(features) -> (B, C)`.
+
+    Attributes:
+        num_features: D.
+    """
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
+        classifier = model.get_classifier()
+        self.num_features: int = classifier.in_channels if isinstance(classifier, nn.Conv2d) else classifier.in_features
 
     def features(self, images: Tensor) -> Tensor:
         return self.model.forward_head(self.model.forward_features(images), pre_logits=True)
