@@ -18,7 +18,12 @@ COMMON = ["dataset=digits", "noise=sym", "rate=0.4", "num_val=60", "num_trusted=
 
 
 def job(method: str, results: Path, **values: object) -> DictConfig:
-    """Of a method of configs/method, or of toy_methods.py."""
+    """Of a method of configs/method, or of toy_methods.py.
+
+    On few images; the rest is put aside as trusted ones, or as held-out ones where the method trains on the others.
+    """
+    if method == "l2rw":
+        values = {"num_val": 1240, "num_trusted": 60, **values}
     cfg = chosen("method", method if method.islower() else "erm", *COMMON, results=str(results), **values)
     if not method.islower():
         cfg.method._target_ = f"toy_methods.{method}"
