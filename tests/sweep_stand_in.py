@@ -50,9 +50,15 @@ def do(cfg, quiet: bool) -> dict:
 
 
 def counting(run_id: str, config: dict, results: str) -> trackers.Tracker:
-    """A line in the file of the environment's TRAINED for each training that begins."""
-    with Path(os.environ["TRAINED"]).open("a") as file:
+    """A line in the file of the environment's TRAINED for each training that begins.
+
+    It goes on once as many processes have begun one as MEET says, so that none of them can do all.
+    """
+    log = Path(os.environ["TRAINED"])
+    with log.open("a") as file:
         file.write(f"{run_id} {os.getpid()}\n")
+    while len({line.split()[-1] for line in log.read_text().splitlines()}) < int(os.environ.get("MEET", "0")):
+        time.sleep(0.02)
     return trackers.none(run_id, config, results)
 
 

@@ -6,7 +6,7 @@ from functools import partial
 import hydra
 import pytest
 import torch
-from conftest import composed, every
+from conftest import chosen, every
 from loss_formulas import supplied
 from omegaconf import OmegaConf
 
@@ -16,7 +16,7 @@ from labelnoise.experiment.run import compose
 
 @pytest.mark.parametrize("name", every("loss"))
 def test_a_direct_loss_is_the_same_function(name: str) -> None:
-    made = hydra.utils.instantiate(composed(f"loss={name}").loss)
+    made = hydra.utils.instantiate(chosen("loss", name).loss)
     called = direct(made)
     assert type(called) is partial
     assert called.func is made.func

@@ -11,10 +11,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import REPOSITORY, stop_at
+from conftest import REPOSITORY, Ended, composed, stop_at, with_values
+from omegaconf import DictConfig
 
 from labelnoise.experiment import environment, identity, outcome, records
-from labelnoise.experiment.run import compose, run
+from labelnoise.experiment.run import run
 from labelnoise.training import checkpoints, signals
 from labelnoise.training.state import TrainState
 
@@ -27,20 +28,20 @@ JOB = [
     "loss=nlnl",
     "optimizer=adam",
     "num_val=60",
-    "num_trusted=1100",
+    "num_trusted=1240",
     "threads=1",
 ]
 JOB += [f"dataset.augment={TURN}"]
-STEPS = 9  # of an epoch: 277 images, 32 a batch
+STEPS = 5  # of an epoch: 137 images, 32 a batch
 
 
-def job(results: Path, *more: str) -> list[str]:
-    return [*JOB, "epochs=3", f"results={results}", *more]
+def job(results: Path, **values: object) -> DictConfig:
+    return with_values(composed(*JOB, "epochs=3"), results=str(results), **values)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> records.Record:
-    return run(compose(job(tmp_path_factory.mktemp("whole"))), quiet=True)
+    return run(job(tmp_path_factory.mktemp("whole")), quiet=True)
 
 
 def same(a: records.Record, b: records.Record) -> bool:
@@ -51,7 +52,7 @@ def same(a: records.Record, b: records.Record) -> bool:
 def test_resuming_gives_the_uninterrupted_record(whole, step: int, tmp_path: Path, monkeypatch, capsys) -> None:
     stop_at(step, monkeypatch)
     with pytest.raises(signals.Stopped) as ended:
-        run(compose(job(tmp_path)), quiet=True)
+        run(job(tmp_path), quiet=True)
     assert ended.value.code == 75
     assert f"step {(step - 1) % STEPS + 1} of {STEPS}" in capsys.readouterr().err
     left = [path.suffix for path in tmp_path.iterdir()]
@@ -59,7 +60,7 @@ def test_resuming_gives_the_uninterrupted_record(whole, step: int, tmp_path: Pat
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     monkeypatch.undo()
     torch.manual_seed(99)  # what was drawn before must not matter
-    record = run(compose(job(tmp_path)), quiet=True)
+    record = run(job(tmp_path), quiet=True)
     assert same(record, whole)
     (piece,) = record["environment"]["earlier_pieces"]
     assert piece["threads"] == 1
@@ -86,13 +87,13 @@ def test_stopped_twice_and_in_the_evaluation(whole, tmp_path: Path, monkeypatch)
         evaluated(self, state)
 
     monkeypatch.setattr(checkpoints.Checkpointer, "__call__", late)
-    for step in (STEPS, 5):
+    for step in (STEPS, STEPS - 2):
         with pytest.raises(signals.Stopped):
-            run(compose(job(tmp_path)), quiet=True)
+            run(job(tmp_path), quiet=True)
         monkeypatch.setattr(checkpoints.Checkpointer, "__call__", evaluated)
         stop_at(step, monkeypatch)
     monkeypatch.undo()
-    record = run(compose(job(tmp_path)), quiet=True)
+    record = run(job(tmp_path), quiet=True)
     assert same(record, whole)
     assert len(record["environment"]["earlier_pieces"]) == 2
 
@@ -107,15 +108,15 @@ def test_another_programs_handler_runs_after_the_checkpoint(whole, tmp_path: Pat
 
     before = signal.signal(signal.SIGUSR2, requeue)
     try:
-        stop_at(7, monkeypatch, signal.SIGUSR2)
+        stop_at(STEPS - 2, monkeypatch, signal.SIGUSR2)
         with pytest.raises(SystemExit) as ended:
-            run(compose(job(tmp_path)), quiet=True)
+            run(job(tmp_path), quiet=True)
         assert (ended.value.code, found) == (-1, [".checkpoint"])
         assert signal.getsignal(signal.SIGUSR2) is requeue
     finally:
         signal.signal(signal.SIGUSR2, before)
     monkeypatch.undo()
-    assert same(run(compose(job(tmp_path)), quiet=True), whole)
+    assert same(run(job(tmp_path), quiet=True), whole)
 
 
 def test_a_signal_after_the_last_step_is_not_lost(whole, tmp_path: Path, monkeypatch) -> None:
@@ -127,31 +128,31 @@ def test_a_signal_after_the_last_step_is_not_lost(whole, tmp_path: Path, monkeyp
         metrics, "summarise", lambda history: (os.kill(os.getpid(), signal.SIGTERM), summarise(history))[1]
     )
     with pytest.raises(signals.Stopped):
-        run(compose(job(tmp_path)), quiet=True)
+        run(job(tmp_path), quiet=True)
     (path,) = tmp_path.iterdir()
     assert same(json.loads(path.read_text()), whole), "the record is written all the same"
 
 
 def test_force_starts_again_where_the_code_has_changed(tmp_path: Path, monkeypatch, capsys) -> None:
-    for commit, more in (("a" * 40, []), ("a" * 40, ["force=true"]), ("b" * 40, ["force=true"])):
+    for commit, force in (("a" * 40, False), ("a" * 40, True), ("b" * 40, True)):
         monkeypatch.setattr(environment, "_commit", lambda commit=commit: {"commit": commit, "dirty": False})
-        stop_at(3, monkeypatch)
+        stop_at(2, monkeypatch)
         with pytest.raises(signals.Stopped):
-            run(compose(job(tmp_path, *more)), quiet=True)
+            run(job(tmp_path, force=force), quiet=True)
     said = capsys.readouterr().err
-    assert [f"step {n} of" in said for n in (3, 6)] == [True, True]
+    assert [f"step {n} of" in said for n in (2, 4)] == [True, True]
     assert said.count("is not used: force=true, and another commit wrote it; the run starts again") == 1
     (checkpoint,) = tmp_path.glob("*.checkpoint")
     assert len(torch.load(checkpoint, weights_only=True)["pieces"]) == 1
 
 
 def test_partial_files_of_a_killed_process_are_removed(tmp_path: Path) -> None:
-    identifier = identity.run_id(identity.effective(compose(job(tmp_path))))
+    identifier = identity.run_id(identity.effective(job(tmp_path)))
     (tmp_path / f"{identifier}.checkpoint.abc.part").write_bytes(b"half")
     (tmp_path / f"{'0' * 12}.json.abc.part").write_bytes(b"another's")
-    run(compose(job(tmp_path, "epochs=1")), quiet=True)
+    run(job(tmp_path, epochs=1), quiet=True)
     assert len(list(tmp_path.glob("*.part"))) == 2, "this run's alone"
-    run(compose(job(tmp_path)), quiet=True)
+    run(job(tmp_path), quiet=True)
     assert [path.name[:12] for path in tmp_path.glob("*.part")] == ["0" * 12]
 
 
@@ -164,9 +165,9 @@ def test_requeueing_that_ends_the_command_that_asked_for_it(code: int, raised, t
 
     before = signal.signal(signal.SIGUSR2, requeue)
     try:
-        stop_at(7, monkeypatch, signal.SIGUSR2)
+        stop_at(STEPS - 2, monkeypatch, signal.SIGUSR2)
         with pytest.raises(raised):
-            run(compose(job(tmp_path)), quiet=True)
+            run(job(tmp_path), quiet=True)
     finally:
         signal.signal(signal.SIGUSR2, before)
     assert [path.suffix for path in tmp_path.iterdir()] == [".checkpoint"]
@@ -179,15 +180,15 @@ def test_a_checkpoint_is_written_after_an_epoch_and_every_two_minutes(tmp_path: 
     )
     monkeypatch.setattr(checkpoints, "AT_LEAST", float("inf"))  # as if the whole run took seconds
     monkeypatch.setattr(checkpoints, "EVERY", float("inf"))
-    run(compose(job(tmp_path)), quiet=True)
+    run(job(tmp_path), quiet=True)
     assert saved == [(3, 0)], "the last epoch alone"
     saved.clear()
     monkeypatch.setattr(checkpoints, "AT_LEAST", 0.0)
-    run(compose(job(tmp_path, "force=true")), quiet=True)
+    run(job(tmp_path, force=True), quiet=True)
     assert saved == [(1, 0), (2, 0), (3, 0)]
     saved.clear()
     monkeypatch.setattr(checkpoints, "EVERY", 0.0)
-    run(compose(job(tmp_path, "force=true", "epochs=1")), quiet=True)
+    run(job(tmp_path, force=True, epochs=1), quiet=True)
     assert saved[:STEPS] == [(0, step) for step in range(1, STEPS + 1)]
 
 
@@ -213,14 +214,14 @@ class Bomb:
 
 @pytest.mark.parametrize("how", ["cut short", "another run's", "another commit's", "a program"])
 def test_a_spoilt_checkpoint_is_refused(whole, how: str, tmp_path: Path, monkeypatch, capsys) -> None:
-    stop_at(20, monkeypatch)
+    stop_at(2 * STEPS + 2, monkeypatch)
     with pytest.raises(signals.Stopped):
-        run(compose(job(tmp_path)), quiet=True)
+        run(job(tmp_path), quiet=True)
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     (checkpoint,) = tmp_path.glob("*.checkpoint")
     spoil(checkpoint, how)
-    record = run(compose(job(tmp_path)), quiet=True)
+    record = run(job(tmp_path), quiet=True)
     said = capsys.readouterr().err
     assert said.count(f"{checkpoint} is not used: ") == 1
     assert "the run starts again" in said
@@ -261,24 +262,24 @@ def test_what_is_no_checkpoint_is_refused_in_one_line(tmp_path: Path, capsys, na
 
 def test_a_whole_checkpoint_that_does_not_fit_is_an_error(tmp_path: Path, monkeypatch) -> None:
     """Of this configuration and commit: starting again in silence would drop hours of work, again and again."""
-    stop_at(20, monkeypatch)
+    stop_at(2 * STEPS + 2, monkeypatch)
     with pytest.raises(signals.Stopped):
-        run(compose(job(tmp_path)), quiet=True)
+        run(job(tmp_path), quiet=True)
     monkeypatch.undo()
     (checkpoint,) = tmp_path.glob("*.checkpoint")
     content = torch.load(checkpoint, weights_only=True)
     torch.save({**content, "method": {}}, checkpoint)
     before = checkpoint.read_bytes()
     with pytest.raises(ValueError, match=r"\.checkpoint: does not fit this run \(.*\); remove it to start again"):
-        run(compose(job(tmp_path)), quiet=True)
+        run(job(tmp_path), quiet=True)
     assert checkpoint.read_bytes() == before
 
 
 def test_a_checkpoint_of_a_gpu_resumes_on_a_cpu(whole, tmp_path: Path, monkeypatch, capsys) -> None:
     """Its generators do not fit: the run goes on with others, always the same ones, and keeps its finished epochs."""
-    stop_at(STEPS + 4, monkeypatch)
+    stop_at(STEPS + 3, monkeypatch)
     with pytest.raises(signals.Stopped):
-        run(compose(job(tmp_path)), quiet=True)
+        run(job(tmp_path), quiet=True)
     monkeypatch.undo()
     (checkpoint,) = tmp_path.glob("*.checkpoint")
     content = torch.load(checkpoint, weights_only=True)
@@ -286,7 +287,7 @@ def test_a_checkpoint_of_a_gpu_resumes_on_a_cpu(whole, tmp_path: Path, monkeypat
     torch.save({**content, "generators": {**content["generators"], "data": of_a_gpu, "cuda": of_a_gpu}}, checkpoint)
     kept = checkpoint.read_bytes()
     capsys.readouterr()
-    moved = run(compose(job(tmp_path)), quiet=True)
+    moved = run(job(tmp_path), quiet=True)
     told = f"{checkpoint} is from a GPU: on this CPU the run resumes with other random numbers\n"
     assert capsys.readouterr().err == told
     assert len(moved["environment"]["earlier_pieces"]) == 1
@@ -295,7 +296,7 @@ def test_a_checkpoint_of_a_gpu_resumes_on_a_cpu(whole, tmp_path: Path, monkeypat
     assert any(mine[name][2] != uninterrupted[name][2] for name in uninterrupted)
     (tmp_path / "again").mkdir()
     (tmp_path / "again" / checkpoint.name).write_bytes(kept)
-    assert same(run(compose(job(tmp_path / "again")), quiet=True), moved)
+    assert same(run(job(tmp_path / "again"), quiet=True), moved)
 
 
 def test_a_checkpoint_of_a_cpu_resumes_on_a_gpu(monkeypatch, capsys) -> None:
@@ -315,9 +316,9 @@ def test_another_commits_checkpoint_that_does_not_fit_is_kept_until_the_record(
     whole, tmp_path: Path, monkeypatch, capsys
 ) -> None:
     """That commit can go on from it, even when this one has stopped and saved, too."""
-    stop_at(20, monkeypatch)
+    stop_at(2 * STEPS + 2, monkeypatch)
     with pytest.raises(signals.Stopped):
-        run(compose(job(tmp_path)), quiet=True)
+        run(job(tmp_path), quiet=True)
     (checkpoint,) = tmp_path.glob("*.checkpoint")
     content = torch.load(checkpoint, weights_only=True)
     content["pieces"][-1]["commit"] = "b" * 40
@@ -326,19 +327,19 @@ def test_another_commits_checkpoint_that_does_not_fit_is_kept_until_the_record(
     monkeypatch.undo()
     stop_at(3, monkeypatch)
     with pytest.raises(signals.Stopped):
-        run(compose(job(tmp_path)), quiet=True)
+        run(job(tmp_path), quiet=True)
     said = capsys.readouterr().err
     assert f"; it is kept as {kept.name}; the run starts again\n" in said
     assert kept.read_bytes() == before != checkpoint.read_bytes()
     monkeypatch.undo()
-    assert same(run(compose(job(tmp_path)), quiet=True), whole)
+    assert same(run(job(tmp_path), quiet=True), whole)
     assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
 
 
 def test_a_full_disk_keeps_the_last_checkpoint_and_the_run(whole, tmp_path: Path, monkeypatch, capsys) -> None:
-    stop_at(20, monkeypatch)
+    stop_at(2 * STEPS + 2, monkeypatch)
     with pytest.raises(signals.Stopped):
-        run(compose(job(tmp_path)), quiet=True)
+        run(job(tmp_path), quiet=True)
     (checkpoint,) = tmp_path.glob("*.checkpoint")
     before = checkpoint.read_bytes()
     capsys.readouterr()
@@ -349,35 +350,44 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_the_run(whole, tmp_path: Path
     monkeypatch.setattr(checkpoints, "write_whole", full)
     stop_at(3, monkeypatch)
     with pytest.raises(signals.Stopped):
-        run(compose(job(tmp_path)), quiet=True)
+        run(job(tmp_path), quiet=True)
     assert checkpoint.read_bytes() == before
     said = capsys.readouterr().err
     assert "cannot be written (No space left on device); the run continues without" in said
     assert "starts again or resumes from an earlier checkpoint" in said
     stop_at(10**6, monkeypatch)
-    assert same(run(compose(job(tmp_path)), quiet=True), whole)
+    assert same(run(job(tmp_path), quiet=True), whole)
     assert capsys.readouterr().err.count("cannot be written") == 1
     assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
 
 
-def test_the_command_line_stops_and_goes_on(tmp_path: Path) -> None:
-    """SIGTERM or SIGINT to `train.py`: exit code 75, one line, no traceback; the same command finishes it."""
+def test_the_command_line_stops_and_goes_on(tmp_path: Path, train, monkeypatch) -> None:
+    """SIGTERM or SIGINT to `train.py`: exit code 75, one line, no traceback; the same command finishes it.
+
+    Only the first is a process of its own, as users start it: it takes seconds to import torch.
+    """
     signalled = "tracker._target_=sweep_stand_in.signalled"  # so that it comes in an epoch, however fast they pass
-    command = [sys.executable, "train.py", *JOB, "epochs=3", f"results={tmp_path}", signalled]
+    command = [*JOB, "epochs=3", f"results={tmp_path}", signalled]
 
-    def done(number: int) -> subprocess.CompletedProcess:
+    def alone(number: int) -> Ended:
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "SIGNAL": str(int(number))}
-        return subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True)
+        arguments = [sys.executable, "train.py", *command]
+        done = subprocess.run(arguments, cwd=REPOSITORY, env=env, capture_output=True, text=True)
+        return Ended(done.returncode, done.stdout, done.stderr)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        ended = done(number)
-        assert ended.returncode == 75, ended
-        assert "Traceback" not in ended.stderr
-        assert "; the same command resumes from there" in ended.stderr.splitlines()[-1]
+    def here(number: int) -> Ended:
+        monkeypatch.setenv("SIGNAL", str(int(number)))
+        return train(*command)
+
+    for stopped, number in ((alone, signal.SIGINT), (here, signal.SIGTERM)):
+        ended = stopped(number)
+        assert ended.code == 75, ended
+        assert "Traceback" not in ended.err
+        assert "; the same command resumes from there" in ended.err.splitlines()[-1]
         assert [path.suffix for path in tmp_path.iterdir()] == [".checkpoint"]
-    ended = done(0)
-    assert ended.returncode == 0, ended
-    assert "resumes after epoch" in ended.stdout
+    ended = here(0)
+    assert ended.code == 0, ended
+    assert "resumes after epoch" in ended.out
     (path,) = tmp_path.iterdir()
     assert len(json.loads(path.read_text())["environment"]["earlier_pieces"]) == 2
 
@@ -389,8 +399,8 @@ def test_a_programs_own_handler_may_let_the_run_go_on(whole, tmp_path: Path, mon
     try:
         for number in before:
             signal.signal(number, lambda number, _: called.append(number))
-        stop_at(20, monkeypatch)
-        record = run(compose(job(tmp_path)), quiet=True)
+        stop_at(2 * STEPS + 2, monkeypatch)
+        record = run(job(tmp_path), quiet=True)
         with signals.Signals() as noted:
             for number in (signal.SIGUSR2, signal.SIGTERM):
                 os.kill(os.getpid(), number)

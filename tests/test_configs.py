@@ -9,10 +9,11 @@ from pathlib import Path
 import hydra
 import pytest
 import torch
-from conftest import HERE, REPOSITORY, composed, every
+from conftest import HERE, REPOSITORY, chosen, composed, every, with_values
 from omegaconf import OmegaConf
 
-from labelnoise.experiment import identity
+from labelnoise.data.dataset import Dataset
+from labelnoise.experiment import assemble, identity
 from labelnoise.experiment.check import check
 from labelnoise.experiment.groups import CONFIGS
 from labelnoise.experiment.options import GROUPS as OPTION_GROUPS
@@ -57,6 +58,8 @@ def test_every_option_composes_resolves_and_checks(group: str, option: str) -> N
     check(cfg)
     if option not in ("file", *OF_FILES):  # whose content is part of the id
         assert len(identity.run_id(identity.effective(cfg))) == 12
+    if group not in ("dataset", "noise", "protocol") and (group, option) not in NEEDS:
+        assert chosen(group, option) == cfg, "other tests do not test what Hydra composes"
 
 
 @pytest.mark.parametrize(
@@ -71,27 +74,21 @@ def test_every_option_composes_resolves_and_checks(group: str, option: str) -> N
     ],
 )
 def test_every_option_runs(group: str, option: str, tmp_path: Path) -> None:
-    overrides = [f"{group}={option}", *NEEDS.get((group, option), [])]
+    common = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "threads=1", "num_val=60", "num_trusted=1280"]
     if group == "protocol":  # whose networks may be large ones
-        overrides.append("network=cnn4")
-    common = [
-        "dataset=digits",
-        "noise=sym",
-        "rate=0.4",
-        "epochs=1",
-        "threads=1",
-        f"results={tmp_path}",
-        "num_val=60",
-        "num_trusted=1280",
-    ]
-    record = run(compose([*common, *overrides]), quiet=True)
+        cfg = with_values(composed(*common, f"protocol={option}", "network=cnn4"), results=str(tmp_path))
+    elif (group, option) in NEEDS:
+        cfg = with_values(composed(*common, f"{group}={option}", *NEEDS[group, option]), results=str(tmp_path))
+    else:
+        cfg = chosen(group, option, *common, results=str(tmp_path))
+    record = run(cfg, quiet=True)
     assert 0 <= record["metrics"]["test_acc_last"] <= 1
     assert math.isfinite(record["history"]["train_loss"][0])
 
 
 @pytest.mark.parametrize("option", ["resnet34", "resnet50", "preact_resnet18", "resnet18"])
 def test_large_networks_take_steps(option: str) -> None:
-    network = hydra.utils.instantiate(compose([f"network={option}"]).network)(10, 3, 32)
+    network = hydra.utils.instantiate(chosen("network", option).network)(10, 3, 32)
     before = [p.detach().clone() for p in network.parameters()]
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     for _ in range(2):  # the first leaves a residual branch that starts at zero as it is
@@ -101,23 +98,29 @@ def test_large_networks_take_steps(option: str) -> None:
 
 
 @pytest.mark.parametrize("option", every("dataset"))
-def test_every_data_set_loads_and_takes_a_step(option: str, tmp_path: Path) -> None:
+def test_every_data_set_loads_and_takes_a_step(option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is evaluated on a hundred of its test images."""
     if not HERE[option]:
         pytest.skip(f"{option} is not on this machine (LABELNOISE_DATA)")
+
+    def few(dataset: Dataset) -> Dataset:
+        return dataset._replace(test_images=dataset.test_images[:100], test_labels=dataset.test_labels[:100])
+
+    load = assemble._load
+    monkeypatch.setattr(assemble, "_load", lambda component: few(load(component)))
     held_out = {"digits": 1300}.get(option, 59_800 if "mnist" in option else 49_800)
     cfg = compose(
         [f"dataset={option}", "network=cnn4", "epochs=1", "threads=1", f"results={tmp_path}", f"num_trusted={held_out}"]
     )
     record = run(cfg, quiet=True)
     assert record["noise"]["realised_rate"] == 0
+    assert sum(map(sum, record["metrics"]["confusion"])) == 100
 
 
 @pytest.mark.parametrize("loss", every("loss"))
 def test_every_card_has_values_for_every_data_set(loss: str) -> None:
-    cfg = composed(f"loss={loss}").copy()
-    OmegaConf.set_readonly(cfg, False)
     for row in ("default", "mnist", "cifar10", "cifar100"):
-        cfg.tuned_row = row
+        cfg = chosen("loss", loss, tuned_row=row)
         check(cfg)
         try_out(hydra.utils.instantiate(cfg.loss))
 

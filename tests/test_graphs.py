@@ -11,12 +11,12 @@ from functools import partial
 import hydra
 import pytest
 import torch
-from conftest import TOLD, every
+from conftest import TOLD, chosen, composed, every
+from omegaconf import DictConfig
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from labelnoise.cpu import compiler
 from labelnoise.data.train_set import TrainSet
-from labelnoise.experiment.run import compose
 from labelnoise.losses.base import needs_of
 from labelnoise.training.clock import Clock
 from labelnoise.training.learner import Learner
@@ -30,9 +30,8 @@ def shapes_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def take_two_steps(overrides: list[str], channels: int, size: int) -> StepResult:
+def take_two_steps(cfg: DictConfig, channels: int, size: int) -> StepResult:
     """Two steps of a configuration on images that have a shape only."""
-    cfg = compose(overrides)
     images = torch.zeros(64, channels, size, size, dtype=torch.uint8)
     labels = torch.zeros(64, dtype=torch.long)
     augment, generator = hydra.utils.instantiate(cfg.dataset.augment), torch.Generator()
@@ -60,38 +59,43 @@ def take_two_steps(overrides: list[str], channels: int, size: int) -> StepResult
 @pytest.mark.parametrize("regulariser", every("regulariser"))
 def test_no_regulariser_waits_for_the_device(regulariser: str, monkeypatch) -> None:
     with shapes_only(monkeypatch):
-        take_two_steps(["dataset=digits", f"regulariser={regulariser}"], 1, 8)
+        take_two_steps(chosen("regulariser", regulariser, "dataset=digits"), 1, 8)
 
 
 @pytest.mark.parametrize("loss", every("loss"))
 def test_no_loss_waits_for_the_device(loss: str, monkeypatch) -> None:
     with shapes_only(monkeypatch):
-        result = take_two_steps(["dataset=digits", f"loss={loss}"], 1, 8)
+        result = take_two_steps(chosen("loss", loss, "dataset=digits"), 1, 8)
         assert result.loss.shape == ()
         assert result.predicted is not None
         assert result.predicted.shape == (32,)
 
 
+def of_method(name: str) -> DictConfig:
+    common = ("dataset=digits", "noise=sym", "rate=0.4")
+    return composed(*common, f"method={name}", *TOLD[name]) if name in TOLD else chosen("method", name, *common)
+
+
 @pytest.mark.parametrize("method", every("method"))
 def test_no_method_waits_for_the_device(method: str, monkeypatch) -> None:
     with shapes_only(monkeypatch):
-        take_two_steps(["dataset=digits", "noise=sym", "rate=0.4", f"method={method}", *TOLD.get(method, [])], 1, 8)
+        take_two_steps(of_method(method), 1, 8)
 
 
 @pytest.mark.parametrize("dataset", ["cifar10", "cifar100"])
 def test_no_augmentation_waits_for_the_device(dataset: str, monkeypatch) -> None:
     with shapes_only(monkeypatch):
-        take_two_steps([f"dataset={dataset}", "network=cnn4"], 3, 32)
+        take_two_steps(composed(f"dataset={dataset}", "network=cnn4"), 3, 32)
 
 
 @pytest.mark.parametrize("network", [n for n in every("network") if n != "timm"])
 def test_no_network_waits_for_the_device(network: str, monkeypatch) -> None:
     with shapes_only(monkeypatch):
-        take_two_steps(["dataset=mnist", f"network={network}"], 1, 28)
+        take_two_steps(chosen("network", network, "dataset=mnist"), 1, 28)
 
 
 def test_waiting_would_be_seen(monkeypatch) -> None:
     with shapes_only(monkeypatch):
         monkeypatch.setattr("torch.nn.utils.clip_grad_norm_", lambda *a: float(torch.ones(())))
         with pytest.raises(DataDependentOutputException):
-            take_two_steps(["dataset=digits"], 1, 8)
+            take_two_steps(composed("dataset=digits"), 1, 8)

@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import HERE, REPOSITORY, Ended, every, readme_table
+from conftest import HERE, REPOSITORY, Ended, chosen, every, readme_table
+from omegaconf import DictConfig
 
 from labelnoise.experiment.classes import CLASSES
 from labelnoise.experiment.run import compose, inject
@@ -86,7 +87,14 @@ def test_a_mistake_gets_one_line(command: Command, arguments: list[str], expecte
     assert not ended.out
 
 
-def test_every_loss_stands_in_the_table(command: Command) -> None:
+def quickly(overrides: list[str]) -> DictConfig:
+    """`compose`, which takes a tenth of a second for each loss."""
+    *others, last = overrides
+    return chosen("loss", last.removeprefix("loss="), *others) if last.startswith("loss=") else compose(overrides)
+
+
+def test_every_loss_stands_in_the_table(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labelnoise.cli.losscheck.compose", quickly)
     ended = command("--all", "dataset=cifar10")
     rows = {row["loss"]: row for row in json.loads(ended.out.splitlines()[-1])}
     assert sorted(rows) == sorted(every("loss"))

@@ -5,7 +5,7 @@ from functools import partial
 import hydra
 import pytest
 import torch
-from conftest import every
+from conftest import chosen, every
 from loss_formulas import by_card, logits_and_labels, supplied
 
 from labelnoise import losses
@@ -26,7 +26,7 @@ def width(loss, classes: int) -> int:
 
 @pytest.mark.parametrize("name", every("loss"))
 def test_hydra_makes_what_python_has_by_name(name: str) -> None:
-    made = hydra.utils.instantiate(compose([f"loss={name}", "dataset=cifar100"]).loss)
+    made = hydra.utils.instantiate(chosen("loss", name, "dataset=cifar100").loss)
     named = by_card(name, "cifar100")
     assert needs_of(made) == needs_of(named)
     logits, labels = logits_and_labels(width(named, 12), 3.0)

@@ -6,7 +6,7 @@ from typing import Any
 import hydra
 import pytest
 import torch
-from conftest import TOLD, composed, every
+from conftest import TOLD, chosen, composed, every
 from recorders import Frozen
 from test_replay import train
 from torch import nn
@@ -39,7 +39,9 @@ def make(name: str) -> Method:
         network = Network(body, nn.Linear(144, 4 + extra_outputs))
         return Learner(network, optimizer, cosine, range(EPOCHS), 5.0, torch.float32)
 
-    method = hydra.utils.instantiate(composed(f"method={name}", "noise=sym", "rate=0.4", *TOLD.get(name, [])).method)
+    common = ("noise=sym", "rate=0.4")
+    cfg = composed(*common, f"method={name}", *TOLD[name]) if name in TOLD else chosen("method", name, *common)
+    method = hydra.utils.instantiate(cfg.method)
     return method(Setup(make_learner, ce, train, Clock(EPOCHS, BATCH)))
 
 

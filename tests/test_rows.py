@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import every
-from omegaconf import OmegaConf
+from conftest import chosen, composed, every
+from omegaconf import DictConfig, OmegaConf
 
 from labelnoise import losses
 from labelnoise.arguments.rows import KINDS, SOURCE, find, leaves
@@ -141,11 +141,16 @@ PUBLISHED: dict[str, dict[tuple[str, int], dict[str, Any]]] = {
 }
 
 
+def with_option(option: str, *overrides: str) -> DictConfig:
+    group, _, name = option.partition("=")
+    return composed(*overrides, option) if group == "protocol" else chosen(group, name, *overrides)
+
+
 @pytest.mark.parametrize("option", PUBLISHED)
 def test_the_papers_values_under_every_noise(option: str) -> None:
     group = "loss" if option.startswith("loss") else "method"
     for (dataset, place), expected in PUBLISHED[option].items():
-        cfg = compose([option, f"dataset={dataset}", *(SYM2, SYM8, ASYM)[place]])
+        cfg = with_option(option, f"dataset={dataset}", *(SYM2, SYM8, ASYM)[place])
         check(cfg)
         assert {name: cfg[group][name] for name in expected} == expected, (dataset, place)
         if group == "loss":

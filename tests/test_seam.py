@@ -5,20 +5,29 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import stop_at
+from conftest import chosen, stop_at
+from omegaconf import DictConfig
 
 from labelnoise.experiment.records import Record
-from labelnoise.experiment.run import compose, run, train
+from labelnoise.experiment.run import run, train
 from labelnoise.training import checkpoints, signals
 from labelnoise.training.clock import Clock
 from labelnoise.training.schedules import cosine, linear
 
-COMMON = ["dataset=digits", "noise=sym", "rate=0.4", "num_val=60", "num_trusted=1240", "threads=1"]
+COMMON = ["dataset=digits", "noise=sym", "rate=0.4", "num_val=60", "num_trusted=1240", "threads=1", "epochs=4"]
 
 
-def job(method: str, results: Path, *more: str) -> list[str]:
-    chosen = [f"method={method}"] if method.islower() else ["method=erm", f"method._target_=toy_methods.{method}"]
-    return [*COMMON, *chosen, f"results={results}", "epochs=4", *more]
+def job(method: str, results: Path, **values: object) -> DictConfig:
+    """Of a method of configs/method, or of toy_methods.py.
+
+    On few images; the rest is put aside as trusted ones, or as held-out ones where the method trains on the others.
+    """
+    if method == "l2rw":
+        values = {"num_val": 1240, "num_trusted": 60, **values}
+    cfg = chosen("method", method if method.islower() else "erm", *COMMON, results=str(results), **values)
+    if not method.islower():
+        cfg.method._target_ = f"toy_methods.{method}"
+    return cfg
 
 
 def same(a: Record, b: Record) -> bool:
@@ -42,23 +51,25 @@ def same(a: Record, b: Record) -> bool:
     ],
 )
 def test_a_method_resumes_from_any_step(method: str, tmp_path: Path, monkeypatch) -> None:
-    whole = run(compose(job(method, tmp_path / "whole")), quiet=True)
+    """Here twice: in its second epoch, and in the next one of the process that resumed it."""
+    whole = run(job(method, tmp_path / "whole"), quiet=True)
     steps = 5  # of 137 images, 32 a batch; three in an epoch of the second stage
-    for step in (steps + 2, 2 * steps + 2):
+    cfg = job(method, tmp_path / "stopped")
+    for step in (steps + 2, steps):
         monkeypatch.setattr(checkpoints, "AT_LEAST", 0.0)
-        results = tmp_path / str(step)
         stop_at(step, monkeypatch)
+        torch.manual_seed(step)  # what was drawn before must not matter
         with pytest.raises(signals.Stopped):
-            run(compose(job(method, results)), quiet=True)
+            run(cfg, quiet=True)
         monkeypatch.undo()
-        torch.manual_seed(99)  # what was drawn before must not matter
-        record = run(compose(job(method, results)), quiet=True)
-        assert len(record["environment"]["earlier_pieces"]) == 1
-        assert same(record, whole), step
+    torch.manual_seed(99)
+    record = run(cfg, quiet=True)
+    assert len(record["environment"]["earlier_pieces"]) == 2
+    assert same(record, whole)
 
 
 def test_learners_in_a_list_follow_their_schedules_and_train(tmp_path: Path) -> None:
-    history = run(compose(job("TwoInAList", tmp_path)), quiet=True)["history"]
+    history = run(job("TwoInAList", tmp_path), quiet=True)["history"]
     factors = [cosine(epoch, 4) for epoch in range(4)]
     assert history["rate_first"] == pytest.approx([0.01 * f for f in factors], abs=1e-4)
     assert history["rate_second"] == pytest.approx([0.125 * f for f in factors], abs=1e-4)
@@ -66,7 +77,7 @@ def test_learners_in_a_list_follow_their_schedules_and_train(tmp_path: Path) -> 
 
 
 def test_outputs_that_come_with_a_stage_are_null_before_it(tmp_path: Path) -> None:
-    history = run(compose(job("Staged", tmp_path)), quiet=True)["history"]
+    history = run(job("Staged", tmp_path), quiet=True)["history"]
     assert history["stage"] == [None, None, 1, 1]
     assert [value is None for value in history["entropy"]] == [True, True, False, False]
     assert [value is None for value in history["target_acc"]] == [True, True, False, False]
@@ -74,7 +85,7 @@ def test_outputs_that_come_with_a_stage_are_null_before_it(tmp_path: Path) -> No
 
 
 def test_run_hands_back_the_trained_method(tmp_path: Path) -> None:
-    cfg = compose(job("Staged", tmp_path))
+    cfg = job("Staged", tmp_path)
     record, method, dataset = train(cfg, quiet=True)
     assert record == run(cfg, quiet=True), "found again"
     audit = method.audit()
@@ -99,10 +110,12 @@ def test_every_stage_lasts_an_epoch_at_least(epochs: int) -> None:
 
 
 def test_a_loss_that_needs_what_a_method_does_not_give_is_refused(tmp_path: Path) -> None:
-    loss = "loss._target_=toy_losses.of_features"
+    co_teaching, erm = (job(method, tmp_path, epochs=1) for method in ("co_teaching", "erm"))
+    for cfg in (co_teaching, erm):
+        cfg.loss._target_ = "toy_losses.of_features"
     with pytest.raises(ValueError, match="loss: needs features, which CoTeaching does not give; use method=erm"):
-        run(compose(job("co_teaching", tmp_path, loss)), quiet=True)
-    record = run(compose(job("erm", tmp_path, loss, "epochs=1")), quiet=True)
+        run(co_teaching, quiet=True)
+    record = run(erm, quiet=True)
     assert record["history"]["train_loss"][0] > 100, "the mean feature is part of it"
     assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
 

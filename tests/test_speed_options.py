@@ -1,11 +1,15 @@
 """Options that make runs faster: several at once, compiled networks; and that they do not change results."""
 
 import shutil
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from pathlib import Path
+from typing import Any
 
 import hydra
 import pytest
 import torch
+from conftest import with_values
 
 from labelnoise.experiment import identity, records
 from labelnoise.experiment.run import compose, run
@@ -19,23 +23,42 @@ from labelnoise.training.method import Method
 SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "num_trusted=1300"]
 
 
-def test_packed_runs_equal_the_same_runs_alone(tmp_path: Path) -> None:
+class Here(Executor):
+    """Runs in this process what would have processes of its own, each of which takes seconds to import torch."""
+
+    def __init__(self, at_once: int, context: object) -> None:
+        self.at_once = at_once
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future:
+        future: Future = Future()
+        try:
+            future.set_result(function(*arguments, **options))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def test_packed_runs_equal_the_same_runs_alone(tmp_path: Path, monkeypatch) -> None:
+    """And one that fails lets the others finish, whose records come in the order of the configurations."""
     chosen = [[*SHORT, f"seed={seed}", f"loss={loss}"] for seed, loss in ((1, "agce"), (2, "ce"), (3, "nlnl"))]
-    packed = run_many([compose([*o, f"results={tmp_path / 'packed'}"]) for o in chosen], at_once=2)
-    for overrides, record in zip(chosen, packed, strict=True):
+    packed = [compose([*o, f"results={tmp_path / 'packed'}"]) for o in chosen]
+    failing = with_values(packed[1], seed=4)
+    failing.optimizer.lr = 1e9
+    with pytest.raises(ExceptionGroup, match="1 of 4 runs failed") as failed:
+        run_many([failing, *packed], at_once=2)
+    (error,) = failed.value.exceptions
+    assert isinstance(error, FloatingPointError)
+    assert "NaN or infinite at epoch 1" in str(error)
+    assert len(list((tmp_path / "packed").glob("*.json"))) == 3
+
+    monkeypatch.setattr("labelnoise.launch.run_many.ProcessPoolExecutor", Here)
+    monkeypatch.setattr("labelnoise.experiment.run._train", lambda *_: pytest.fail("there are records"))
+    found = run_many(packed, at_once=2)
+    monkeypatch.undo()
+    for overrides, record in zip(chosen, found, strict=True):
         alone = run(compose([*overrides, f"results={tmp_path / 'alone'}", "threads=1"]), quiet=True)
         assert all(alone[key] == record[key] for key in records.KEYS[:-1])
         assert record["environment"]["threads"] == 1
-
-
-def test_a_packed_run_that_fails_lets_the_others_finish(tmp_path: Path) -> None:
-    cfgs = [
-        compose([*SHORT, f"seed={s}", f"results={tmp_path}", f"optimizer.lr={lr}"]) for s, lr in ((1, 1e9), (2, 0.01))
-    ]
-    with pytest.raises(ExceptionGroup, match="1 of 2 runs failed") as failed:
-        run_many(cfgs, at_once=1)
-    assert "NaN or infinite at epoch 1" in str(failed.value.exceptions[0])
-    assert len(list(tmp_path.glob("*.json"))) == 1
 
 
 def test_at_once_must_be_positive() -> None:

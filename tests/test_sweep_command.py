@@ -14,7 +14,7 @@ from pathlib import Path
 
 import made_up
 import pytest
-from conftest import REPOSITORY, every
+from conftest import REPOSITORY, chosen, every
 
 from labelnoise.experiment import identity, records
 from labelnoise.experiment.compose import compose, from_yaml
@@ -65,47 +65,46 @@ def test_what_the_driver_composed_is_what_runs() -> None:
     """The configuration keeps its id on its way to a worker as YAML."""
     from omegaconf import OmegaConf
 
-    for overrides in [
-        ["optimizer.lr=1e-3", "noise=asym", "rate=0.1"],
-        *([f"loss={loss}", "dataset=cifar100", "protocol=zhou2021"] for loss in every("loss")),
-        ["schedule=multistep", "noise=pairflip", "rate=0.2", "dataset=cifar10", "network=resnet34"],
+    for cfg in [
+        compose(["optimizer.lr=1e-3", "noise=asym", "rate=0.1"]),
+        *(chosen("loss", loss, "dataset=cifar100") for loss in every("loss")),
+        *(compose([f"loss={loss}", "dataset=cifar100", "protocol=zhou2021"]) for loss in ("focal", "nce_rce", "sce")),
+        compose(["schedule=multistep", "noise=pairflip", "rate=0.2", "dataset=cifar10", "network=resnet34"]),
     ]:
-        cfg = compose(overrides)
         again = from_yaml(OmegaConf.to_yaml(cfg))
         assert identity.run_id(identity.effective(again)) == identity.run_id(identity.effective(cfg))
 
 
-def test_values_between_commas(train, tmp_path: Path) -> None:
-    """Four jobs on two workers; a second start finds their records. A truncated record is reported and made again."""
-    arguments = ["-m", *SHORT, "loss=ce,gce", "seed=1,2", f"results={tmp_path}"]
-    done = train(*arguments, "hydra.launcher.n_jobs=2")
-    assert (done.code, "done 4, failed 0, missing 0" in done.out) == (0, True), done.err
-    first = whole(tmp_path)
-    assert len(first) == 4
-    assert all(records.load(path)["environment"]["threads"] == 1 for path in tmp_path.glob("*.json"))
-    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".json"] * 4, "something is left"
-    broken, *others = sorted(tmp_path.glob("*.json"))
-    broken.write_text(broken.read_text()[:500])
-    before = {path: path.stat().st_mtime_ns for path in others}
-    code, out, err = ended(start(*arguments, "hydra.launcher.n_jobs=1"))
-    assert (code, "done 4, failed 0, missing 0" in out) == (0, True), err
-    assert f"{broken} is not a whole record (" in err
-    assert whole(tmp_path) == first
-    assert {path: path.stat().st_mtime_ns for path in others} == before
+def test_two_drivers_run_nothing_twice(train, tmp_path: Path, monkeypatch) -> None:
+    """Six jobs on the three workers of two drivers, each of which trains at least one. A third start finds the records.
 
-
-def test_two_drivers_run_nothing_twice(tmp_path: Path) -> None:
-    spy = ["tracker._target_=sweep_stand_in.counting", f"results={tmp_path / 'r'}", "hydra.launcher.n_jobs=1"]
+    A truncated record is reported and made again.
+    """
+    results, log = tmp_path / "r", tmp_path / "trained"
+    spy = ["tracker._target_=sweep_stand_in.counting", f"results={results}"]
     arguments = ["-m", *SHORT, "loss=ce,gce,agce", "seed=1,2", *spy]
-    log = str(tmp_path / "trained")
-    drivers = [start(*arguments, TRAINED=log) for _ in range(2)]
+    drivers = [start(*arguments, f"hydra.launcher.n_jobs={n}", TRAINED=str(log), MEET="3") for n in (1, 2)]
     for code, out, err in map(ended, drivers):
         assert code == 0, err
         assert "done 6, failed 0, missing 0" in out
-    trained = [line.split() for line in Path(log).read_text().splitlines()]
-    assert Counter(identifier for identifier, _ in trained) == dict.fromkeys(whole(tmp_path / "r"), 1)
+    first = whole(results)
+    trained = [line.split() for line in log.read_text().splitlines()]
+    assert Counter(identifier for identifier, _ in trained) == dict.fromkeys(first, 1)
     assert len(trained) == 6
-    assert len({pid for _, pid in trained}) == 2, "one of the two did all"
+    assert len({pid for _, pid in trained}) == 3
+    assert all(records.load(path)["environment"]["threads"] == 1 for path in results.glob("*.json"))
+    assert sorted(p.suffix for p in results.iterdir()) == [".json"] * 6, "something is left"
+
+    broken, *others = sorted(results.glob("*.json"))
+    broken.write_text(broken.read_text()[:500])
+    before = {path: path.stat().st_mtime_ns for path in others}
+    monkeypatch.setenv("TRAINED", str(log))
+    again = train(*arguments, "hydra/launcher=basic")  # in this process: another worker would import torch once more
+    assert (again.code, "done 6, failed 0, missing 0" in again.out) == (0, True), again.err
+    assert f"{broken} is not a whole record (" in again.err
+    assert log.read_text().splitlines()[6:] == [f"{broken.stem} {os.getpid()}"]
+    assert whole(results) == first
+    assert {path: path.stat().st_mtime_ns for path in others} == before
 
 
 def test_one_after_another_in_this_process(train, tmp_path: Path) -> None:
