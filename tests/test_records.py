@@ -1,19 +1,29 @@
 """Records: ids that never change, committed records that are what their id says, writing in one piece."""
 
+import copy
+import hashlib
 import json
 import os
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import made_up
 import numpy as np
 import pytest
-from conftest import REPOSITORY, every
+import torch
+from conftest import REPOSITORY, every, with_values
+from omegaconf import DictConfig
 
 from labelnoise.experiment import identity, records
 from labelnoise.experiment.environment import this_environment
 from labelnoise.experiment.metrics import summarise
 from labelnoise.experiment.run import compose
+from labelnoise.files.arrays import read_npy
+from labelnoise.files.reading import read_bounded, sha256
+from labelnoise.noise.given import from_file
+from labelnoise.report.collect import collect
+from labelnoise.report.commands import SEEDS, Overrides, command_of
 
 COMMITTED = sorted((REPOSITORY / "results" / "runs").glob("*.json"))
 
@@ -85,19 +95,79 @@ def test_equal_configurations_have_equal_ids() -> None:
     assert id_of("loss=agce", "loss.a=0.6") == id_of("loss=agce")
 
 
-def test_a_key_added_later_changes_no_id(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = identity.effective(compose([]))
+@pytest.mark.parametrize(("key", "place"), [("added", ()), ("dataset.added", ("dataset",)), ("a.b.c", ("a", "b"))])
+def test_a_key_added_later_changes_no_id(key: str, place: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {**identity.effective(compose([])), "a": {"b": {"d": 1}}}
     before = identity.run_id(config)
-    monkeypatch.setitem(identity.NEUTRAL, "added_later", False)
-    assert identity.run_id({**config, "added_later": False}) == before
-    assert identity.run_id({**config, "added_later": True}) != before
+    monkeypatch.setitem(identity.NEUTRAL, key, False)
+
+    def with_value(value: object) -> str:
+        changed = copy.deepcopy(config)
+        node = changed
+        for name in place:
+            node = node[name]
+        node[key.rpartition(".")[2]] = value
+        return identity.run_id(changed)
+
+    assert with_value(False) == before
+    assert with_value(True) != before
 
 
-def test_a_file_counts_by_its_content(tmp_path: Path) -> None:
-    for name, text in (("a.json", "[1]"), ("b.json", "[1]"), ("c.json", "[2]")):
-        (tmp_path / name).write_text(text)
-    a, b, c = (id_of("noise=file", f"noise.path={tmp_path / n}") for n in ("a.json", "b.json", "c.json"))
+@pytest.mark.parametrize("ending", ["json", "npy", "csv", "safetensors"])
+def test_a_file_counts_by_its_content(ending: str, tmp_path: Path) -> None:
+    """Whatever the key is called, in any component."""
+    for name, text in (("a", "[1]"), ("b", "[1]"), ("c", "[2]")):
+        (tmp_path / f"{name}.{ending}").write_text(text)
+    for option in ("+method.teacher", "+noise.labels", "+loss.matrix.rows"):
+        a, b, c = (id_of("noise=clean", f"{option}={tmp_path / name}.{ending}") for name in "abc")
+        assert a == b != c, option
+
+
+def reads_text(logits: object, labels: object, file: str) -> None:
+    """A loss that reads a file of a kind that is not known here."""
+
+
+reads_text.reads = {"file": lambda path: Path(path).read_text().strip()}  # type: ignore[attr-defined]
+
+
+def test_a_function_declares_how_its_files_count(tmp_path: Path) -> None:
+    for name, text in (("a", "x"), ("b", "x \n"), ("c", "y")):
+        (tmp_path / f"{name}.own").write_text(text)
+    config = [f"loss.file={tmp_path / name}.own" for name in "abc"]
+    a, b, c = (id_of("loss._target_=test_records.reads_text", f"+{one}") for one in config)
     assert a == b != c
+    with pytest.raises(ValueError, match=r"^loss\.file=none\.own: cannot be read \(No such file or directory\)$"):
+        id_of("loss._target_=test_records.reads_text", "+loss.file=none.own")
+
+
+def test_files_are_hashed_in_pieces_and_arrays_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of more than a GiB, most of it a hole: nothing reads it whole."""
+    file = tmp_path / "large.npy"
+    np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=(2**30 + 2**28,))[-1] = 7
+    array = read_npy(str(file))
+    assert (array.shape, int(array[0]), int(array[-1])) == ((2**30 + 2**28,), 0, 7)
+    with pytest.raises(ValueError, match="read-only"):
+        array[0] = 1
+    with pytest.raises(ValueError, match=r"has shape \(1342177280,\), must be \(2,\)"):
+        from_file(SimpleNamespace(train_labels=torch.zeros(2), num_classes=10), 1, str(file))
+    with pytest.raises(ValueError, match="is larger than"):
+        read_bounded(file)
+    small = tmp_path / "small"
+    small.write_bytes(b"abc" * 100_000)
+    assert sha256(small) == hashlib.sha256(b"abc" * 100_000).hexdigest()
+    with pytest.raises(ValueError, match="is a folder"):
+        sha256(tmp_path)
+
+
+@pytest.mark.parametrize("spoilt", [b"", b"\x93NUMPY\x01\x00", b"no array"])
+def test_what_is_no_array_is_refused(spoilt: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "x.npy"
+    file.write_bytes(spoilt)
+    with pytest.raises(ValueError, match="it is not an array of numbers"):
+        read_npy(str(file))
+    np.save(file, np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match="it is not an array of numbers"):
+        read_npy(str(file))
 
 
 @pytest.mark.parametrize("part", range(16))  # a test for each of the thousands of records takes much longer
@@ -128,6 +198,38 @@ def test_copied_commits_train_as_the_checkout_that_the_records_name() -> None:
         if done.returncode:
             pytest.skip(f"no history here: {done.stderr}")
         assert set(done.stdout.split()) == {"src/labelnoise/bench/sides.py", "src/labelnoise/cli/bench.py"}
+
+
+def found_again(identifier: str, command: Overrides) -> bool:
+    """Whether a record's command, composed, gives its id."""
+    return id_of(*(option for option in command if not option.startswith("threads="))) == identifier
+
+
+@pytest.mark.parametrize("path", COMMITTED[:: max(1, len(COMMITTED) // 15)], ids=lambda path: path.stem)
+def test_the_command_of_a_committed_record_finds_it(path: Path) -> None:
+    command = command_of(records.load(path))
+    assert command is not None
+    assert found_again(path.stem, command)
+
+
+@pytest.mark.slow
+@pytest.mark.committed
+def test_the_command_of_every_committed_record_finds_it(tmp_path: Path) -> None:
+    """A table's command where one has the record. What differs by seeds alone is composed once."""
+    commands = collect(tmp_path).commands
+    assert commands.keys() >= {path.stem for path in COMMITTED}
+    bases: dict[tuple[str, ...], DictConfig] = {}
+    for identifier, command in commands.items():
+        given = dict(option.split("=", 1) for option in command)
+        seeds = {name: int(given.pop(name)) for name in ("seed", *SEEDS) if name in given}
+        given.pop("threads", None)
+        base = tuple(f"{name}={value}" for name, value in given.items())
+        if base not in bases:
+            bases[base] = compose(base)
+        cfg = with_values(bases[base], **seeds)
+        assert identity.run_id(identity.effective(cfg)) == identifier, command
+    identifier = next(iter(commands))
+    assert found_again(identifier, commands[identifier])
 
 
 def test_committed_folder_holds_records_only() -> None:

@@ -12,7 +12,7 @@ from labelnoise.data.clothing1m import clothing1m
 from labelnoise.data.webvision import webvision_mini
 from labelnoise.experiment.check import check
 from labelnoise.experiment.identity import effective, run_id
-from labelnoise.experiment.run import compose, run
+from labelnoise.experiment.run import compose, run, train
 from labelnoise.networks.resnet50 import resnet50
 
 IDS = [f"n{1440764 + i:08}" for i in range(60)]
@@ -96,6 +96,44 @@ def test_a_protocol_trains(name: str, request: pytest.FixtureRequest, tmp_path: 
     assert record["noise"]["realised_rate"] is None
     assert ("val_acc" in record["history"]) == (name == "clothing1m")
     assert str(root) not in str(record["config"])
+
+
+TRUSTING = ["dataset=clothing1m", "network=cnn4", "dataset.load.size=8", "epochs=1", "threads=1", "method=l2rw"]
+TRUSTING += ["batch_size=4", "trusted_from=val"]
+
+
+@pytest.mark.parametrize("trusted", [0, 6])
+def test_a_clean_part_of_its_own_is_trusted(trusted: int, clothing: Path, tmp_path: Path, capsys) -> None:
+    """The whole of it, or a part, and the rest validates; the training images stay what they are."""
+    job = [*TRUSTING, f"num_trusted={trusted}", f"data_dir={clothing}", f"results={tmp_path}"]
+    record, method, data = train(compose(job))
+    assert len(method.train_set) == 28
+    kept = method.train_set.trusted
+    assert len(kept) == (trusted or 14)
+    same = [data.val_images == kept.pixels(torch.tensor([i])) for i in range(len(kept))]
+    found = [int(each.flatten(1).all(1).nonzero()) for each in same]
+    assert len(set(found)) == len(found)
+    assert torch.equal(data.val_labels[found], kept.labels), "with their clean labels"
+    assert ("val_acc" in record["history"]) == bool(trusted)
+    rest = "8 images with the data set's own clean labels" if trusted else "none, see num_val"
+    line = f"trusted: {len(kept)} images of the data set's own clean part; validation: {rest}"
+    assert line in capsys.readouterr().out
+    assert record["config"]["trusted_from"] == "val"
+
+
+def test_what_cannot_be_trusted_is_refused(clothing: Path, tmp_path: Path) -> None:
+    job = [*TRUSTING, f"data_dir={clothing}", f"results={tmp_path}"]
+    for change, said in (
+        (["num_trusted=13"], "num_trusted=13: the validation part has 14 images; 0 trusts all of them"),
+        (["trusted_from=train", "num_trusted=5"], "num_trusted=5: dataset=clothing1m has no true labels to trust; tr"),
+        (["trusted_from=train", "num_trusted=0"], "num_trusted=0: method=l2rw needs images with true labels"),
+        (["trusted_from=test"], "trusted_from=test: must be train or val"),
+    ):
+        with pytest.raises(ValueError, match=f"^{re.escape(said)}"):
+            run(compose([*job, *change]))
+    with pytest.raises(ValueError, match=r"^trusted_from=val: dataset=digits has no validation part"):
+        run(compose(["dataset=digits", "trusted_from=val", "threads=1", f"results={tmp_path}"]))
+    assert not list(tmp_path.glob("*.json"))
 
 
 def test_protocols_are_the_papers() -> None:

@@ -19,8 +19,9 @@ def effective(cfg: DictConfig) -> dict[str, Any]:
     """The part of the configuration that determines the outcome, resolved. Folders are left out; files become hashes.
 
     A function of this package is given by its name alone, so that no record depends on its module. A file is a text
-    with an ending of FILES, or below the key `path`. A function that reads others declares how: with an attribute
-    `content`, `(**options) -> text`, that stands for all of them, as the key `content`.
+    with an ending of FILES, or below the key `path`; its bytes count. A function that reads files of another kind
+    declares how they count: an attribute `reads`, option -> `path -> text`. Below `dataset`, a function with an
+    attribute `content`, `(**options) -> text`, gets that text as the key `content`, for all the files of a data set.
 
     Raises:
         omegaconf.errors.OmegaConfBaseException: a value is missing.
@@ -36,12 +37,21 @@ def _plain(value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         return value
     kept = {}
-    content = _content_of(value)
+    content = _declared(value, "content", None) if where.startswith("dataset.") else None
+    # only where an option may be a file: looking at a function imports its module, and torch with it
+    reads = (
+        _declared(value, "reads", {})
+        if any(_may_be_a_file(inner) for key, inner in value.items() if key != "_target_")
+        else {}
+    )
     if content is not None:  # it also stands for the files that the options name
         options = {key: inner for key, inner in value.items() if key not in ("_target_", "_partial_")}
         kept["content"] = content(**options)
     for key, inner in value.items():
         if key == "data_dir":
+            continue
+        if key in reads and isinstance(inner, str):
+            kept[key] = "content:" + hashed(_read(reads[key], inner, f"{where}.{key}"))
             continue
         if key == "path" or (content is None and isinstance(inner, str) and inner.endswith(FILES)):
             inner = _content_hash(inner, f"{where}.{key}")
@@ -51,17 +61,25 @@ def _plain(value: Any, where: str) -> Any:
     return kept
 
 
-def _content_of(component: dict[str, Any]) -> Callable[..., str] | None:
-    """The component's function for the content of its files, which counts instead of their paths; None without one."""
+def _may_be_a_file(value: Any) -> bool:
+    return isinstance(value, str) and ("/" in value or "." in value)
+
+
+def _declared(component: dict[str, Any], name: str, default: Any) -> Any:
+    """The attribute of a component's function; `default` if it has none."""
     try:
-        return getattr(hydra.utils.get_object(component["_target_"]), "content", None)
+        return getattr(hydra.utils.get_object(component["_target_"]), name, default)
     except Exception:  # no such function, or not a component: `check` reports it
-        return None
+        return default
 
 
 def _content_hash(path: str, where: str) -> str:
+    return "sha256:" + _read(sha256, path, where)[:16]
+
+
+def _read(how: Callable[[str], str], path: str, where: str) -> str:
     try:
-        return "sha256:" + sha256(path)[:16]
+        return how(path)
     except OSError as error:
         raise ValueError(f"{where}={path}: cannot be read ({error.strerror})") from None
     except ValueError as error:

@@ -46,14 +46,21 @@ def noise_in_short(name: str, facts: dict[str, Any], count: int) -> str:
     )
 
 
-def validation_in_short(dataset: Dataset, num_val: int) -> str:
-    """One line about the images that `test_acc_val` chooses its epoch by, and their labels; empty if there are none."""
-    own = 0 if dataset.val_labels is None else len(dataset.val_labels)
+def validation_in_short(dataset: Dataset, num_val: int, trusted: int = 0) -> str:
+    """One line about the images that `test_acc_val` chooses its epoch by, and their labels; empty if there are none.
+
+    Args:
+        trusted: images of the data set's own part that are trusted (trusted_from=val), and so do not validate.
+    """
+    own = 0 if dataset.val_labels is None else len(dataset.val_labels) - trusted
+    start = f"trusted: {trusted:,} images of the data set's own clean part" if trusted else ""
     if num_val:
         end = ", in place of the data set's own part" if own else ""
-        return f"validation: {num_val:,} held-out images with their noisy labels{end}"
+        return f"{start}{'; ' if start else ''}validation: {num_val:,} held-out images with their noisy labels{end}"
     kind = "own clean labels" if dataset.val_is_clean else "own labels, which may be wrong"
-    return f"validation: {own:,} images with the data set's {kind}" if own else ""
+    if not own:
+        return start + ("; validation: none, see num_val" if start else "")
+    return f"{start}{'; ' if start else ''}validation: {own:,} images with the data set's {kind}"
 
 
 def summarise(history: History) -> dict[str, Any]:

@@ -131,7 +131,8 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
     dataset, labels = inject(cfg)
     facts = noise_facts(dataset.true_labels, labels, dataset.num_classes, cfg.seed_noise)
     report("\n".join(told(cfg, dataset, facts)))
-    if line := validation_in_short(dataset, cfg.num_val):
+    own = 0 if dataset.val_labels is None or cfg.trusted_from == "train" else cfg.num_trusted or len(dataset.val_labels)
+    if line := validation_in_short(dataset, cfg.num_val, own):
         report(line)
     path = Path(cfg.results) / f"{identifier}.checkpoint"
     commit = environment["commit"]
