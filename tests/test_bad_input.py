@@ -87,9 +87,13 @@ MISTAKES = {
         ["method=elr", "tuned.method.mnist=svhn"],
         ["tuned.method.svhn: no such row; one of default, mnist, cifar10"],
     ),
+    "a row that is a number": (
+        ["method=elr", "noise=asym", "rate=0.4", "tuned.method.cifar10.asym=3"],
+        ["tuned.method.cifar10.asym=3: must be a mapping, or the name of a row beside it"],
+    ),
     "a row that stands for itself": (
         ["loss=agce", "tuned.loss.default=default"],
-        ["loss.a: default: stands for itself"],
+        ["loss.a: tuned.loss.default: stands for itself"],
     ),
     "a row's value": (["loss=agce", "tuned.loss.cifar10.a=-1"], ["loss.a=-1: must be a number with a >= 0"]),
     "kind of noise": (["tuned_kind=odd"], ["tuned_kind=odd: must be one of sym, asym, instance, human, or null"]),

@@ -99,6 +99,7 @@ def test_a_learners_schedule_runs_over_its_stage() -> None:
 def test_a_restart_is_a_new_beginning_in_place() -> None:
     made = learner()
     places = [value.data_ptr() for value in made.network.state_dict().values()]
+    made.begin_epoch(9)
     learn(made)
     made.restart(during=range(3, 9))
     assert [value.data_ptr() for value in made.network.state_dict().values()] == places
@@ -125,10 +126,12 @@ def test_a_learner_resumes_whenever_it_was_restarted(restarts: int) -> None:
     for one in (source, target):
         one.begin_epoch(5)
         learn(one)
+    assert source.optimizer.param_groups[0]["lr"] == target.optimizer.param_groups[0]["lr"], "the same stage"
+    assert equal(source.network, target.network)
+    for one in (source, target):
         one.restart(during=range(8, 10))
         learn(one)
     assert equal(source.network, target.network)
-    assert source.optimizer.param_groups[0]["lr"] == target.optimizer.param_groups[0]["lr"]
 
 
 def test_new_starts_differ_between_networks_and_depend_on_seed_init_alone() -> None:

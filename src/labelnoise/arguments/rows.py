@@ -52,7 +52,7 @@ def find(rows: Mapping[Any, Any], dataset: str, kind: str | None = None, rate: f
     """
     name, row = _named(rows, dataset if dataset in rows else "default")
     values = _own(row)
-    of_kind = _named(row, kind)[1] if kind is not None and kind in row else None
+    of_kind = _named(row, kind, f"{name}.")[1] if kind is not None and kind in row else None
     if of_kind is None:
         return Row(values, values.pop(SOURCE, None), name)
     values |= _own(of_kind)
@@ -96,18 +96,22 @@ def _collect(row: Any, where: str, found: dict[str, Mapping[Any, Any]], known: A
     found[where] = {key: value for key, value in row.items() if not known(key)}
 
 
-def _named(rows: Mapping[Any, Any], name: str) -> tuple[str, Mapping[Any, Any]]:
-    """The row of this name, and its own name where one row stands for another."""
+def _named(rows: Mapping[Any, Any], name: str, where: str = "") -> tuple[str, Mapping[Any, Any]]:
+    """The row of this name, and its own name where one row stands for another.
+
+    Args:
+        where: its place, for messages.
+    """
     for _ in range(len(rows) + 1):
         if name not in rows:
-            raise ValueError(f"{name}: no such row; one of {', '.join(map(str, rows))}")
+            raise ValueError(f"{where}{name}: no such row; one of {', '.join(map(str, rows))}")
         row = rows[name]
         if isinstance(row, Mapping):
             return name, row
         if not isinstance(row, str):
-            raise ValueError(f"{name}={row}: {WRONG}")
+            raise ValueError(f"{where}{name}={row}: {WRONG}")
         name = row
-    raise ValueError(f"{name}: stands for itself")
+    raise ValueError(f"{where}{name}: stands for itself")
 
 
 def _own(row: Mapping[Any, Any]) -> dict[str, Any]:

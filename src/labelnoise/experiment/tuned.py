@@ -22,7 +22,7 @@ def row(cfg: DictConfig, group: str) -> Row:
     """The values of a group's card for the configuration's data set and noise.
 
     Raises:
-        ValueError: the card has no row for the data set, and no default.
+        ValueError: the card has no row for the data set, and no default; or a row is no mapping.
     """
     node = OmegaConf.select(cfg, f"tuned.{group}")
     if not isinstance(node, DictConfig):
@@ -32,7 +32,10 @@ def row(cfg: DictConfig, group: str) -> Row:
     if dataset not in rows and "default" not in rows:
         known = ", ".join(map(str, rows)) or "no row"
         raise ValueError(f"this {group} has no value for dataset={cfg.dataset.name} (its card has {known})")
-    return find(rows, dataset, cfg.get("tuned_kind"), _rate(cfg))
+    try:
+        return find(rows, dataset, cfg.get("tuned_kind"), _rate(cfg))
+    except ValueError as error:
+        raise ValueError(f"tuned.{group}.{error}") from None
 
 
 def _rate(cfg: DictConfig) -> float | None:
