@@ -117,7 +117,8 @@ def test_a_strong_view_is_the_weak_one_and_more() -> None:
     def weak(images: Tensor, generator: torch.Generator) -> Tensor:
         return images // 2 + torch.randint(0, 9, (1,), generator=generator).to(torch.uint8)
 
-    def more(images: Tensor, generator: torch.Generator) -> Tensor:
+    def more(images: Tensor, given: torch.Generator) -> Tensor:
+        assert given is generator, "whose state a checkpoint has"
         return 255 - images
 
     train = TrainSet(pictures(4), torch.arange(4), 4, (0.5,) * 3, (0.5,) * 3, weak, generator, None, more)
