@@ -74,7 +74,7 @@ def test_instance_noise_is_judged_by_what_it_does(command: Command) -> None:
     [
         (["loss=nlnl"], "nlnl: not a function of (logits, labels): two calls differ, it draws at random"),
         (["loss=gambler"], "gambler: not a function of (logits, labels) alone: it needs extra_output"),
-        (["loss=agce", "loss.q=-1"], "loss.q=-1: must be a number with q > 0"),
+        (["loss=agce", "loss.q=-1"], "loss.q=-1: must be a number above 0"),
         (["--loss=agce"], "--loss=agce: options have no dashes; write loss=agce"),
         (["plot=curve.txt"], "plot=curve.txt: must end in one of .png, .svg, .pdf"),
         (["noise=sym"], "rate: this noise needs one, such as rate=0.4"),

@@ -182,9 +182,8 @@ def test_ranges(name: str, chosen: dict, said: str) -> None:
     """When it is called, and when the module is made."""
     function = getattr(losses, name)
     for call in (partial(function, torch.zeros(2, 3), torch.tensor([0, 1])), partial(Loss, function)):
-        with pytest.raises(ValueError, match=said) as error:
+        with pytest.raises(ValueError, match=f"^{said}: must be a (whole )?number(,| above| from)"):
             call(**chosen)
-        assert ">" in str(error.value), "the message does not say what is allowed"
 
 
 WRONG = [

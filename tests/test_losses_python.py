@@ -11,6 +11,7 @@ import pytest
 import torch
 from conftest import every
 from loss_formulas import logits_and_labels
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from labelnoise import losses
 from labelnoise.losses import Loss
@@ -37,7 +38,7 @@ def test_names_come_from_all_alone() -> None:
             assert name not in found, f"{name} is in {found[name]} and {module.name}"
             assert getattr(content, name).__module__ == content.__name__
             found[name] = module.name
-    for name in ("log", "Tensor", "of_label", "in_range", "inspect", "nosuch", "l1"):
+    for name in ("log", "Tensor", "of_label", "checked", "inspect", "nosuch", "l1"):
         with pytest.raises(AttributeError, match=f"no loss '{name}'"):
             getattr(losses, name)
 
@@ -165,3 +166,19 @@ def test_kesl_shares_within_the_superclass() -> None:
 
 def test_types_are_shipped() -> None:
     assert (importlib.resources.files("labelnoise") / "py.typed").is_file()
+
+
+def test_a_loss_checks_its_ranges_on_shapes_alone_and_compiled() -> None:
+    """As one graph, whatever its hyper-parameters are; a wrong one is refused there too."""
+    for mode in (torch.device("meta"), FakeTensorMode()):
+        with mode:
+            empty = torch.empty(4, 3), torch.empty(4, dtype=torch.long)
+            assert losses.agce(*empty, a=0.5, q=2).shape == (4,)
+            with pytest.raises(ValueError, match=r"^q=0: must be a number above 0$"):
+                losses.agce(*empty, a=0.5, q=0)
+    logits, labels = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
+    whole = torch.compile(losses.agce, backend="eager", fullgraph=True)
+    for a in (0.1, 1):
+        torch.testing.assert_close(whole(logits, labels, a=a, q=0.5), losses.agce(logits, labels, a=a, q=0.5))
+    with pytest.raises(ValueError, match=r"^a=-1: must be a number, at least 0$"):
+        torch.compile(losses.agce, backend="eager")(logits, labels, a=-1, q=1.0)

@@ -6,9 +6,11 @@ replaces the generated description of what is allowed.
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from math import inf, nextafter
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt, Predicate
 
@@ -34,23 +36,76 @@ def annotations(function: Any) -> dict[str, Any]:
 
 
 def checked(function: Function) -> Function:
-    """The function, refusing arguments outside their annotated ranges or choices.
+    """The function, refusing arguments outside their annotated ranges or choices; *args and **kwargs are not checked.
 
     Raises:
         ValueError: on a call with such an argument; names the parameter, its value and what is allowed.
     """
-    hints = {name: hint for name, hint in annotations(function).items() if _has_range(hint)}
-    signature = inspect.signature(function)
+    signature, hints = inspect.signature(function), annotations(function)
+    places = [
+        (name, sys.maxsize if parameter.kind is parameter.KEYWORD_ONLY else index, *_quick(hints[name]))
+        for index, (name, parameter) in enumerate(signature.parameters.items())
+        if name in hints and _has_range(hints[name])
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]
 
+    def refuse(name: str, value: Any, args: Any, kwargs: Any) -> None:
+        if reason := refusal(hints[name], value):
+            signature.bind(*args, **kwargs)  # an argument too many or too few is said first
+            raise ValueError(f"{name}={value}: {reason}")
+
+    # A loss is called at every training step, so an allowed number or text costs a few comparisons. Nothing is
+    # remembered between calls, so torch.compile can trace it.
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        given = signature.bind(*args, **kwargs).arguments
-        for name, hint in hints.items():
-            if name in given and (reason := refusal(hint, given[name])):
-                raise ValueError(f"{name}={given[name]}: {reason}")
+        for name, index, types, low, high, texts in places:
+            if name in kwargs:
+                value = kwargs[name]
+            elif index < len(args):
+                value = args[index]
+            else:
+                continue
+            kind = type(value)
+            if (kind in types and low <= value <= high) or (kind is str and value in texts):
+                continue
+            refuse(name, value, args, kwargs)
         return function(*args, **kwargs)
 
     return call  # type: ignore[return-value]
+
+
+class Quick(NamedTuple):
+    """Values that an annotation certainly allows: numbers of these types from low to high, and these texts."""
+
+    types: tuple[type, ...] = ()
+    low: float = -inf
+    high: float = inf
+    texts: tuple[str, ...] = ()
+
+
+def _quick(hint: Any) -> Quick:
+    """Some of the values that `allows` allows, or all: those of a plain range of numbers and of a choice of texts."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return Quick(texts=tuple(text for text in parts if type(text) is str))
+    if origin is not Annotated or parts[0] not in (int, float):
+        return Quick()
+    low, high = -inf, inf
+    for mark in parts[1:]:
+        match mark:
+            case Ge(int() | float() as bound):
+                low = max(low, bound)
+            case Gt(int() | float() as bound):
+                low = max(low, nextafter(bound, inf))
+            case Le(int() | float() as bound):
+                high = min(high, bound)
+            case Lt(int() | float() as bound):
+                high = min(high, nextafter(bound, -inf))
+            case str():  # says in words what the other marks allow
+                pass
+            case _:
+                return Quick()
+    return Quick((float, int) if parts[0] is float else (int,), low, high)
 
 
 def _has_range(hint: Any) -> bool:

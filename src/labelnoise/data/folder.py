@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Le, Lt
 
 from labelnoise.arguments.ranges import checked
 from labelnoise.data.class_folders import from_folders
@@ -13,6 +13,7 @@ from labelnoise.data.label_tables import from_csv, with_corrected
 from labelnoise.data.listing import Listed, check_folder, content_hash, listed
 
 Share = Annotated[float, Ge(0.01), Le(0.9)]
+Seed = Annotated[int, Ge(0), Lt(2**32), "a whole number, at least 0 and below 2^32"]
 
 
 @checked
@@ -24,7 +25,7 @@ def folder(
     corrected: str | None = None,
     classes: list[str] | None = None,
     test: Share = 0.2,
-    split_seed: int = 0,
+    split_seed: Seed = 0,
     stream: bool | None = None,
 ) -> Dataset:
     """The images of a folder, resized, as uint8 tensors in memory; training images that do not fit are streamed.

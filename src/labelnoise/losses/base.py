@@ -1,4 +1,4 @@
-"""Shared by all losses: checks of shapes and ranges, log-probabilities that stay finite, and `needs`."""
+"""Shared by all losses: checks of shapes and types, log-probabilities that stay finite, and `needs`."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,7 +12,7 @@ __all__ = ["needs", "needs_of"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-# ----------------------------------------------------------------------------------------- shapes and hyper-parameters
+# ----------------------------------------------------------------------------------------------------- shapes and types
 
 
 def check_logits(logits: Tensor) -> None:
@@ -40,19 +40,6 @@ def check_labels(logits: Tensor, labels: Tensor) -> None:
         raise ValueError(f"{shapes}: must be (B, C) and (B,), one label per image")
     if labels.dtype != torch.int64:
         raise ValueError(f"labels {labels.dtype}: must be torch.int64")
-
-
-def in_range(name: str, value: float, low: float, high: float = float("inf"), *, open_low: bool = False) -> None:
-    """Check that a hyper-parameter is in [low, high], or in (low, high] if `open_low`.
-
-    Raises:
-        ValueError: gives the hyper-parameter, its value and the allowed range.
-    """
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if is_number and (low < value if open_low else low <= value) and value <= high:
-        return
-    allowed = f"{name} {'>' if open_low else '>='} {low:g}" + (f" and <= {high:g}" if high < float("inf") else "")
-    raise ValueError(f"{name}={value}: must be a number with {allowed}")
 
 
 # --------------------------------------------------------------------------------------------------- log-probabilities

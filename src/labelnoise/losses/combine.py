@@ -7,11 +7,13 @@ Staats, Thamm, Rosenow 2025 (AAAI), arXiv:2306.05497 (the bias).
 import inspect
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Ge
 from torch import Tensor
 
-from labelnoise.losses.base import at_label, at_least_single, in_range
+from labelnoise.arguments.ranges import checked
+from labelnoise.losses.base import at_label, at_least_single
 
 __all__ = ["logit_bias", "weighted_sum"]
 
@@ -23,14 +25,15 @@ def _hyper_parameters(loss: LossFunction) -> frozenset[str]:
     return frozenset(inspect.signature(loss).parameters) - {"logits", "labels"}
 
 
+@checked
 def weighted_sum(
     logits: Tensor,
     labels: Tensor,
     *,
     first: LossFunction,
     second: LossFunction,
-    alpha: float,
-    beta: float,
+    alpha: Annotated[float, Ge(0)],
+    beta: Annotated[float, Ge(0)],
     **hyper_parameters: Any,
 ) -> Tensor:
     """alpha * first + beta * second.
@@ -38,14 +41,11 @@ def weighted_sum(
     Shapes: logits (B, C), labels (B,) -> (B,).
     Args:
         first, second: losses `(logits, labels, **their hyper-parameters) -> (B,)`.
-        alpha, beta: >= 0.
         hyper_parameters: of the parts, passed to each part that has one of that name. What a part needs beyond logits
             and labels is passed in the same way.
     Raises:
         ValueError: a weight out of range, or a hyper-parameter that neither part has.
     """
-    in_range("alpha", alpha, 0)
-    in_range("beta", beta, 0)
     known = _hyper_parameters(first) | _hyper_parameters(second)
     for name in hyper_parameters.keys() - known:
         listed = ", ".join(sorted(known - {"detach"}))
@@ -58,18 +58,20 @@ def weighted_sum(
     return alpha * value(first) + beta * value(second)
 
 
-def logit_bias(logits: Tensor, labels: Tensor, *, loss: LossFunction, bias: float, **hyper_parameters: Any) -> Tensor:
+@checked
+def logit_bias(
+    logits: Tensor, labels: Tensor, *, loss: LossFunction, bias: Annotated[float, Ge(0)], **hyper_parameters: Any
+) -> Tensor:
     """A loss of the logits with `bias` added to the label's logit, so a bounded loss has a gradient from the start.
 
     Shapes: logits (B, C), labels (B,) -> (B,).
     Args:
         loss: `(logits, labels, **its hyper-parameters) -> (B,)`.
-        bias: >= 0; at log(C - 1) an untrained network has p_y = 1/2.
+        bias: at log(C - 1) an untrained network has p_y = 1/2.
         hyper_parameters: the loss's.
     Raises:
         ValueError: bias out of range, or raised by the loss.
     Source: Staats, Thamm, Rosenow 2025, arXiv:2306.05497.
     """
-    in_range("bias", bias, 0)
     z = at_least_single(logits)
     return loss(z + bias * at_label(z, labels), labels, **hyper_parameters)

@@ -1,14 +1,19 @@
 """Comp-sum losses: a family that contains cross-entropy, generalized cross-entropy and mean absolute error."""
 
+from typing import Annotated
+
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
-from labelnoise.losses.base import in_range, log_prob_of_label
+from labelnoise.arguments.ranges import checked
+from labelnoise.losses.base import log_prob_of_label
 
 __all__ = ["comp_sum"]
 
 
-def comp_sum(logits: Tensor, labels: Tensor, tau: float) -> Tensor:
+@checked
+def comp_sum(logits: Tensor, labels: Tensor, tau: Annotated[float, Ge(0)]) -> Tensor:
     """Comp-sum loss, ((1 + S)^(1 - tau) - 1) / (1 - tau), log(1 + S) at tau 1, with S = sum_{k != y} exp(z_k - z_y).
 
     Since 1 + S = 1 / p_y, it equals (1 - p_y^q) / q with q = tau - 1. tau = 1 is cross-entropy, 1 < tau < 2 is `gce`,
@@ -16,12 +21,9 @@ def comp_sum(logits: Tensor, labels: Tensor, tau: float) -> Tensor:
     in the logits and overflows to infinity when the label's logit is about 88 / (1 - tau) below the largest.
 
     Shapes: logits (B, C), labels (B,) -> (B,), >= 0.
-    Args:
-        tau: >= 0.
     Raises:
         ValueError: tau out of range.
     Source: Mao, Mohri, Zhong 2023 (ICML), arXiv:2304.07288.
     """
-    in_range("tau", tau, 0)
     log_p = log_prob_of_label(logits, labels)
     return -log_p if tau == 1 else -torch.expm1((tau - 1) * log_p) / (tau - 1)

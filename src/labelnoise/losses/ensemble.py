@@ -4,10 +4,14 @@ Source: Dai 2025 (ICML), EnsLoss: Stochastic Calibrated Loss Ensembles for Preve
 The paper covers two classes; `ens_loss_mc` is this project's extension, for which calibration is not proven.
 """
 
+from typing import Annotated
+
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor
 
-from labelnoise.losses.base import at_least_single, in_range, needs, of_label
+from labelnoise.arguments.ranges import checked
+from labelnoise.losses.base import at_least_single, needs, of_label
 
 __all__ = ["ens_loss", "ens_loss_mc"]
 
@@ -22,7 +26,10 @@ def _derivatives(margins: Tensor, lam: float, generator: torch.Generator) -> Ten
 
 
 @needs("generator", "batch")
-def ens_loss_mc(logits: Tensor, labels: Tensor, lam: float = 0.0, *, generator: torch.Generator) -> Tensor:
+@checked
+def ens_loss_mc(
+    logits: Tensor, labels: Tensor, lam: Annotated[float, Ge(-1), Le(1)] = 0.0, *, generator: torch.Generator
+) -> Tensor:
     """EnsLoss for any number of classes, g m with m = z_y - log sum_{k != y} exp z_k and g a drawn derivative at m.
 
     g = -BoxCoxInverse_lam(N(0, 1)), clamped at -1 from below, sorted like the margins, divided by m where m > 1, and
@@ -30,13 +37,12 @@ def ens_loss_mc(logits: Tensor, labels: Tensor, lam: float = 0.0, *, generator: 
 
     Shapes: logits (B, C), labels (B,) -> (B,), of either sign.
     Args:
-        lam: in [-1, 1], the parameter of the Box-Cox transform; 0 is exp.
+        lam: the parameter of the Box-Cox transform; 0 is exp.
         generator: on the device of the logits.
     Raises:
         ValueError: lam out of range.
     Source: an extension of Dai 2025 (ICML).
     """
-    in_range("lam", lam, -1, 1)
     z = at_least_single(logits)
     label = of_label(z, labels)
     margins = label - z.scatter(1, labels[:, None], float("-inf")).logsumexp(dim=1)
@@ -44,7 +50,10 @@ def ens_loss_mc(logits: Tensor, labels: Tensor, lam: float = 0.0, *, generator: 
 
 
 @needs("generator", "batch", "binary")
-def ens_loss(logits: Tensor, labels: Tensor, lam: float = 0.0, *, generator: torch.Generator) -> Tensor:
+@checked
+def ens_loss(
+    logits: Tensor, labels: Tensor, lam: Annotated[float, Ge(-1), Le(1)] = 0.0, *, generator: torch.Generator
+) -> Tensor:
     """EnsLoss as published, for two classes: g m with m = z_y - z_{1-y} and g a drawn derivative at m.
 
     Shapes: logits (B, 2), labels (B,) -> (B,), of either sign.

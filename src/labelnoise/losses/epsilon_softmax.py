@@ -8,14 +8,16 @@ Label Noise.
 """
 
 from math import log
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor
 
+from labelnoise.arguments.ranges import checked
 from labelnoise.losses.base import (
     at_least_single,
     check_labels,
-    in_range,
     log_complement_of_label,
     log_prob_of_label,
 )
@@ -30,8 +32,6 @@ def _is_largest(logits: Tensor, labels: Tensor) -> Tensor:
 
 def _log_prob(logits: Tensor, labels: Tensor, m: float, clamp: float) -> Tensor:
     """log of the label's epsilon-softmax. Shapes: (B, C), (B,) -> (B,)."""
-    in_range("m", m, 0)
-    in_range("clamp", clamp, 0, 0.1)
     largest = _is_largest(logits, labels)
     complement = log_complement_of_label(logits, labels).exp().masked_fill(~largest, 0.0)
     inside = torch.log1p(-complement / (m + 1))
@@ -40,13 +40,16 @@ def _log_prob(logits: Tensor, labels: Tensor, m: float, clamp: float) -> Tensor:
     return value.clamp(min=log(clamp)) if clamp else value
 
 
-def ce_eps(logits: Tensor, labels: Tensor, m: float, clamp: float = 0.0) -> Tensor:
+@checked
+def ce_eps(
+    logits: Tensor, labels: Tensor, m: Annotated[float, Ge(0)], clamp: Annotated[float, Ge(0), Le(0.1)] = 0.0
+) -> Tensor:
     """Cross-entropy of the epsilon-softmax, -log((p_y + m [y is the largest class]) / (m + 1)).
 
     Shapes: logits (B, C), labels (B,) -> (B,), in nats.
     Args:
-        m: >= 0; 0 is cross-entropy.
-        clamp: in [0, 0.1], the lower clamp of the probability; 0: none. The released code has 1e-8, which removes the
+        m: 0 is cross-entropy.
+        clamp: the lower clamp of the probability; 0: none. The released code has 1e-8, which removes the
             gradient of every image with p_y < 1e-8 (m + 1) whose label is not the largest class. With a large m this
             selects samples; it does not merely protect the logarithm.
     Raises:
@@ -56,12 +59,20 @@ def ce_eps(logits: Tensor, labels: Tensor, m: float, clamp: float = 0.0) -> Tens
     return -_log_prob(logits, labels, m, clamp)
 
 
-def fl_eps(logits: Tensor, labels: Tensor, m: float, gamma: float, clamp: float = 0.0, detach: bool = False) -> Tensor:
+@checked
+def fl_eps(
+    logits: Tensor,
+    labels: Tensor,
+    m: Annotated[float, Ge(0)],
+    gamma: Annotated[float, Ge(0)],
+    clamp: Annotated[float, Ge(0), Le(0.1)] = 0.0,
+    detach: bool = False,
+) -> Tensor:
     """Focal loss of the epsilon-softmax, -(1 - e_y)^gamma log e_y, e_y = (p_y + m [y is the largest class]) / (m + 1).
 
     Shapes: logits (B, C), labels (B,) -> (B,), in nats.
     Args:
-        m: >= 0. gamma: >= 0; 0 is `ce_eps`.
+        gamma: 0 is `ce_eps`.
         clamp: as in `ce_eps`.
         detach: take no gradient through the weight (1 - e_y)^gamma.
     Raises:
@@ -69,7 +80,6 @@ def fl_eps(logits: Tensor, labels: Tensor, m: float, gamma: float, clamp: float 
     Source: Wang et al. 2024 (NeurIPS).
     Differs: the released code detaches the weight; `detach=True` does the same.
     """
-    in_range("gamma", gamma, 0)
     value = _log_prob(logits, labels, m, clamp)
     largest = _is_largest(logits, labels)
     # 1 - e_y is (1 - p_y) / (m + 1) at the largest class, where 1 - exp(value) would be 0 at saturation.

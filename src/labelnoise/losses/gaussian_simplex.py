@@ -1,17 +1,27 @@
 """Gaussian class-conditional simplex loss: fits the outputs of each class to a Gaussian at that class's vertex."""
 
 from math import log
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Gt
 from torch import Tensor
 
-from labelnoise.losses.base import at_label, at_least_single, in_range, needs
+from labelnoise.arguments.ranges import checked
+from labelnoise.losses.base import at_label, at_least_single, needs
 
 __all__ = ["gccs"]
 
 
 @needs("batch")
-def gccs(logits: Tensor, labels: Tensor, mu: float, sigma: float, lam: float) -> Tensor:
+@checked
+def gccs(
+    logits: Tensor,
+    labels: Tensor,
+    mu: Annotated[float, Gt(0)],
+    sigma: Annotated[float, Gt(0)],
+    lam: Annotated[float, Ge(0)],
+) -> Tensor:
     """The mean over the batch's classes c of 2 KL(N(m_c, S_c), N(mu e_c, sigma^2 I)) + lam sum_k (kurtosis_k - 3)^2.
 
     m_c and S_c are the mean and the variances of the outputs of the batch's images of class c, e_c the standard basis,
@@ -19,16 +29,13 @@ def gccs(logits: Tensor, labels: Tensor, mu: float, sigma: float, lam: float) ->
 
     Shapes: logits (B, C), labels (B,) -> 0-d.
     Args:
-        mu: > 0, the distance of the vertices from 0. sigma: > 0. lam: >= 0.
+        mu: the distance of the vertices from 0.
     Raises:
         ValueError: mu, sigma or lam out of range.
     Source: a reconstruction of Ali, Migliorati, Bianchi, Magli 2020 (ICPR), arXiv:2010.15487.
     Differs: S_c is diagonal, because a batch has too few images of a class for a full covariance; sigma^2 / 1000 is
         added to it, so that the loss is finite for a class with a single image.
     """
-    in_range("mu", mu, 0, open_low=True)
-    in_range("sigma", sigma, 0, open_low=True)
-    in_range("lam", lam, 0)
     z = at_least_single(logits)
     of_class = at_label(z, labels).T  # (C, B)
     count = of_class.sum(dim=1, keepdim=True)

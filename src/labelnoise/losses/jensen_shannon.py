@@ -4,30 +4,31 @@ Source: Englesson, Azizpour 2021 (NeurIPS), arXiv:2105.04522, including the fact
 """
 
 from math import log, log1p
+from typing import Annotated
 
 import torch
+from annotated_types import Gt, Lt
 from torch import Tensor
 
-from labelnoise.losses.base import at_label, in_range, log_prob_of_label, log_probs, needs, of_label
+from labelnoise.arguments.ranges import checked
+from labelnoise.losses.base import at_label, log_prob_of_label, log_probs, needs, of_label
 
 __all__ = ["gjs", "js"]
 
 
 def _scale(pi: float) -> float:
-    in_range("pi", pi, 0, 1, open_low=True)
-    if pi == 1:
-        raise ValueError("pi=1: must be a number with pi > 0 and pi < 1")
     return -1 / ((1 - pi) * log1p(-pi))
 
 
-def js(logits: Tensor, labels: Tensor, pi: float) -> Tensor:
+@checked
+def js(logits: Tensor, labels: Tensor, pi: Annotated[float, Gt(0), Lt(1)]) -> Tensor:
     """Jensen-Shannon loss, scale (pi KL(e_y, m) + (1 - pi) KL(p, m)) with m = pi e_y + (1 - pi) p.
 
     Cross-entropy as pi -> 0, mean absolute error (1 - p_y) as pi -> 1.
 
     Shapes: logits (B, C), labels (B,) -> (B,), >= 0.
     Args:
-        pi: in (0, 1), the weight of the label.
+        pi: the weight of the label.
     Raises:
         ValueError: pi out of range.
     Source: Englesson, Azizpour 2021, arXiv:2105.04522.
@@ -41,7 +42,8 @@ def js(logits: Tensor, labels: Tensor, pi: float) -> Tensor:
 
 
 @needs("other_logits")
-def gjs(logits: Tensor, labels: Tensor, pi: float, *, other_logits: Tensor) -> Tensor:
+@checked
+def gjs(logits: Tensor, labels: Tensor, pi: Annotated[float, Gt(0), Lt(1)], *, other_logits: Tensor) -> Tensor:
     """Generalized Jensen-Shannon loss of the label and the predictions p, p' of two augmented views.
 
     scale (pi KL(e_y, m) + w KL(p, m) + w KL(p', m)), m = pi e_y + w (p + p'), w = (1 - pi) / 2: the Jensen-Shannon loss
@@ -49,7 +51,7 @@ def gjs(logits: Tensor, labels: Tensor, pi: float, *, other_logits: Tensor) -> T
 
     Shapes: logits (B, C), labels (B,), other_logits (B, C) -> (B,), >= 0.
     Args:
-        pi: in (0, 1), the weight of the label.
+        pi: the weight of the label.
     Raises:
         ValueError: pi out of range, or the two logits differ in shape.
     Source: Englesson, Azizpour 2021, arXiv:2105.04522.

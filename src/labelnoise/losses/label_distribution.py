@@ -1,12 +1,15 @@
 """The label-distributionally robust loss: the worst weighting of the margins within a Kullback-Leibler ball."""
 
 from math import log
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Gt
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from labelnoise.losses.base import at_label, at_least_single, in_range, of_label
+from labelnoise.arguments.ranges import checked
+from labelnoise.losses.base import at_label, at_least_single, of_label
 
 __all__ = ["ldr_kl"]
 
@@ -17,7 +20,14 @@ def _softplus_normalised(logits: Tensor) -> Tensor:
     return logits.shape[1] * logs.softmax(dim=1)
 
 
-def ldr_kl(logits: Tensor, labels: Tensor, lam: float, margin: float, normalize: bool = True) -> Tensor:
+@checked
+def ldr_kl(
+    logits: Tensor,
+    labels: Tensor,
+    lam: Annotated[float, Gt(0)],
+    margin: Annotated[float, Ge(0)],
+    normalize: bool = True,
+) -> Tensor:
     """LDR-KL, lam log((1/C) sum_k exp((z_k - z_y + margin [k != y]) / lam)).
 
     The closed form of max over q of sum_k q_k (z_k - z_y + margin [k != y]) - lam KL(q, 1/C). With lam 1, margin 0 and
@@ -26,14 +36,11 @@ def ldr_kl(logits: Tensor, labels: Tensor, lam: float, margin: float, normalize:
 
     Shapes: logits (B, C), labels (B,) -> (B,).
     Args:
-        lam: > 0. margin: >= 0.
         normalize: replace z by softplus(z) divided by its mean over the classes, as the released code does.
     Raises:
         ValueError: lam or margin out of range.
     Source: Zhu, Ying, Yang 2023 (ICML), Label Distributionally Robust Losses for Multi-class Classification.
     """
-    in_range("lam", lam, 0, open_low=True)
-    in_range("margin", margin, 0)
     z = _softplus_normalised(at_least_single(logits)) if normalize else at_least_single(logits)
     margins = z - of_label(z, labels)[:, None] + margin * (1 - at_label(z, labels))
     return lam * ((margins / lam).logsumexp(dim=1) - log(z.shape[1]))

@@ -1,20 +1,31 @@
 """Knowledge-embedded soft labels: part of the target is spread over the classes related to the label."""
 
+from typing import Annotated
+
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor
 
-from labelnoise.losses.base import at_label, in_range, log_probs, needs, of_label
+from labelnoise.arguments.ranges import checked
+from labelnoise.losses.base import at_label, log_probs, needs, of_label
 
 __all__ = ["kesl"]
 
 
 @needs("superclass")
-def kesl(logits: Tensor, labels: Tensor, lam: float, spread: float, *, superclass: Tensor | None = None) -> Tensor:
+@checked
+def kesl(
+    logits: Tensor,
+    labels: Tensor,
+    lam: Annotated[float, Ge(0)],
+    spread: Annotated[float, Ge(0), Le(1)],
+    *,
+    superclass: Tensor | None = None,
+) -> Tensor:
     """CE(y) + lam CE(t_y), t_y with 1 - spread at y and spread shared by the other classes of its superclass.
 
     Shapes: logits (B, C), labels (B,) -> (B,), in nats.
     Args:
-        lam: >= 0. spread: in [0, 1].
         superclass: (C,), int64; None: all classes are equally related, which is label smoothing. A class that is alone
             in its superclass keeps its one-hot label.
     Raises:
@@ -22,8 +33,6 @@ def kesl(logits: Tensor, labels: Tensor, lam: float, spread: float, *, superclas
     Source: a reconstruction of Yuan et al. 2020 (ICPR), Knowledge Embedded Soft Labels, from its
         abstract: the paper's matrix of class correlations is not known.
     """
-    in_range("lam", lam, 0)
-    in_range("spread", spread, 0, 1)
     logs = log_probs(logits)
     label = of_label(logs, labels)
     related = 1 - at_label(logs, labels)

@@ -1,9 +1,13 @@
 """The bi-tempered logistic loss: a bounded logarithm of a heavy-tailed softmax."""
 
+from typing import Annotated
+
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor
 
-from labelnoise.losses.base import at_least_single, in_range, log_probs, of_label
+from labelnoise.arguments.ranges import checked
+from labelnoise.losses.base import at_least_single, log_probs, of_label
 
 __all__ = ["bi_tempered"]
 
@@ -31,21 +35,20 @@ def _tempered_log_probs(logits: Tensor, t: float) -> Tensor:
     return log_exp(c)
 
 
-def bi_tempered(logits: Tensor, labels: Tensor, t1: float, t2: float) -> Tensor:
+@checked
+def bi_tempered(
+    logits: Tensor, labels: Tensor, t1: Annotated[float, Ge(0), Le(1)], t2: Annotated[float, Ge(1)]
+) -> Tensor:
     """Bi-tempered logistic loss, -log_t1 p_y - (1 - sum_k p_k^(2 - t1)) / (2 - t1) with p = exp_t2(z - c).
 
     log_t(x) = (x^(1 - t) - 1) / (1 - t). Cross-entropy at t1 = t2 = 1; bounded for t1 < 1, heavy-tailed for t2 > 1.
 
     Shapes: logits (B, C), labels (B,) -> (B,), >= 0.
-    Args:
-        t1: in [0, 1]. t2: >= 1.
     Raises:
         ValueError: t1 or t2 out of range.
     Source: Amid, Warmuth, Anil, Koren 2019 (NeurIPS), arXiv:1906.03361.
     Differs: the authors' code finds c with five fixed-point steps; here Newton's method runs to convergence.
     """
-    in_range("t1", t1, 0, 1)
-    in_range("t2", t2, 1)
     logs = _tempered_log_probs(logits, t2) if t2 > 1 else log_probs(logits)
     log_p = of_label(logs, labels)
     label = -torch.expm1((1 - t1) * log_p) / (1 - t1) if t1 < 1 else -log_p

@@ -36,7 +36,7 @@ def smallest_a(loss: str, q: float | None, ratio: float) -> float:
             "the true label likelier than any other"
         )
     if loss != "ael" and (q is None or not q > 0):
-        raise ValueError(f"loss.q={q}: must be a number with q > 0")
+        raise ValueError(f"loss.q={q}: must be a number above 0")
     return _rounded_up(loss, q, ratio, _exact(loss, q, log(ratio)))
 
 
