@@ -78,10 +78,10 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_committed_records(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def no_committed_records(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no result depend on which records are committed, except in tests about them (@pytest.mark.committed)."""
     if request.node.get_closest_marker("committed") is None:
-        monkeypatch.setattr(records, "COMMITTED", tmp_path / "none")
+        monkeypatch.setattr(records, "COMMITTED", Path(os.devnull) / "none")
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import composed
 from scipy.special import expit, softmax
 from test_graphs import shapes_only, take_two_steps
 from test_methods import small_setup
@@ -87,7 +88,7 @@ def test_cars_targets_move_after_the_warm_up(sure: float) -> None:
 def test_cars_second_stage_does_not_wait(monkeypatch) -> None:
     with shapes_only(monkeypatch):
         monkeypatch.setattr("labelnoise.training.clock.Clock.stage", lambda self, *fractions: 1)
-        result = take_two_steps(["dataset=digits", "method=car"], 1, 8)
+        result = take_two_steps(composed("dataset=digits", "method=car"), 1, 8)
         assert result.target is not None
         assert result.target.shape == (32,)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import composed
 from scipy.special import log_softmax, softmax
 from test_graphs import shapes_only, take_two_steps
 from test_methods import small_setup
@@ -189,4 +190,4 @@ def test_other_words_are_refused() -> None:
 @pytest.mark.parametrize("name", ["forward", "backward"])
 def test_any_loss_is_corrected_without_waiting(name: str, loss: str, monkeypatch) -> None:
     with shapes_only(monkeypatch):
-        take_two_steps(["dataset=digits", f"method={name}", f"loss={loss}"], 1, 8)
+        take_two_steps(composed("dataset=digits", f"method={name}", f"loss={loss}"), 1, 8)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import composed
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp, softmax
 from test_graphs import shapes_only, take_two_steps
@@ -204,6 +205,6 @@ def test_sr_refuses_what_is_out_of_range() -> None:
 def test_the_sieve_does_not_wait(monkeypatch) -> None:
     with shapes_only(monkeypatch):
         monkeypatch.setattr(CORES2, "feeds", lambda self: [Feed(("train", 1), f.index) for f in ERM.feeds(self)])
-        result = take_two_steps(["dataset=digits", "method=cores2"], 1, 8)
+        result = take_two_steps(composed("dataset=digits", "method=cores2"), 1, 8)
         assert result.selected is not None
         assert result.selected.shape == (32,)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import chosen, stop_at
+from conftest import chosen, every, stop_at
 from omegaconf import DictConfig
 
 from labelnoise.experiment.records import Record
@@ -34,20 +34,17 @@ def same(a: Record, b: Record) -> bool:
     return all(a[key] == b[key] for key in ("noise", "metrics", "history"))
 
 
+# Each stores another kind of state: memories, a second network, a mixture's split, a histogram.
+KINDS = ("l2rw", "refinery", "divide_mix", "p_diff")
+
+
 @pytest.mark.parametrize(
     "method",
     [
         "TwoInAList",
         "Staged",
-        "co_teaching",
-        "l2rw",
-        "co_teaching_plus",
-        "refinery",
-        "divide_mix",
-        "forward",
-        "sop",
-        "p_diff",
-        "marvel",
+        *KINDS,
+        *(pytest.param(name, marks=pytest.mark.slow) for name in every("method") if name not in KINDS),
     ],
 )
 def test_a_method_resumes_from_any_step(method: str, tmp_path: Path, monkeypatch) -> None:

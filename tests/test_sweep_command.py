@@ -34,7 +34,7 @@ def start(*overrides: str, **more: str) -> subprocess.Popen:
     )
 
 
-def ended(process: subprocess.Popen, seconds: float = 300) -> tuple[int, str, str]:
+def ended(process: subprocess.Popen, seconds: float = 1800) -> tuple[int, str, str]:
     out, err = process.communicate(timeout=seconds)
     return process.returncode, out, err
 
@@ -293,7 +293,7 @@ def test_killed_thirty_times(uninterrupted: dict[str, dict], tmp_path: Path) -> 
     for path, known in finished.items():
         assert (path.stat().st_ino, path.stat().st_mtime_ns) == known, "what was finished was written again"
     assert {p.suffix for p in results.iterdir()} == {".json"}, sorted(p.name for p in results.iterdir())
-    end = time.monotonic() + 40
+    end = time.monotonic() + 600
     while workers(log):
         assert time.monotonic() < end, "processes are left"
         time.sleep(0.2)
@@ -353,9 +353,8 @@ def test_results_that_cannot_be_written(small_disk: Path, how: str) -> None:
 def test_a_disk_that_fills_up_in_the_middle(small_disk: Path) -> None:
     arguments = ["-m", *SHORT, "epochs=20", "loss=ce,gce,agce,mae,rce,nce", f"results={small_disk}"]
     process = start(*arguments)
-    end = time.monotonic() + 120
     while not list(small_disk.glob("*.json")):
-        assert time.monotonic() < end
+        assert process.poll() is None, "it ended before the disk was full"
         time.sleep(0.05)
     earlier = {path: path.read_bytes() for path in small_disk.glob("*.json")}
     fill(small_disk / "filler")
