@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import TOLD, composed, every
+from conftest import chosen, composed, every
 from test_methods import small_setup
 from test_true_labels import COMMON, small
 from torch import Tensor, nn
@@ -281,7 +281,8 @@ def test_a_memory_has_a_place_for_each_image() -> None:
 
 @pytest.mark.parametrize("name", every("method"))
 def test_what_a_method_stores_for_each_image_is_a_memory(name: str) -> None:
-    method = built(f"method={name}", *TOLD.get(name, [])).method
+    cfg = chosen("method", name, *COMMON, num_trusted=20)
+    method = assemble(cfg, *small(), make_loss(cfg), prepare("cpu", "float32", 1)).method
     count = len(method.train_set)
     of_images = {own for own, buffer in method._buffers.items() if buffer is not None and buffer.shape[:1] == (count,)}
     assert count > 100

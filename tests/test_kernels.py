@@ -329,6 +329,7 @@ def start(environment: dict[str, str], script: str = SCRIPT) -> subprocess.Popen
     return subprocess.Popen([sys.executable, "-c", script], env=environment, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_processes_that_start_together_on_an_empty_cache_of_a_read_only_install(tmp_path: Path) -> None:
     """They compile into the user's cache, which holds for the next process until a kernel's file changes."""
     install = tmp_path / "install" / "labelnoise"
