@@ -16,6 +16,10 @@ from annotated_types import Ge, Gt, Le, Lt, Predicate
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+Fraction = Annotated[float, Ge(0), Le(1)]
+NonNegative = Annotated[float, Ge(0)]
+Positive = Annotated[float, Gt(0)]
+
 
 def refusal(hint: Any, value: Any) -> str:
     """What a parameter with this annotation must be, if `value` is not allowed; empty if it is.

@@ -4,10 +4,10 @@ from math import log
 from typing import Annotated
 
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Gt
 from torch import Tensor
 
-from labelnoise.arguments.ranges import checked
+from labelnoise.arguments.ranges import NonNegative, Positive, checked
 from labelnoise.data.train_set import Batch
 from labelnoise.losses.base import at_label, at_least_single, of_label
 from labelnoise.methods.erm import ERM
@@ -40,13 +40,7 @@ class ALDRKL(ERM):
     temperature: Tensor
 
     @checked
-    def __init__(
-        self,
-        setup: Setup,
-        initial: Annotated[float, Gt(0)],
-        alpha: Annotated[float, Gt(1)],
-        margin: Annotated[float, Ge(0)],
-    ) -> None:
+    def __init__(self, setup: Setup, initial: Positive, alpha: Annotated[float, Gt(1)], margin: NonNegative) -> None:
         super().__init__(setup)
         only_ce(setup, "method=aldr_kl")
         self.initial, self.alpha, self.margin = initial, alpha, margin

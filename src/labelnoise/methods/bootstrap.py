@@ -1,11 +1,10 @@
 """Bootstrapping: the target mixes the given label with the network's own prediction."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from annotated_types import Ge, Le
 from torch import Tensor
 
-from labelnoise.arguments.ranges import checked
+from labelnoise.arguments.ranges import Fraction, checked
 from labelnoise.data.train_set import Batch
 from labelnoise.losses.base import log_probs, of_label
 from labelnoise.methods.erm import ERM
@@ -30,9 +29,7 @@ class Bootstrap(ERM):
     """
 
     @checked
-    def __init__(
-        self, setup: Setup, kind: Literal["soft", "hard"], beta: Annotated[float, Ge(0), Le(1)] | None = None
-    ) -> None:
+    def __init__(self, setup: Setup, kind: Literal["soft", "hard"], beta: Fraction | None = None) -> None:
         super().__init__(setup)
         only_ce(setup, "method=bootstrap")
         self.kind, self.beta = kind, PUBLISHED[kind] if beta is None else beta

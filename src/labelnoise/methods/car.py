@@ -1,13 +1,10 @@
 """Confidence-adaptive regularisation: an extra output weights each image by confidence, and targets are corrected."""
 
-from typing import Annotated
-
 import torch
-from annotated_types import Ge, Le
 from torch import Tensor
 from torch.nn import functional as F
 
-from labelnoise.arguments.ranges import checked
+from labelnoise.arguments.ranges import Fraction, NonNegative, checked
 from labelnoise.losses.base import at_least_single
 from labelnoise.methods.own_loss import only_ce
 from labelnoise.training.method import Audit, Feed, Method, Setup, StepResult
@@ -44,11 +41,11 @@ class CAR(Method):
     def __init__(
         self,
         setup: Setup,
-        lam: Annotated[float, Ge(0)],
-        beta: Annotated[float, Ge(0)],
-        warm_up: Annotated[float, Ge(0), Le(1)],
-        keep: Annotated[float, Ge(0), Le(1)],
-        sure: Annotated[float, Ge(0), Le(1)],
+        lam: NonNegative,
+        beta: NonNegative,
+        warm_up: Fraction,
+        keep: Fraction,
+        sure: Fraction,
     ) -> None:
         super().__init__(setup)
         only_ce(setup, "method=car")

@@ -3,14 +3,13 @@
 from typing import Annotated
 
 import torch
-from annotated_types import Ge, Le, Lt
+from annotated_types import Ge, Lt
 from torch import Tensor
 
-from labelnoise.arguments.ranges import checked
+from labelnoise.arguments.ranges import Fraction, checked
 from labelnoise.training.learner import Learners
 from labelnoise.training.method import Audit, Feed, Method, Setup, StepResult
 
-Fraction = Annotated[float, Ge(0), Le(1)]
 ForgetRate = Annotated[float, Ge(0), Lt(1)] | None
 
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from labelnoise.arguments.ranges import checked
-from labelnoise.methods.co_teaching import CoTeaching, ForgetRate, Fraction, smallest
+from labelnoise.arguments.ranges import Fraction, checked
+from labelnoise.methods.co_teaching import CoTeaching, ForgetRate, smallest
 from labelnoise.training.method import Feed, Setup
 
 

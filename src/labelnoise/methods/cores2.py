@@ -3,10 +3,10 @@
 from typing import Annotated
 
 import torch
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Gt, Lt
 from torch import Tensor
 
-from labelnoise.arguments.ranges import checked
+from labelnoise.arguments.ranges import Fraction, NonNegative, checked
 from labelnoise.losses.base import log_probs, of_label
 from labelnoise.methods.erm import ERM
 from labelnoise.methods.own_loss import only_ce
@@ -47,10 +47,10 @@ class CORES2(ERM):
     def __init__(
         self,
         setup: Setup,
-        beta: Annotated[float, Ge(0)],
-        plain: Annotated[float, Ge(0), Le(1)],
-        ramp: Annotated[float, Ge(0), Le(1)],
-        sieve: Annotated[float, Ge(0), Le(1)],
+        beta: NonNegative,
+        plain: Fraction,
+        ramp: Fraction,
+        sieve: Fraction,
         floor: Annotated[float, Gt(0), Lt(1)],
     ) -> None:
         super().__init__(setup)

@@ -4,10 +4,10 @@ from abc import ABC
 from typing import Annotated
 
 import torch
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Gt, Lt
 from torch import Tensor
 
-from labelnoise.arguments.ranges import checked
+from labelnoise.arguments.ranges import Fraction, checked
 from labelnoise.data.train_set import Batch
 from labelnoise.losses.base import log_probs
 from labelnoise.methods.erm import ERM
@@ -50,13 +50,7 @@ class Correction(ERM, ABC):
     inverse: Tensor
 
     @checked
-    def __init__(
-        self,
-        setup: Setup,
-        transition: bool | str,
-        warm_up: Annotated[float, Ge(0), Le(1)],
-        quantile: Annotated[float, Ge(0), Le(1)],
-    ) -> None:
+    def __init__(self, setup: Setup, transition: bool | str, warm_up: Fraction, quantile: Fraction) -> None:
         super().__init__(setup)
         matrix = given_matrix(setup, transition)
         self.estimates, self.quantile = matrix is None, quantile
@@ -110,8 +104,8 @@ class Backward(Correction):
         self,
         setup: Setup,
         transition: bool | str,
-        warm_up: Annotated[float, Ge(0), Le(1)],
-        quantile: Annotated[float, Ge(0), Le(1)],
+        warm_up: Fraction,
+        quantile: Fraction,
         clip: Annotated[float, Gt(0), Lt(0.5)],
     ) -> None:
         super().__init__(setup, transition, warm_up, quantile)

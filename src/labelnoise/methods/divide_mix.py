@@ -3,14 +3,12 @@
 import itertools
 import warnings
 from collections.abc import Iterator
-from typing import Annotated
 
 import torch
-from annotated_types import Ge, Gt, Le
 from torch import Tensor
 from torch.nn import functional as F
 
-from labelnoise.arguments.ranges import checked
+from labelnoise.arguments.ranges import Fraction, NonNegative, Positive, checked
 from labelnoise.losses.base import log_probs
 from labelnoise.methods.own_loss import only_ce
 from labelnoise.training.learner import Learners
@@ -85,12 +83,12 @@ class DivideMix(Method):
     def __init__(
         self,
         setup: Setup,
-        warm_up: Annotated[float, Ge(0), Le(1)],
-        ramp: Annotated[float, Ge(0), Le(1)],
-        alpha: Annotated[float, Gt(0)],
-        temperature: Annotated[float, Gt(0)],
-        threshold: Annotated[float, Ge(0), Le(1)],
-        lam_u: Annotated[float, Ge(0)],
+        warm_up: Fraction,
+        ramp: Fraction,
+        alpha: Positive,
+        temperature: Positive,
+        threshold: Fraction,
+        lam_u: NonNegative,
         confidence_penalty: bool,
     ) -> None:
         super().__init__(setup)

@@ -6,7 +6,7 @@ import torch
 from annotated_types import Ge, Lt
 from torch import Tensor
 
-from labelnoise.arguments.ranges import checked
+from labelnoise.arguments.ranges import NonNegative, checked
 from labelnoise.data.train_set import Batch
 from labelnoise.losses.base import log_probs
 from labelnoise.methods.erm import ERM
@@ -37,7 +37,7 @@ class ELR(ERM):
     target: Tensor
 
     @checked
-    def __init__(self, setup: Setup, lam: Annotated[float, Ge(0)], beta: Annotated[float, Ge(0), Lt(1)]) -> None:
+    def __init__(self, setup: Setup, lam: NonNegative, beta: Annotated[float, Ge(0), Lt(1)]) -> None:
         super().__init__(setup)
         only_ce(setup, "method=elr")
         self.lam, self.beta = lam, beta

@@ -2,9 +2,9 @@
 
 from torch import Tensor
 
-from labelnoise.arguments.ranges import checked
+from labelnoise.arguments.ranges import Fraction, checked
 from labelnoise.losses.base import log_probs
-from labelnoise.methods.co_teaching import CoTeaching, ForgetRate, Fraction
+from labelnoise.methods.co_teaching import CoTeaching, ForgetRate
 from labelnoise.training.method import Setup
 
 

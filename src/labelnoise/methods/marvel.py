@@ -6,7 +6,7 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
-from labelnoise.arguments.ranges import checked
+from labelnoise.arguments.ranges import Fraction, NonNegative, checked
 from labelnoise.losses.base import log_probs, margin
 from labelnoise.methods.erm import ERM
 from labelnoise.training.method import Audit, Feed, Setup, StepResult
@@ -37,8 +37,8 @@ class MARVEL(ERM):
     def __init__(
         self,
         setup: Setup,
-        warm_up: Annotated[float, Ge(0), Le(1)],
-        window: Annotated[float, Ge(0), Le(1)],
+        warm_up: Fraction,
+        window: Fraction,
         threshold: Annotated[float, Ge(-1), Le(1)],
     ) -> None:
         super().__init__(setup)
@@ -101,10 +101,10 @@ class MARVELPlus(MARVEL):
     def __init__(
         self,
         setup: Setup,
-        warm_up: Annotated[float, Ge(0), Le(1)],
-        window: Annotated[float, Ge(0), Le(1)],
+        warm_up: Fraction,
+        window: Fraction,
         threshold: Annotated[float, Ge(-1), Le(1)],
-        gain: Annotated[float, Ge(0)],
+        gain: NonNegative,
         arduous: Annotated[float, Gt(0), Le(1)],
     ) -> None:
         super().__init__(setup, warm_up, window, threshold)

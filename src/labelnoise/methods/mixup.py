@@ -1,12 +1,9 @@
 """mixup: trains on weighted means of two images, with the same weighted mean of the losses of their labels."""
 
-from typing import Annotated
-
 import torch
-from annotated_types import Gt
 from torch import Tensor
 
-from labelnoise.arguments.ranges import checked
+from labelnoise.arguments.ranges import Positive, checked
 from labelnoise.methods.erm import ERM
 from labelnoise.training.method import Feed, Setup, StepResult
 
@@ -29,7 +26,7 @@ class Mixup(ERM):
     concentration: Tensor
 
     @checked
-    def __init__(self, setup: Setup, alpha: Annotated[float, Gt(0)]) -> None:
+    def __init__(self, setup: Setup, alpha: Positive) -> None:
         super().__init__(setup)
         self.register_buffer("concentration", torch.full((2,), float(alpha)), persistent=False)
 

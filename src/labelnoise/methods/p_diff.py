@@ -6,7 +6,7 @@ import torch
 from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor
 
-from labelnoise.arguments.ranges import checked
+from labelnoise.arguments.ranges import Fraction, checked
 from labelnoise.losses.base import log_probs, margin
 from labelnoise.methods.co_teaching import noise_rate
 from labelnoise.methods.erm import ERM
@@ -57,7 +57,7 @@ class PDiff(ERM):
         setup: Setup,
         rate: Annotated[float, Ge(0), Lt(1)] | None,
         unknown: bool,
-        ramp: Annotated[float, Ge(0), Le(1)],
+        ramp: Fraction,
         saturation: Annotated[float, Gt(0), Le(1)],
     ) -> None:
         super().__init__(setup)

@@ -1,14 +1,12 @@
 """Joint optimisation: a network's mean predictions replace the labels as it trains; a new one then trains on them."""
 
 from math import log
-from typing import Annotated
 
 import torch
-from annotated_types import Ge, Le
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labelnoise.arguments.ranges import checked
+from labelnoise.arguments.ranges import Fraction, NonNegative, checked
 from labelnoise.losses.base import log_probs
 from labelnoise.methods.own_loss import only_ce
 from labelnoise.training.learner import Learners
@@ -67,11 +65,11 @@ class Refinery(Method):
     def __init__(
         self,
         setup: Setup,
-        alpha: Annotated[float, Ge(0)],
-        beta: Annotated[float, Ge(0)],
-        begin: Annotated[float, Ge(0), Le(1)],
-        first: Annotated[float, Ge(0), Le(1)],
-        averaged: Annotated[float, Ge(0), Le(1)],
+        alpha: NonNegative,
+        beta: NonNegative,
+        begin: Fraction,
+        first: Fraction,
+        averaged: Fraction,
         soft: bool,
     ) -> None:
         super().__init__(setup)

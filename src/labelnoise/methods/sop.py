@@ -1,12 +1,9 @@
 """Sparse over-parameterisation: a few parameters per image model the error of its label."""
 
-from typing import Annotated
-
 import torch
-from annotated_types import Ge
 from torch import Tensor
 
-from labelnoise.arguments.ranges import checked
+from labelnoise.arguments.ranges import NonNegative, checked
 from labelnoise.losses.base import at_label, log_probs
 from labelnoise.methods.erm import ERM
 from labelnoise.methods.own_loss import only_ce
@@ -37,7 +34,7 @@ class SOP(ERM):
     v: Tensor
 
     @checked
-    def __init__(self, setup: Setup, lr_u: Annotated[float, Ge(0)], lr_v: Annotated[float, Ge(0)]) -> None:
+    def __init__(self, setup: Setup, lr_u: NonNegative, lr_v: NonNegative) -> None:
         super().__init__(setup)
         only_ce(setup, "method=sop")
         self.lr_u, self.lr_v = lr_u, lr_v

@@ -3,11 +3,11 @@
 from typing import Annotated
 
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge
 from torch import Tensor
 from torch.nn import functional as F
 
-from labelnoise.arguments.ranges import checked
+from labelnoise.arguments.ranges import NonNegative, Positive, checked
 from labelnoise.data.train_set import Batch
 from labelnoise.losses.base import at_least_single
 from labelnoise.methods.erm import ERM
@@ -44,10 +44,10 @@ class SR(ERM):
     def __init__(
         self,
         setup: Setup,
-        temperature: Annotated[float, Gt(0)],
-        power: Annotated[float, Gt(0)],
-        lam: Annotated[float, Ge(0)],
-        growth: Annotated[float, Gt(0)],
+        temperature: Positive,
+        power: Positive,
+        lam: NonNegative,
+        growth: Positive,
         every: Annotated[int, Ge(1)],
         normalize: bool,
     ) -> None:
