@@ -205,7 +205,7 @@ def test_looks_ahead_are_chained() -> None:
         optimizer.step()
     expected = F.cross_entropy(network(images[3:]), LABELS[3:])
     network.load_state_dict(start)
-    assert float(after(weights.detach())) == pytest.approx(float(expected), rel=1e-12)
+    assert float(after(weights).detach()) == pytest.approx(float(expected.detach()), rel=1e-12)
 
 
 def test_features_at_other_weights() -> None:

@@ -21,7 +21,7 @@ from labelnoise.training.learner import Learner
 from labelnoise.training.method import Method, Setup
 from labelnoise.training.schedules import cosine
 
-EPOCHS, IMAGES, BATCH = 6, 68, 4  # seventeen steps an epoch: each kind comes often enough to be recorded
+EPOCHS, IMAGES, BATCH = 6, 52, 4  # thirteen steps an epoch: each kind comes often enough to be recorded
 
 
 def make(name: str) -> Method:

@@ -75,6 +75,7 @@ def test_what_the_driver_composed_is_what_runs() -> None:
         assert identity.run_id(identity.effective(again)) == identity.run_id(identity.effective(cfg))
 
 
+@pytest.mark.slow
 def test_two_drivers_run_nothing_twice(train, tmp_path: Path, monkeypatch) -> None:
     """Six jobs on the three workers of two drivers, each of which trains at least one. A third start finds the records.
 
