@@ -15,7 +15,7 @@ import torch
 from conftest import REPOSITORY, every, with_values
 from omegaconf import DictConfig
 
-from labelnoise.experiment import identity, records
+from labelnoise.experiment import auto, identity, records
 from labelnoise.experiment.environment import this_environment
 from labelnoise.experiment.metrics import summarise
 from labelnoise.experiment.run import compose
@@ -227,7 +227,7 @@ def test_the_command_of_every_committed_record_finds_it(tmp_path: Path) -> None:
         if base not in bases:
             bases[base] = compose(base)
         cfg = with_values(bases[base], **seeds)
-        assert identity.run_id(identity.effective(cfg)) == identifier, command
+        assert auto.id_of(cfg) == identifier, command
     identifier = next(iter(commands))
     assert found_again(identifier, commands[identifier])
 
