@@ -87,6 +87,9 @@ MISTAKES = {
         ["method=elr", "tuned.method.mnist=svhn"],
         ["tuned.method.svhn: no such row; one of default, mnist, cifar10"],
     ),
+    "a strong view's value": (["strong.ops=99"], ["strong.ops=99: must be a whole number from 0 to 14"]),
+    "a strong view": (["dataset.strong=foo"], ["dataset.strong=foo: must be a component"]),
+    "trusted images' part": (["trusted_from=test"], ["trusted_from=test: must be train or val"]),
     "a row that is a number": (
         ["method=elr", "noise=asym", "rate=0.4", "tuned.method.cifar10.asym=3"],
         ["tuned.method.cifar10.asym=3: must be a mapping, or the name of a row beside it"],

@@ -263,7 +263,7 @@ def test_a_step_is_found_by_its_name() -> None:
     one, two = (method.step(feed) for feed in method.feeds())
     assert one.predicted is not None
     assert (float(two.loss), list(two.metrics)) == (2.0, ["x"])
-    with pytest.raises(NotImplementedError, match=r"Named has no mix_step, for its feeds of kind \('mix', 1\)"):
+    with pytest.raises(AttributeError, match=r"Named has no mix_step, for its feeds of kind \('mix', 1\)"):
         method.step(Feed(("mix", 1), {}))
 
 

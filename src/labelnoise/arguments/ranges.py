@@ -19,6 +19,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Fraction = Annotated[float, Ge(0), Le(1)]
 NonNegative = Annotated[float, Ge(0)]
 Positive = Annotated[float, Gt(0)]
+Seed = Annotated[int, Ge(0), Lt(2**32), "a whole number, at least 0 and below 2^32"]
 
 
 def refusal(hint: Any, value: Any) -> str:

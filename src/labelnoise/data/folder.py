@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
-from annotated_types import Ge, Le, Lt
+from annotated_types import Ge, Le
 
-from labelnoise.arguments.ranges import checked
+from labelnoise.arguments.ranges import Seed, checked
 from labelnoise.data.class_folders import from_folders
 from labelnoise.data.dataset import Dataset
 from labelnoise.data.from_files import Size, dataset_of, given_parts, set_aside
@@ -13,7 +13,6 @@ from labelnoise.data.label_tables import from_csv, with_corrected
 from labelnoise.data.listing import Listed, check_folder, content_hash, listed
 
 Share = Annotated[float, Ge(0.01), Le(0.9)]
-Seed = Annotated[int, Ge(0), Lt(2**32), "a whole number, at least 0 and below 2^32"]
 
 
 @checked

@@ -23,7 +23,6 @@ def operations(magnitude: int, size: int, sign: int) -> list[Callable[[Tensor], 
         sign: 1 or -1.
     Source: the ranges of torchvision's RandAugment.
     """
-
     from torchvision.transforms.v2 import functional as F
 
     strength = magnitude / BINS
@@ -86,7 +85,9 @@ def rand_augment(
 
 
 def _where(chosen: Tensor, function: Callable[[Tensor], Tensor], images: Tensor, others: Tensor) -> Tensor:
-    """`function` of the chosen images, `others` elsewhere. Shapes: (B,) bool, ..., (B, channels, H, W) twice.
+    """`function` of the chosen images, `others` elsewhere.
+
+    Shapes: chosen (B,) bool, images and others (B, channels, H, W) -> the same as these.
 
     A GPU computes it for all of them: to count the chosen ones it would have to wait.
     """

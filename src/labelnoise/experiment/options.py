@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 from annotated_types import Ge, Gt, Le, Lt, Predicate
 from hydra.core.config_store import ConfigStore
 
-Seed = Annotated[int, Ge(0), Lt(2**32), "a whole number, at least 0 and below 2^32"]
+from labelnoise.arguments.ranges import Seed
+
 Count = Annotated[int, Ge(0), Lt(2**32), "a whole number, at least 0 and below 2^32"]
 Positive = Annotated[int, Ge(1), Lt(2**32), "a whole number, at least 1 and below 2^32"]
 Folder = Annotated[str, Predicate(lambda path: path != "" and "\0" not in path), "a folder"]
@@ -183,6 +184,7 @@ GROUPS = (
 COMPONENTS = {
     "dataset.load": (),
     "dataset.augment": ("images", "generator"),
+    "strong": ("images", "generator"),  # what dataset.strong may be set to; checked also where no method uses it
     "dataset.strong": ("images", "generator"),
     "regulariser": (),
     **{group.name: group.supplied for group in GROUPS if group.supplied},

@@ -60,5 +60,9 @@ class Clock:
         Args:
             fractions: as those of `stages`.
         """
+        return self.within(self.stages(*fractions))
+
+    def within(self, stages: list[range]) -> int:
+        """Which of these stages, from 0, the current epoch is in. After the run, its last epoch."""
         epoch = min(self.epoch, self.epochs - 1)
-        return next(stage for stage, epochs in enumerate(self.stages(*fractions)) if epoch in epochs)
+        return next(stage for stage, epochs in enumerate(stages) if epoch in epochs)

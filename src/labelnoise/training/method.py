@@ -164,7 +164,7 @@ class Method(nn.Module, ABC):
         name, *rest = feed.kind
         step: Callable[..., StepResult] | None = getattr(self, f"{name}_step", None)
         if step is None:
-            raise NotImplementedError(f"{type(self).__name__} has no {name}_step, for its feeds of kind {feed.kind}")
+            raise AttributeError(f"{type(self).__name__} has no {name}_step, for its feeds of kind {feed.kind}")
         return step(feed, *rest)
 
     @abstractmethod
@@ -202,8 +202,7 @@ class Method(nn.Module, ABC):
     @property
     def stage(self) -> int:
         """The current one of `stages`, from 0."""
-        epoch = min(self.clock.epoch, self.clock.epochs - 1)
-        return next(stage for stage, epochs in enumerate(self.stages) if epoch in epochs)
+        return self.clock.within(self.stages)
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
         """As torch's, but also for buffers whose shape has changed since the method was built."""
