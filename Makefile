@@ -31,7 +31,7 @@ train: install  ## train on digits in seconds; make train ARGS="dataset=cifar10 
 	@$(BIN)/python train.py $(JOB) results=runs/first force=true $(ARGS)
 	@$(if $(ARGS),,$(BIN)/python scripts/baseline.py $(JOB) results=runs/first force=true)
 
-test: install  ## run the tests: six minutes on two cores, no downloads
+test: install  ## run the tests: six to eight minutes on two cores, no downloads
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 test-slow: install  ## run the tests that take minutes

@@ -17,8 +17,9 @@ def read_bounded(path: str | Path, limit: int = 2**30) -> bytes:
         ValueError: it is a folder, a pipe, a device or larger; the text is meant to follow the file's name.
     """
     with _opened(path) as file:
-        content = file.read(limit + 1)
-    if len(content) > limit:
+        large = os.fstat(file.fileno()).st_size > limit  # refused before it fills the memory
+        content = b"" if large else file.read(limit + 1)  # it may have grown since
+    if large or len(content) > limit:
         raise ValueError(f"is larger than {limit:,} bytes")
     return content
 
