@@ -19,10 +19,10 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from labelnoise.cli import main as cli
-from labelnoise.experiment import records
-from labelnoise.experiment.groups import CONFIGS, choices
+from labelnoise.config.groups import CONFIGS, choices
 from labelnoise.experiment.progress import Quiet
-from labelnoise.experiment.run import compose, inject
+from labelnoise.experiment.run import compose, load_noisy
+from labelnoise.records import store
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("LABELNOISE_DATA", REPOSITORY / "data"))
@@ -81,7 +81,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_committed_records(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no result depend on which records are committed, except in tests about them (@pytest.mark.committed)."""
     if request.node.get_closest_marker("committed") is None:
-        monkeypatch.setattr(records, "COMMITTED", Path(os.devnull) / "none")
+        monkeypatch.setattr(store, "COMMITTED", Path(os.devnull) / "none")
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def train(labelnoise: Callable[..., Ended]) -> Callable[..., Ended]:
 
 @pytest.fixture(scope="session")
 def digits():
-    return inject(compose(["dataset=digits"]))[0]
+    return load_noisy(compose(["dataset=digits"]))[0]
 
 
 def stop_at(step: int, monkeypatch: pytest.MonkeyPatch, number: int = signal.SIGTERM) -> None:

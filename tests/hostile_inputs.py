@@ -113,8 +113,8 @@ SYNTAX = [
         (
             "tuned=1",
             "+tuned.loss.x=1",
-            "regime=null",
-            "regime=[1]",
+            "recipe=null",
+            "recipe=[1]",
             "dataset.load=null",
             "dataset.name=[1]",
             "+rate=0.5",

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from labelnoise.experiment import identity, records
-from labelnoise.experiment.compose import compose
+from labelnoise.config import identity
+from labelnoise.config.compose import compose
+from labelnoise.records import store
 
 FACTS = {"commit": "0123456789abcdef", "dirty": False, "processor": "Test", "device": "cpu", "seconds": 60.0}
 FACTS |= {"precision": "float32", "versions": {"torch": "2"}}
@@ -27,7 +28,7 @@ def _config(overrides: tuple[str, ...]) -> str:
 _composed = functools.cache(compose)
 
 
-def record(overrides: list[str] | tuple[str, ...], accuracy: float = 0.5, **environment: Any) -> records.Record:
+def record(overrides: list[str] | tuple[str, ...], accuracy: float = 0.5, **environment: Any) -> store.Record:
     """The record of the run that these overrides compose, with this accuracy."""
     config = json.loads(_config(tuple(overrides)))
     metrics = {"test_acc_last": accuracy, "test_acc_best": 0.99, "test_acc_last10": accuracy, "test_acc_val": None}
@@ -43,7 +44,7 @@ def record(overrides: list[str] | tuple[str, ...], accuracy: float = 0.5, **envi
 
 def write(folder: Path, overrides: list[str] | tuple[str, ...], accuracy: float = 0.5, **environment: Any) -> Path:
     """That record in a folder."""
-    return records.write(record(overrides, accuracy, **environment), folder)
+    return store.write(record(overrides, accuracy, **environment), folder)
 
 
 def _changed(part: str, key: str, value: object) -> Callable[[str], str]:

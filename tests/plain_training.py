@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from labelnoise.config.compose import compose
 from labelnoise.data.dataset import Dataset
 from labelnoise.data.split import split
 from labelnoise.experiment.assemble import assemble
-from labelnoise.experiment.compose import compose
-from labelnoise.training.device import Place
+from labelnoise.training.device import Runtime
 from labelnoise.training.loop import fit
 from labelnoise.training.method import Method, StepResult
 from labelnoise.training.state import TrainState
@@ -273,8 +273,8 @@ def train_both(
     tested = images[:2], truth[:2]
     dataset = Dataset("cifar10", images, truth, *tested, tuple("0123456789"), MEAN, STD, true_labels=truth)
     copies = [NETWORKS[network]() for _ in range(networks)]  # draws too, so before the project seeds the generator
-    place = Place(torch.device("cpu"), torch.float32, 1)
-    method, yardstick = assemble(cfg, dataset, labels, hydra.utils.instantiate(cfg.loss), place)
+    place = Runtime(torch.device("cpu"), torch.float32, 1)
+    method, evaluation = assemble(cfg, dataset, labels, hydra.utils.instantiate(cfg.loss), place)
     in_float64(method)
     for target, learner in zip(copies, method.learners(), strict=True):
         with torch.no_grad():
@@ -291,7 +291,7 @@ def train_both(
         return steps[-1]
 
     method.step = noted  # type: ignore[assignment, method-assign]
-    fit(method, TrainState(), yardstick, SimpleNamespace(keep=lambda _: None, step=lambda: None, epoch=lambda _: None))
+    fit(method, TrainState(), evaluation, SimpleNamespace(keep=lambda _: None, step=lambda: None, epoch=lambda _: None))
     torch.manual_seed(SEED)
     loop(plain)
 

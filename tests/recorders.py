@@ -91,7 +91,7 @@ class OldImages(Frozen):
 
         def on_old(feed: Feed) -> StepResult:
             if not fixed:
-                fixed.append(Feed(feed.kind, {name: index.clone() for name, index in feed.index.items()}))
+                fixed.append(Feed(feed.step, {name: index.clone() for name, index in feed.index.items()}))
             return given(fixed[0])
 
         def stale() -> StepResult:

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from labelnoise.experiment.identity import effective, run_id
+from labelnoise.config.identity import effective, run_id
 from labelnoise.experiment.run import compose
 
 MARKUP = "<img src=x onerror=\"document.title='hostile'\"></script><script>document.title='hostile'</script>"

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from labelnoise.arguments.ranges import annotations, checked, refusal
-from labelnoise.experiment.check import check
-from labelnoise.experiment.groups import CONFIGS
-from labelnoise.experiment.options import COMPONENTS
+from labelnoise.config.check import check
+from labelnoise.config.groups import CONFIGS
+from labelnoise.config.options import COMPONENTS
 from labelnoise.experiment.run import compose
 from labelnoise.losses.base import needs, needs_of
 

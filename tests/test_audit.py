@@ -10,10 +10,10 @@ import pytest
 import torch
 from image_trees import image, table
 
-from labelnoise.audit.command import audit
 from labelnoise.audit.default_loss import default_loss
 from labelnoise.audit.evaluation import cuts, quality
 from labelnoise.audit.page import Image, png, render
+from labelnoise.cli.audit import audit
 from labelnoise.data.held_out import fold_of, held_out
 from labelnoise.experiment.run import compose, train
 from labelnoise.losses.base import margin
@@ -214,8 +214,8 @@ def test_statistics_are_the_means_over_the_epochs(tmp_path: Path, monkeypatch) -
         assert method.mean_probabilities()[i].numpy() == pytest.approx(mine.mean(axis=0), abs=1e-6)
         assert float(method.mean_loss()[i]) == pytest.approx(-np.log(mine[:, given[i]]).mean(), rel=1e-5)
         assert float(method.mean_margin()[i]) == pytest.approx((mine[:, given[i]] - others).mean(), abs=1e-6)
-        assert float(method.audit().clean[i]) == pytest.approx(mine[:, given[i]].prod() ** (1 / 3), rel=1e-5)
-        assert int(method.audit().proposed[i]) == mine.mean(axis=0).argmax()
+        assert float(method.judgement().clean[i]) == pytest.approx(mine[:, given[i]].prod() ** (1 / 3), rel=1e-5)
+        assert int(method.judgement().proposed[i]) == mine.mean(axis=0).argmax()
 
 
 def test_it_trains_as_erm_does(tmp_path: Path) -> None:

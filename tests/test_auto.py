@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from labelnoise.config.compose import compose
+from labelnoise.config.identity import effective, run_id
 from labelnoise.experiment.auto import settled
-from labelnoise.experiment.compose import compose
-from labelnoise.experiment.identity import effective, run_id
 from labelnoise.experiment.run import run
 
 NOISE = ["noise=sym", "rate=0.4"]

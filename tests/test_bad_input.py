@@ -77,7 +77,7 @@ MISTAKES = {
         ["num_val=1420", "optimizer.lr=1e30", "clip_norm=null"],
         ["NaN or infinite after epoch 1"],
     ),
-    "regime": (["+regime.foo=1"], ["regime.foo=1: nothing reads this option"]),
+    "recipe": (["+recipe.foo=1"], ["recipe.foo=1: nothing reads this option"]),
     "card": (["loss=agce", "+tuned.loss.cifar10.zz=1"], ["tuned.loss.cifar10.zz=1: nothing reads this option"]),
     "a method's card": (
         ["method=elr", "+tuned.method.cifar10.asym.zz=1"],
@@ -267,7 +267,7 @@ def test_disk_that_fills_while_training(train, tmp_path: Path, monkeypatch) -> N
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("labelnoise.experiment.records.write", full)
+    monkeypatch.setattr("labelnoise.records.store.write", full)
     said_once(train(*DIGITS, f"results={tmp_path}"), "No space left on device")
     assert [path.suffix for path in tmp_path.iterdir()] == [".checkpoint"]
     monkeypatch.undo()

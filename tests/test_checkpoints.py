@@ -14,8 +14,10 @@ import torch
 from conftest import REPOSITORY, Ended, composed, stop_at, with_values
 from omegaconf import DictConfig
 
-from labelnoise.experiment import environment, identity, outcome, records
+from labelnoise.config import identity
+from labelnoise.experiment import outcome
 from labelnoise.experiment.run import run
+from labelnoise.records import environment, store
 from labelnoise.training import checkpoints, signals
 from labelnoise.training.state import TrainState
 
@@ -40,12 +42,12 @@ def job(results: Path, **values: object) -> DictConfig:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> records.Record:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> store.Record:
     return run(job(tmp_path_factory.mktemp("whole")), quiet=True)
 
 
-def same(a: records.Record, b: records.Record) -> bool:
-    return all(a[key] == b[key] for key in records.KEYS if key != "environment")
+def same(a: store.Record, b: store.Record) -> bool:
+    return all(a[key] == b[key] for key in store.KEYS if key != "environment")
 
 
 @pytest.mark.parametrize("step", sorted(random.Random(3).sample(range(1, 3 * STEPS), 5)))

@@ -12,12 +12,13 @@ import torch
 from conftest import HERE, REPOSITORY, chosen, composed, every, with_values
 from omegaconf import OmegaConf
 
+from labelnoise.config import identity
+from labelnoise.config.check import check
+from labelnoise.config.groups import CONFIGS
+from labelnoise.config.options import GROUPS as OPTION_GROUPS
+from labelnoise.config.options import OPTIONS, OUTCOME
 from labelnoise.data.dataset import Dataset
-from labelnoise.experiment import assemble, identity
-from labelnoise.experiment.check import check
-from labelnoise.experiment.groups import CONFIGS
-from labelnoise.experiment.options import GROUPS as OPTION_GROUPS
-from labelnoise.experiment.options import OPTIONS, OUTCOME
+from labelnoise.experiment import assemble
 from labelnoise.experiment.run import compose, run
 from labelnoise.losses.base import try_out
 
@@ -232,7 +233,7 @@ def test_the_wheel_holds_the_configs(tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import labelnoise.experiment.run as r;"
-        "from labelnoise.experiment.groups import CONFIGS;"
+        "from labelnoise.config.groups import CONFIGS;"
         "print(CONFIGS); print(r.compose(['loss=agce', 'dataset=mnist']).loss.q)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)

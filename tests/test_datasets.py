@@ -4,7 +4,7 @@ import pytest
 import torch
 from conftest import HERE, every
 
-from labelnoise.experiment.run import compose, inject
+from labelnoise.experiment.run import compose, load_noisy
 
 COUNTS = {
     "digits": (1_437, 360, 1, 28, 10),
@@ -19,7 +19,7 @@ COUNTS = {
 def test_shapes_and_facts(name: str) -> None:
     if not HERE[name]:
         pytest.skip(f"{name} is not on this machine (LABELNOISE_DATA)")
-    data, _ = inject(compose([f"dataset={name}"]))
+    data, _ = load_noisy(compose([f"dataset={name}"]))
     train, test, channels, size, classes = COUNTS[name]
     assert data.train_images.shape == (train, channels, size, size)
     assert data.test_images.shape == (test, channels, size, size)

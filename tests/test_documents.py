@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, every, readme_table
 
-from labelnoise.experiment import records
-from labelnoise.experiment.check import check
+from labelnoise.cli.table import show
+from labelnoise.config.check import check
 from labelnoise.experiment.run import compose
+from labelnoise.records import store
 from labelnoise.tables import comparison
 from labelnoise.tables import table as tables
-from labelnoise.tables.show import show
 
 pytestmark = pytest.mark.committed
 README = (REPOSITORY / "README.md").read_text()
@@ -76,7 +76,7 @@ def test_numbers_of_the_readme_are_in_the_records() -> None:
     assert named
     for line in README.splitlines():
         for identifier in re.findall(r"`([0-9a-f]{12})`", line):
-            record = records.load(records.COMMITTED / f"{identifier}.json")
+            record = store.load(store.COMMITTED / f"{identifier}.json")
             shown = [f"{100 * record['metrics']['test_acc_last']:.2f}"]
             if line.startswith("|"):
                 shown.append(f"{100 * record['metrics']['test_acc_best']:.2f}")
@@ -108,7 +108,7 @@ def test_the_readmes_part_of_the_mnist_table_is_what_the_records_say() -> None:
     _, rows = readme_table("loss", "60% symmetric")
     choice = [f"table.rows=[{','.join(rows)}]", "table.columns=[sym_0.6,sym_0.8]", "table.seeds=[1]"]
     cells = tables.cells(tables.read(["table=mnist_zhou2021", *choice]))
-    found = {(c.row, c.column): records.load(records.COMMITTED / f"{c.run_id}.json") for c in cells}
+    found = {(c.row, c.column): store.load(store.COMMITTED / f"{c.run_id}.json") for c in cells}
     for name, *numbers in rows.values():
         for column, number in zip(("sym_0.6", "sym_0.8"), numbers, strict=True):
             record = found[name, column]
@@ -126,7 +126,7 @@ def test_rendered_tables_are_what_the_records_say(path: Path, monkeypatch, capsy
 def test_the_readmes_part_of_the_digits_table_is_what_the_records_say() -> None:
     chosen = tables.read(["table=digits"])
     cells = tables.cells(chosen)
-    found = {cell.run_id: records.load(records.COMMITTED / f"{cell.run_id}.json") for cell in cells}
+    found = {cell.run_id: store.load(store.COMMITTED / f"{cell.run_id}.json") for cell in cells}
     shown = {(r.row, r.column): f"{r.mean:.1f} ± {r.std:.1f}" for r in comparison.results(chosen, cells, found)}
     heads, rows = readme_table("loss", "clean")
     assert list(rows) == list(chosen.rows)
@@ -138,8 +138,8 @@ def means(choice: list[str]) -> dict[tuple[str, str], str]:
     """A table's means over its committed records, with one digit; a dash for a row and column without any."""
     chosen = tables.read(choice)
     cells = tables.cells(chosen)
-    paths = {cell.run_id: records.COMMITTED / f"{cell.run_id}.json" for cell in cells}
-    found = {run_id: records.load(path) for run_id, path in paths.items() if path.exists()}
+    paths = {cell.run_id: store.COMMITTED / f"{cell.run_id}.json" for cell in cells}
+    found = {run_id: store.load(path) for run_id, path in paths.items() if path.exists()}
     results = comparison.results(chosen, cells, found)
     return {(r.row, r.column): "–" if r.mean is None else f"{r.mean:.1f}" for r in results}
 

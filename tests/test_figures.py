@@ -9,9 +9,9 @@ import torch
 from report_records import made_up
 from safetensors.torch import save_file
 
-from labelnoise.experiment import records
 from labelnoise.figures import command, curves, embedding, hyper_parameters, matrices, runs, style
 from labelnoise.networks.cnn import cnn4
+from labelnoise.records import store
 
 pytest.importorskip("matplotlib", reason="pip install 'labelnoise[plots]'")
 PART = ["table=digits", "rows=[ce,mae]"]
@@ -23,14 +23,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("runs")
     for loss in ("ce", "mae"):
         for seed in (1, 2):
-            records.write(made_up(("dataset=digits", f"loss={loss}", "noise=sym", "rate=0.4", f"seed={seed}")), made)
+            store.write(made_up(("dataset=digits", f"loss={loss}", "noise=sym", "rate=0.4", f"seed={seed}")), made)
     return made
 
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Without the committed records."""
-    monkeypatch.setattr(records, "COMMITTED", tmp_path / "none")
+    monkeypatch.setattr(store, "COMMITTED", tmp_path / "none")
 
 
 def cells_of(folder: Path) -> runs.Cells:
@@ -119,7 +119,7 @@ def test_a_and_q_takes_the_largest_group_of_runs_that_are_alike(tmp_path: Path) 
     mean = 100 * np.mean([r["metrics"]["test_acc_last"] for r in found[:2]])
     np.testing.assert_allclose(np.asarray(image.get_array()), np.full((2, 2), mean))
     for record in found:
-        records.write(record, tmp_path)
+        store.write(record, tmp_path)
     command.figures(["a_q", f"results={tmp_path}", f"out={tmp_path}"])
     assert (tmp_path / "a_q_agce_digits.pdf").is_file()
 
@@ -174,8 +174,8 @@ def test_a_mistake_is_one_line_and_writes_nothing(
 
 
 def test_several_columns_are_refused_where_one_is_drawn(folder: Path, tmp_path: Path) -> None:
-    records.write(made_up(("dataset=digits", "loss=ce", "noise=sym", "rate=0.6", "seed=1")), tmp_path)
-    records.write(made_up(("dataset=digits", "loss=ce", "noise=sym", "rate=0.4", "seed=1")), tmp_path)
+    store.write(made_up(("dataset=digits", "loss=ce", "noise=sym", "rate=0.6", "seed=1")), tmp_path)
+    store.write(made_up(("dataset=digits", "loss=ce", "noise=sym", "rate=0.4", "seed=1")), tmp_path)
     cells = runs.read(["table=digits", "table.rows=[ce]", "table.columns=[sym_0.4,sym_0.6]"], [f"results={tmp_path}"])
     for draw in (curves.memorisation, matrices.confusion):
         with pytest.raises(ValueError, match=r"^columns=sym_0.4,sym_0.6: .* is drawn for one, such as column=sym_0.4$"):

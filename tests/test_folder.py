@@ -13,12 +13,13 @@ from conftest import Ended
 from image_trees import image, table, tree
 from PIL import Image
 
+from labelnoise.config import identity
 from labelnoise.data import decode
 from labelnoise.data.folder import content, folder
 from labelnoise.data.from_files import counted, mean_and_std
-from labelnoise.experiment import identity, records
 from labelnoise.experiment.metrics import validation_in_short
 from labelnoise.experiment.run import compose
+from labelnoise.records import store
 
 SHADES = {"cat": 60, "dog": 190}
 SHORT = ("dataset=folder", "dataset.load.size=8", "network=cnn4", "epochs=2", "batch_size=4", "threads=1")
@@ -234,7 +235,7 @@ def test_a_folder_trains_from_the_command_line(own: Path, tmp_path: Path, train:
     assert ended.code == 0, ended.err
     assert "how many are wrong is unknown" in ended.out
     (path,) = (tmp_path / "runs").glob("*.json")
-    record = records.load(path)
+    record = store.load(path)
     assert record["metrics"]["test_acc_last"] == 1
     assert record["history"]["val_acc"][-1] == 1
     assert str(own) not in path.read_text()

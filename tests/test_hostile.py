@@ -11,7 +11,7 @@ from conftest import Ended, exit_code
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelnoise.experiment import compose
+from labelnoise.config import compose
 
 
 class Accepted(BaseException):

@@ -26,7 +26,7 @@ from labelnoise.training.clock import Clock
 from labelnoise.training.device import prepare
 from labelnoise.training.learner import Learner, Learners
 from labelnoise.training.loop import fit
-from labelnoise.training.method import Audit, Feed, Setup, StepResult
+from labelnoise.training.method import Judgement, Feed, Setup, StepResult
 from labelnoise.training.state import TrainState
 
 IMAGES = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -298,7 +298,7 @@ def test_learners_in_a_list() -> None:
 
 def test_the_audit_of_soft_targets() -> None:
     target = torch.tensor([[0.5, 0.2, 0.3], [0.1, 0.8, 0.1]])
-    audit = Audit.of_target(target, torch.tensor([2, 1]))
+    audit = Judgement.of_target(target, torch.tensor([2, 1]))
     assert audit.clean.tolist() == pytest.approx([0.3, 0.8])
     assert audit.proposed is not None
     assert audit.proposed.tolist() == [0, 1]
@@ -315,12 +315,12 @@ def test_further_predictions_are_evaluated_apart() -> None:
     made = built("epochs=2", "eval_every=2")
     method = Doubting(Setup(*(getattr(made.method, n) for n in ("make_learner", "loss", "train_set", "clock"))))
     progress = TrainState()
-    fit(method, progress, made.yardstick, Silent())
+    fit(method, progress, made.evaluation, Silent())
     history = progress.history
     assert history["same_test_acc"] == history["test_acc"]
     assert history["test_acc"][0] is None
     assert history["opposite_test_acc"][0] is None
-    test = made.yardstick.test
+    test = made.evaluation.test
     with torch.no_grad():
         least = method.eval().predict(normalise(test.images, test.mean, test.std)).argmin(dim=1)
     assert history["opposite_test_acc"][1] == pytest.approx(float((least == test.labels).double().mean()))
@@ -423,7 +423,7 @@ def test_images_are_normalised_as_the_teacher_knows_them() -> None:
 def test_a_loss_may_know_the_number_of_the_update() -> None:
     made = built("loss._target_=toy_losses.of_step", "epochs=2")
     progress = TrainState()
-    fit(made.method, progress, made.yardstick, Silent())
+    fit(made.method, progress, made.evaluation, Silent())
     count = -(-len(made.method.train_set) // 60)
     sizes = [len(index) for index in torch.arange(len(made.method.train_set)).split(60)]
     numbers = [[0, 1], [2, 3]]

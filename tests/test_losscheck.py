@@ -12,7 +12,7 @@ from conftest import HERE, REPOSITORY, Ended, chosen, every, readme_table
 from omegaconf import DictConfig
 
 from labelnoise.experiment.classes import CLASSES
-from labelnoise.experiment.run import compose, inject
+from labelnoise.experiment.run import compose, load_noisy
 
 KEYS = {"symmetric", "additive", "asymmetry_ratio", "critical_ratio", "completely_asymmetric", "tolerant"}
 Command = Callable[..., Ended]
@@ -59,7 +59,7 @@ def test_auto_is_settled_and_said(command: Command) -> None:
 def test_instance_noise_is_judged_by_what_it_does(command: Command) -> None:
     ended = command("loss=mae", "dataset=digits", "noise=instance", "rate=0.3")
     found = json.loads(ended.out.splitlines()[-1])
-    dataset, noisy = inject(compose(["dataset=digits", "noise=instance", "rate=0.3"]))
+    dataset, noisy = load_noisy(compose(["dataset=digits", "noise=instance", "rate=0.3"]))
     ratios = []
     for c in range(10):
         counts = noisy[dataset.train_labels == c].bincount(minlength=10).tolist()
@@ -129,7 +129,7 @@ def test_without_matplotlib_a_plot_gets_one_line(command: Command, monkeypatch: 
 def test_number_of_classes_is_the_data_sets(name: str) -> None:
     if not HERE[name]:
         pytest.skip(f"{name} is not on this machine")
-    assert inject(compose([f"dataset={name}"]))[0].num_classes == CLASSES[name]
+    assert load_noisy(compose([f"dataset={name}"]))[0].num_classes == CLASSES[name]
 
 
 def test_every_published_data_set_has_its_number_of_classes() -> None:

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from loss_formulas import any_loss, ens_loss, gccs, one_hot, softmax
 
 from labelnoise import losses
-from labelnoise.experiment import records
-from labelnoise.experiment.compose import compose
+from labelnoise.config.compose import compose
 from labelnoise.losses import Loss, regularisers
 from labelnoise.losses.base import needs_of, try_out_regulariser
+from labelnoise.records import store
 
 METRICS = ("accuracy", "f1", "balanced_accuracy", "g_mean")
 SEEDS = st.integers(0, 999)
@@ -184,7 +184,7 @@ def test_cards_choose_l1_in_place_of_weight_decay(overrides: list[str], weight: 
     assert hydra.utils.instantiate(cfg.regulariser)([torch.ones(3)]).item() == pytest.approx(3 * weight)
     without = compose([*overrides, "regulariser=none"])
     assert without.regulariser is None
-    assert without.optimizer.weight_decay == without.regime.weight_decay
+    assert without.optimizer.weight_decay == without.recipe.weight_decay
 
 
 def test_regularisers_change_a_training(train, tmp_path) -> None:
@@ -194,7 +194,7 @@ def test_regularisers_change_a_training(train, tmp_path) -> None:
         own = ["regulariser.weight=0.01"] if chosen == "l1" else []
         done = train(f"regulariser={chosen}", *common, *own)
         assert done.code == 0, done.err
-    losses_seen = {tuple(records.load(path)["history"]["train_loss"]) for path in tmp_path.glob("*.json")}
+    losses_seen = {tuple(store.load(path)["history"]["train_loss"]) for path in tmp_path.glob("*.json")}
     assert len(losses_seen) == 3
     wrong = train("regulariser=l1", "regulariser.weight=-1", *common)
     assert (wrong.code, wrong.out) == (1, "")

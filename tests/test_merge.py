@@ -12,7 +12,8 @@ import made_up
 import pytest
 from conftest import Ended
 
-from labelnoise.experiment import identity, records
+from labelnoise.config import identity
+from labelnoise.records import store
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ def test_broken_ones_are_reported(merge: Callable[..., Ended], tmp_path: Path) -
     changed = record(come, 3)
     changed.write_text(changed.read_text().replace('"seed_init":3', '"seed_init":4'))
     empty = record(come, 4)
-    empty.write_text(json.dumps(dict.fromkeys(records.KEYS, 1) | {"run_id": empty.stem}))
+    empty.write_text(json.dumps(dict.fromkeys(store.KEYS, 1) | {"run_id": empty.stem}))
     good = record(come, 5)
     ended = merge(come)
     assert ended.code == 1
@@ -159,11 +160,11 @@ def test_a_record_of_an_earlier_version_comes_under_the_id_it_has_now(merge: Cal
     config = {**now["config"], "network": {"_target_": "labelnoise.networks.cnn.cnn4", "_partial_": True}}
     before = {**now, "config": config, "run_id": identity.run_id(config)}
     assert before["run_id"] != now["run_id"]
-    path = records.write(before, tmp_path / "come")
+    path = store.write(before, tmp_path / "come")
     for source in (path, packed(tmp_path / "x.tgz", (path.name, path.read_bytes()))):
         assert merge(source).code == 0
         assert [path.name for path in (tmp_path / "into").iterdir()] == [f"{now['run_id']}.json"]
-    assert records.load(tmp_path / "into" / f"{now['run_id']}.json") == now
+    assert store.load(tmp_path / "into" / f"{now['run_id']}.json") == now
 
 
 @pytest.mark.parametrize("name", made_up.BROKEN)
@@ -217,7 +218,7 @@ def test_what_a_later_version_tells_besides_is_no_conflict(merge: Callable[..., 
     record(tmp_path / "into", 1)
     more = made_up.record(["dataset=digits", "seed=1"])
     more["metrics"]["audit"] = {"area": 0.9}
-    records.write(more, tmp_path / "come")
+    store.write(more, tmp_path / "come")
     assert merge(tmp_path / "come").out.startswith("0 new, 1 there already, 0 in conflict, 0 broken")
 
 

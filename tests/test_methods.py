@@ -43,7 +43,7 @@ def test_co_teaching_exchanges_the_small_loss_images() -> None:
     method = CoTeaching(small_setup([0, 1, 2, 0, 1, 2, 0, 1]), forget_rate=0.5, ramp=0.1)
     before = copy.deepcopy(method.learners())
     (feed,) = method.feeds()
-    assert feed.kind == ("train", 4)
+    assert feed.step == ("train", 4)
     index = feed.index["train"]
     batch = method.train_set.plain(index), method.train_set.labels[index]
     losses = [F.cross_entropy(learner(batch[0]), batch[1], reduction="none") for learner in before]
@@ -59,7 +59,7 @@ def test_co_teaching_exchanges_the_small_loss_images() -> None:
     counts = torch.zeros(8).index_add_(0, index[torch.cat(small)], torch.ones(8))
     assert torch.equal(method.chosen, counts)
     method.step(feed)
-    audit = method.audit()  # after a second step, in the epoch that the clock calls 0
+    audit = method.judgement()  # after a second step, in the epoch that the clock calls 0
     assert 0 <= float(audit.clean.min()) < float(audit.clean.max()) == 1
     assert torch.equal(audit.clean, method.chosen / method.chosen.max())
 
@@ -79,10 +79,10 @@ def test_co_teaching_keeps_the_released_number_of_images() -> None:
     kept = []
     for method.clock.epoch in range(12):
         method.clock.batch_size = 128
-        kept += [feed.kind[1] for feed in method.feeds()]
+        kept += [feed.step[1] for feed in method.feeds()]
     assert kept == [120, 113, 106, 99, 92, 85, 78, 71, 64, 64, 64, 64]
     method.clock.batch_size = 1
-    assert {feed.kind[1] for feed in method.feeds()} == {1}
+    assert {feed.step[1] for feed in method.feeds()} == {1}
 
 
 @pytest.mark.parametrize("change", [{"forget_rate": 1.0}, {"forget_rate": -0.1}, {"ramp": 1.5}])
@@ -156,4 +156,4 @@ def test_roles_of_a_feed() -> None:
     feeds = method.feeds()
     assert [len(feed.index["train"]) for feed in feeds] == [4, 4, 4]
     assert all(sorted(feed.index["trusted"].tolist()) == [0, 1, 2] for feed in feeds)
-    assert all(isinstance(feed, Feed) and feed.kind == ("train",) for feed in feeds)
+    assert all(isinstance(feed, Feed) and feed.step == ("train",) for feed in feeds)

@@ -80,7 +80,7 @@ def test_cars_targets_move_after_the_warm_up(sure: float) -> None:
         np.testing.assert_allclose(method.target.numpy(), target, atol=1e-6)
     assert moved, "else the test shows nothing"
     assert bool(stayed) == (sure > 0)
-    audit = method.audit()
+    audit = method.judgement()
     np.testing.assert_allclose(audit.clean.numpy(), target[np.arange(8), LABELS], atol=1e-6)
     assert method.predict(method.train_set.plain(torch.arange(8))).shape == (8, 3)
 
@@ -170,7 +170,7 @@ def test_p_diffs_step_leaves_out_what_it_drops() -> None:
     assert kept[order].tolist() == [False] * 3 + [True] * 5, "first bin at which the share is above 0.4"
     assert float(result.loss) == pytest.approx(-np.log(own[kept]).sum() / 8, rel=1e-5)
     assert float(result.metrics["dropped"]) == pytest.approx(3 / 8)
-    np.testing.assert_allclose(method.audit().clean.numpy()[index.numpy()], difference, atol=1e-5)
+    np.testing.assert_allclose(method.judgement().clean.numpy()[index.numpy()], difference, atol=1e-5)
 
 
 def test_refusals() -> None:

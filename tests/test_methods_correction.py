@@ -13,7 +13,7 @@ from scipy.special import log_softmax, softmax
 from test_graphs import shapes_only, take_two_steps
 from test_methods import small_setup
 
-from labelnoise.experiment import identity
+from labelnoise.config import identity
 from labelnoise.experiment.run import compose
 from labelnoise.losses import gce
 from labelnoise.methods.correction import Backward, Correction, Forward

@@ -82,7 +82,7 @@ def test_elrs_targets_are_exponential_means_and_its_loss() -> None:
         expected = -(labels * logs).sum(1) + 3 * np.log(1 - (p * mean[index]).sum(1))
         assert float(method.step(feed).loss) == pytest.approx(expected.mean(), rel=1e-4)
     np.testing.assert_allclose(method.target.numpy(), mean, atol=2e-4)
-    audit = method.audit()
+    audit = method.judgement()
     np.testing.assert_allclose(audit.clean.numpy(), mean[np.arange(len(LABELS)), LABELS], atol=2e-4)
     assert audit.proposed is not None
     assert audit.proposed.tolist() == mean.argmax(1).tolist()

@@ -32,11 +32,11 @@ def test_marvel_abandons_after_consecutive_negative_margins() -> None:
     for method.clock.epoch in range(10):
         (feed, *_) = method.feeds()
         margins = torch.tensor([margins[method.clock.epoch] for margins, _ in history.values()])
-        method.visit(index, margins, feed.kind == ("train", 1))
+        method.visit(index, margins, feed.step == ("train", 1))
         for image in method.abandoned.nonzero().flatten().tolist():
             when.setdefault(image, method.clock.epoch + 1)
     assert [when.get(image) for image in range(len(history))] == [epoch for _, epoch in history.values()]
-    clean = method.audit().clean[: len(history)]
+    clean = method.judgement().clean[: len(history)]
     assert clean.argsort().tolist()[:2] == [1, 2], "those abandoned are the most suspicious, the longest first"
     assert float(clean[0]) == 0.5
 

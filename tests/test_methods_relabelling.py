@@ -52,7 +52,7 @@ def test_refinery_targets_are_the_mean_of_the_last_predictions(soft: bool) -> No
         before = copy.deepcopy(method.learners())
         seen.append(probs_of(before[0](method.train_set.plain(everyone))))  # one batch: what the step is about to see
         (feed,) = method.feeds()
-        assert feed.kind == (("train", 0, epoch % 3) if epoch < 7 else ("train", 1, 0))
+        assert feed.step == (("train", 0, epoch % 3) if epoch < 7 else ("train", 1, 0))
         result = method.step(feed)
         assert result.target is not None
         assert torch.equal(result.target, method.target[feed.index["train"]].argmax(1))
@@ -61,7 +61,7 @@ def test_refinery_targets_are_the_mean_of_the_last_predictions(soft: bool) -> No
                 not torch.equal(a, b) for a, b in zip(old.network.parameters(), new.network.parameters(), strict=True)
             )
             assert moved == (k == (epoch >= 7)), "the network of the stage alone"
-    audit = method.audit()
+    audit = method.judgement()
     assert audit.proposed is not None
     assert torch.equal(audit.proposed, method.target.argmax(1))
     np.testing.assert_allclose(audit.clean.numpy(), method.target.numpy()[np.arange(len(LABELS)), LABELS])
@@ -99,7 +99,7 @@ def test_refinerys_stages_in_short_runs(epochs: int) -> None:
         method.begin_epoch()
         (feed,) = method.feeds()
         method.step(feed)
-        kinds.append(feed.kind[1])
+        kinds.append(feed.step[1])
     assert kinds == [[0], [0, 1], [0, 0, 1]][epochs - 1]
     method.clock.epoch = epochs
     assert method.network is method.learners()[int(epochs > 1)].network
@@ -138,14 +138,14 @@ def test_each_network_gets_the_others_division() -> None:
     method.clean[:, 1] = torch.tensor([1.0] * 3 + [0.0] * 9)
     feeds = method.feeds()
     for k, wanted in ((0, {0, 1, 2}), (1, set(range(6, 12)))):
-        mine = [feed for feed in feeds if feed.kind == ("mix", k)]
+        mine = [feed for feed in feeds if feed.step == ("mix", k)]
         labelled = torch.cat([feed.index["labelled"] for feed in mine]).tolist()
         assert sorted(labelled) == sorted(wanted), "each once"
         assert not wanted & set(torch.cat([feed.index["unlabelled"] for feed in mine]).tolist())
     method.clean.fill_(1)
     assert all(set(feed.index) == {"labelled"} for feed in method.feeds())
     method.clean.fill_(0)
-    assert {feed.kind[0] for feed in method.feeds()} == {"warm"}, "nothing is labelled"
+    assert {feed.step[0] for feed in method.feeds()} == {"warm"}, "nothing is labelled"
 
 
 def test_co_refinement_and_co_guessing() -> None:

@@ -67,7 +67,7 @@ def test_sop_updates_its_parameters_by_their_own_losses() -> None:
     assert float(result.loss) == pytest.approx(explained(p, y, u, v) + squared(p, y, u, v), rel=1e-5)
     np.testing.assert_allclose(method.u.numpy()[index], u - 2 * du, atol=1e-5)
     np.testing.assert_allclose(method.v.numpy()[index], v - 3 * dv, atol=1e-5)
-    audit = method.audit()
+    audit = method.judgement()
     np.testing.assert_allclose(audit.clean.numpy(), 1 - method.u.numpy()[:, 0] ** 2, rtol=1e-6)
 
 
@@ -78,7 +78,7 @@ def test_sop_gives_a_wrong_label_to_its_own_parameter() -> None:
     method = SOP(made, lr_u=10.0, lr_v=10.0)
     for _ in range(200):
         method.step(method.feeds()[0])
-    clean = method.audit().clean
+    clean = method.judgement().clean
     assert float(clean[9]) < 0.5 < float(clean[:9].min())
 
 
@@ -99,12 +99,12 @@ def test_cores2_regularises_and_then_sieves() -> None:
         values = (given - weights[-1] * (losses * prior).sum(1)) / (1 + weights[-1])
         sieved = method.clock.epoch >= 4
         kept = given <= losses.mean(1) if sieved else np.full(len(labels), True)
-        assert feed.kind == ("train", int(sieved))
+        assert feed.step == ("train", int(sieved))
         result = method.step(feed)
         assert float(result.loss) == pytest.approx(values[kept].mean(), rel=1e-4)
         assert result.selected is not None
         assert result.selected.tolist() == kept.tolist()
-        np.testing.assert_allclose(method.audit().clean.numpy()[index], losses.mean(1) - given, atol=1e-5)
+        np.testing.assert_allclose(method.judgement().clean.numpy()[index], losses.mean(1) - given, atol=1e-5)
         prior = np.bincount(labels[kept], minlength=len(prior)) / kept.sum()
         dropped += int((~kept).sum())
     assert weights == pytest.approx([0, 0, 0, 1, 2, 2, 2, 2, 2, 2])

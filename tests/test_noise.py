@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from labelnoise.data.cifar import next_in_superclass
 from labelnoise.experiment.metrics import noise_facts
-from labelnoise.experiment.run import compose, inject
-from labelnoise.experiment.told import told
+from labelnoise.experiment.notices import notices
+from labelnoise.experiment.run import compose, load_noisy
 from labelnoise.noise import zhou2021
 from labelnoise.noise.asymmetric import asymmetric
 from labelnoise.noise.given import from_file
@@ -116,11 +116,11 @@ def test_a_count_that_is_off_by_two_of_many_stays_rounded_in_each_class(digits) 
 @pytest.mark.parametrize("name", ["sym", "asym", "pairflip", "instance"])
 def test_a_rate_that_is_missed_is_warned_of(name: str, digits, monkeypatch) -> None:
     cfg = compose(["dataset=digits", f"noise={name}", "rate=0.2"])
-    right = inject(cfg)[1]
+    right = load_noisy(cfg)[1]
     asked = int((digits.mistaken_for[digits.true_labels] != digits.true_labels).sum()) if name == "asym" else 1437
 
     def warned(noisy: torch.Tensor) -> list[str]:
-        lines = told(cfg, digits, noise_facts(digits.true_labels, noisy, 10, 1))
+        lines = notices(cfg, digits, noise_facts(digits.true_labels, noisy, 10, 1))
         assert lines[0].startswith("digits: ")
         return lines[1:]
 
@@ -138,17 +138,17 @@ def test_released_noise_that_misses_its_rate_is_warned_of() -> None:
     """CIFAR-10's pairs are flipped one after the other, see `zhou2021`."""
     cfg = compose(["dataset=cifar10", "noise=asym_zhou2021", "rate=0.4"])
     data = facts(10, per_class=5000)
-    data.told = ()
+    data.notices = ()
     noisy = zhou2021.asymmetric_zhou2021(data, 123, 0.4)
-    (_, line) = told(cfg, data, noise_facts(data.true_labels, noisy, 10, 123))
+    (_, line) = notices(cfg, data, noise_facts(data.true_labels, noisy, 10, 123))
     assert line.endswith("labels are wrong, where 10,000 were asked for")
     for name, rate in (("cifar10", 0.2), ("cifar100", 0.2), ("mnist", 0.2)):
         data = facts(100 if name == "cifar100" else 10, 500, name)
-        data.told = ()
+        data.notices = ()
         kinds = {"sym": zhou2021.symmetric_zhou2021, "asym": zhou2021.asymmetric_zhou2021}
         for kind, noise in kinds.items() if name != "cifar10" else [("sym", zhou2021.symmetric_zhou2021)]:
             cfg = compose([f"dataset={name}", f"noise={kind}_zhou2021", f"rate={rate}"])
-            lines = told(cfg, data, noise_facts(data.true_labels, noise(data, 1, rate), data.num_classes, 1))
+            lines = notices(cfg, data, noise_facts(data.true_labels, noise(data, 1, rate), data.num_classes, 1))
             assert len(lines) == 1, (name, kind, lines)
 
 
@@ -260,7 +260,7 @@ def test_released_labels_bit_for_bit() -> None:
     clean = {}
     for dataset, kind, rate, expected in RELEASED:
         cfg = compose([f"dataset={dataset}", f"noise={kind}_zhou2021", f"rate={rate}", "seed_noise=123"])
-        data, noisy = (clean[dataset], None) if dataset in clean else inject(cfg)
+        data, noisy = (clean[dataset], None) if dataset in clean else load_noisy(cfg)
         clean[dataset] = data
         if noisy is None:
             noisy = getattr(zhou2021, {"sym": "symmetric", "asym": "asymmetric"}[kind] + "_zhou2021")(data, 123, rate)
@@ -304,7 +304,7 @@ def test_next_in_superclass_is_a_cycle_of_each() -> None:
 
 @real("cifar100")
 def test_cifar100_stays_in_its_true_superclass() -> None:
-    data, noisy = inject(compose(["dataset=cifar100", "noise=asym", "rate=0.4"]))
+    data, noisy = load_noisy(compose(["dataset=cifar100", "noise=asym", "rate=0.4"]))
     assert data.superclass.bincount().tolist() == [5] * 20
     names = {name: int(data.superclass[c]) for c, name in enumerate(data.classes)}
     assert names["beaver"] == names["dolphin"] == names["whale"] != names["rose"]
@@ -322,7 +322,7 @@ def test_published_pairs() -> None:
         ("digits", {7: 1, 2: 7, 5: 6, 6: 5, 3: 8}),
         ("cifar10", {"truck": "automobile", "bird": "airplane", "deer": "horse", "cat": "dog", "dog": "cat"}),
     ):
-        data = inject(compose([f"dataset={name}"]))[0]
+        data = load_noisy(compose([f"dataset={name}"]))[0]
         moves = {c: int(k) for c, k in enumerate(data.mistaken_for) if int(k) != c}
         if name == "cifar10":
             moves = {data.classes[c]: data.classes[k] for c, k in moves.items()}
@@ -332,12 +332,12 @@ def test_published_pairs() -> None:
 @real("cifar10", "cifar100", "cifar-n")
 def test_human_labels_have_the_published_rates() -> None:
     """Wei et al. 2022, table 1, in percent; the published file has 9.01 for aggre where the table says 9.03."""
-    data = inject(compose(["dataset=cifar10"]))[0]
+    data = load_noisy(compose(["dataset=cifar10"]))[0]
     published = {"worse": 40.21, "aggre": 9.01, "random1": 17.23, "random2": 18.12, "random3": 17.64}
     for labels, rate in published.items():
         wrong = human(data, 1, labels, str(DATA)) != data.train_labels
         assert 100 * float(wrong.double().mean()) == pytest.approx(rate, abs=0.006)
-    data, noisy = inject(compose(["dataset=cifar100", "noise=human", "noise.labels=noisy"]))
+    data, noisy = load_noisy(compose(["dataset=cifar100", "noise=human", "noise.labels=noisy"]))
     assert 100 * float((noisy != data.train_labels).double().mean()) == pytest.approx(40.20, abs=0.006)
 
 
@@ -446,9 +446,9 @@ def test_every_noise_on_digits(name: str, digits, tmp_path) -> None:
     cfg = compose(["dataset=digits", f"noise={name}", *values, *rate])
     if name == "human" or name.endswith("zhou2021"):
         with pytest.raises(ValueError, match="digits"):
-            inject(cfg)
+            load_noisy(cfg)
         return
-    data, noisy = inject(cfg)
+    data, noisy = load_noisy(cfg)
     assert noisy.shape == data.train_labels.shape
     wrong = float((noisy != data.train_labels).double().mean())
     assert (wrong == 0) == (name in ("clean", "given", "file"))

@@ -35,7 +35,7 @@ def half() -> Dataset:
 '''
 DATASET = """# @package _global_
 tuned_row: default
-regime: {epochs: 2, batch_size: 32, lr: 0.01, weight_decay: 0.0}
+recipe: {epochs: 2, batch_size: 32, lr: 0.01, weight_decay: 0.0}
 dataset: {name: half, load: {_target_: my_data.half, _partial_: true}, augment: null}
 """
 TABLE = """title: Mine

@@ -19,9 +19,10 @@ from test_replay import same
 from test_replay import train as replayed
 
 from labelnoise.data import digits
-from labelnoise.experiment import assemble, records
+from labelnoise.experiment import assemble
 from labelnoise.experiment.components import make_loss
 from labelnoise.experiment.run import compose
+from labelnoise.records import store
 from labelnoise.training import checkpoints, graphs, learner, signals
 from labelnoise.training.device import prepare
 from labelnoise.training.graphs import Steps
@@ -71,10 +72,10 @@ def overrides(method: str) -> list[str]:
     return found[3:]
 
 
-def only(folder: str) -> tuple[records.Record, dict[str, torch.Tensor]]:
+def only(folder: str) -> tuple[store.Record, dict[str, torch.Tensor]]:
     """A folder's record and the weights that were saved with it."""
     (path,) = Path(folder).glob("*.json")
-    return records.load(path), load_file(path.with_suffix(".safetensors"))
+    return store.load(path), load_file(path.with_suffix(".safetensors"))
 
 
 def test_the_page_has_three_examples() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from image_trees import table, tree
 from omegaconf import OmegaConf
 
-from labelnoise.experiment.compose import compose, prepared
+from labelnoise.config.compose import compose, prepared
 
 # The options of `train` that are paths, and what makes each an option.
 OPTIONS = {

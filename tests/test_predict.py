@@ -12,10 +12,10 @@ import torch
 from conftest import chosen, every
 from safetensors.torch import load_file, save_file
 
+from labelnoise.cli.predict import predict
+from labelnoise.config.compose import compose
 from labelnoise.data.train_set import normalise
 from labelnoise.experiment import saved_network
-from labelnoise.experiment.compose import compose
-from labelnoise.experiment.predict import predict
 from labelnoise.experiment.run import Trained, train
 from labelnoise.networks.cnn import cnn4
 
@@ -59,7 +59,8 @@ SHORT += ["num_val=60", "num_trusted=1280", "save_model=true"]
 READ_ALL = """
 import sys
 import torch
-from labelnoise.experiment import compose, predict
+from labelnoise.config import compose
+from labelnoise.cli import predict
 
 cfg, probabilities, found = compose.compose(["dataset=digits", "threads=1"]), predict.probabilities, {}
 predict.compose = lambda _: cfg  # composed once for all files

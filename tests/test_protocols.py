@@ -12,9 +12,9 @@ from conftest import every
 from omegaconf import DictConfig, OmegaConf
 from published_values import CARDS, OWN
 
-from labelnoise.experiment import identity
-from labelnoise.experiment.check import check
-from labelnoise.experiment.groups import CONFIGS
+from labelnoise.config import identity
+from labelnoise.config.check import check
+from labelnoise.config.groups import CONFIGS
 from labelnoise.experiment.run import compose
 
 PAPERS = list(OWN)

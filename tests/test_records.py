@@ -15,13 +15,15 @@ import torch
 from conftest import REPOSITORY, every, with_values
 from omegaconf import DictConfig
 
-from labelnoise.experiment import auto, identity, records
-from labelnoise.experiment.environment import this_environment
+from labelnoise.config import identity
+from labelnoise.experiment import auto
 from labelnoise.experiment.metrics import summarise
 from labelnoise.experiment.run import compose
 from labelnoise.files.arrays import read_npy
 from labelnoise.files.reading import read_bounded, sha256
 from labelnoise.noise.given import from_file
+from labelnoise.records import store
+from labelnoise.records.environment import this_environment
 from labelnoise.report.collect import collect
 from labelnoise.report.commands import SEEDS, Overrides, command_of
 
@@ -177,7 +179,7 @@ def test_committed_records(part: int) -> None:
 
 
 def assert_whole(path: Path) -> None:
-    record = records.load(path)
+    record = store.load(path)
     assert identity.run_id(record["config"]) == record["run_id"] == path.stem
     classes = len(record["noise"]["transition"])
     assert path.stat().st_size < (10_000 if classes == 10 else 60_000), path
@@ -192,7 +194,7 @@ def assert_whole(path: Path) -> None:
 def test_copied_commits_train_as_the_checkout_that_the_records_name() -> None:
     """The changes are to the benchmark alone."""
     for name, copied in COPIED.items():
-        checkout = records.load(REPOSITORY / "results" / "runs" / f"{name}.json")["environment"]["commit"]
+        checkout = store.load(REPOSITORY / "results" / "runs" / f"{name}.json")["environment"]["commit"]
         command = ["git", "-C", str(REPOSITORY), "diff", "--name-only", checkout, copied]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -207,7 +209,7 @@ def found_again(identifier: str, command: Overrides) -> bool:
 
 @pytest.mark.parametrize("path", COMMITTED[:: max(1, len(COMMITTED) // 15)], ids=lambda path: path.stem)
 def test_the_command_of_a_committed_record_finds_it(path: Path) -> None:
-    command = command_of(records.load(path))
+    command = command_of(store.load(path))
     assert command is not None
     assert found_again(path.stem, command)
 
@@ -245,7 +247,7 @@ def test_a_digits_record_of_each_loss_is_committed() -> None:
 def test_cifar10_records_show_what_the_losses_are_for() -> None:
     """Twelve epochs of the zhou2021 protocol under 40% symmetric noise: nce_agce beats ce."""
     common = ("protocol=zhou2021", "noise=sym", "rate=0.4", "epochs=12", "seed=1")
-    ce, robust = (records.load(records.COMMITTED / f"{id_of(*common, f'loss={n}')}.json") for n in ("ce", "nce_agce"))
+    ce, robust = (store.load(store.COMMITTED / f"{id_of(*common, f'loss={n}')}.json") for n in ("ce", "nce_agce"))
     assert robust["metrics"]["test_acc_last"] > ce["metrics"]["test_acc_last"]
     assert ce["noise"]["label_hash"] == robust["noise"]["label_hash"]
 
@@ -260,14 +262,14 @@ def test_a_record_of_100_classes_stays_small(tmp_path: Path) -> None:
     made = made_up.record(DIGITS)
     whole = made | {"config": config, "noise": made["noise"] | {"transition": transition}}
     whole |= {"run_id": identity.run_id(config), "metrics": made["metrics"] | {"confusion": confusion}}
-    path = records.write(whole | {"history": history, "environment": this_environment()}, tmp_path)
+    path = store.write(whole | {"history": history, "environment": this_environment()}, tmp_path)
     assert path.stat().st_size < 60_000
-    assert records.load(path)["config"] == config
+    assert store.load(path)["config"] == config
 
 
 def test_writing_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = made_up.record(DIGITS)
-    path = records.write(record, tmp_path)
+    path = store.write(record, tmp_path)
     before = path.read_bytes()
 
     def full(_: int) -> None:
@@ -275,14 +277,14 @@ def test_writing_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        records.write(record | {"noise": {"more": 1}}, tmp_path)
+        store.write(record | {"noise": {"more": 1}}, tmp_path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
 def test_nan_is_never_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        records.write(made_up.record(DIGITS) | {"metrics": {"x": float("nan")}}, tmp_path)
+        store.write(made_up.record(DIGITS) | {"metrics": {"x": float("nan")}}, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -291,18 +293,18 @@ def test_a_broken_record_is_told_once_and_left_out(tmp_path: Path, capsys, name:
     path = made_up.write(tmp_path, DIGITS)
     path.write_text(made_up.BROKEN[name](path.read_text()))
     with pytest.raises(ValueError, match=rf"^{path} (is|holds) "):
-        records.load(path)
+        store.load(path)
     for _ in range(3):
-        assert records.find(path.stem, tmp_path) is None
+        assert store.find(path.stem, tmp_path) is None
     said = capsys.readouterr().err
     assert said.startswith(f"{path} ")
     assert said.endswith("; left out\n")
     assert said.count("\n") == 1
     path.write_text("")
     os.utime(path, (1, 1))
-    assert records.find(path.stem, tmp_path, quiet=True) is None
+    assert store.find(path.stem, tmp_path, quiet=True) is None
     assert capsys.readouterr().err == ""
-    assert records.find(path.stem, tmp_path) is None
+    assert store.find(path.stem, tmp_path) is None
     assert capsys.readouterr().err != "", "the file has changed since"
 
 
@@ -311,7 +313,7 @@ def test_a_foreign_file_is_no_record(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "0123456789ab.json"
     path.write_bytes(content)
     with pytest.raises(ValueError, match="is not a whole record"):
-        records.load(path)
+        store.load(path)
 
 
 def test_what_is_no_regular_file_is_no_record(tmp_path: Path, capsys) -> None:
@@ -320,7 +322,7 @@ def test_what_is_no_regular_file_is_no_record(tmp_path: Path, capsys) -> None:
     os.mkfifo(tmp_path / "0123456789ac.json")
     (tmp_path / "0123456789ad.json").symlink_to("/dev/zero")
     for end, said in (("b", "is a folder"), ("c", "is not a regular file"), ("d", "is not a regular file")):
-        assert records.find(f"0123456789a{end}", tmp_path) is None
+        assert store.find(f"0123456789a{end}", tmp_path) is None
         assert said in capsys.readouterr().err
 
 
@@ -330,8 +332,8 @@ def test_what_is_unknown_and_what_is_new_may_stand_in_a_record(tmp_path: Path) -
     record["noise"] |= {"realised_rate": None, "transition": None}
     record["metrics"] |= {"audit": {"area": 0.9}, "confusion": None}
     record["history"] |= {"acc_wrong_given": None, "label_precision": [0.1, 0.2], "target_acc": [None, None]}
-    path = records.write(record, tmp_path)
-    assert records.load(path) == record
+    path = store.write(record, tmp_path)
+    assert store.load(path) == record
 
 
 @pytest.mark.parametrize("name", ["deep inside", "commit", "no last accuracy", "accuracy NaN", "another configuration"])
@@ -342,10 +344,10 @@ def test_a_run_goes_on_from_a_broken_record(train, tmp_path: Path, name: str) ->
     path.write_text(made_up.BROKEN[name](path.read_text()))
     ended = train(*short, f"results={tmp_path}")
     assert (ended.code, ended.err.count(str(path))) == (0, 1), ended
-    assert records.load(path)["metrics"]["confusion"] != [[3, 1], [0, 4]]
+    assert store.load(path)["metrics"]["confusion"] != [[3, 1], [0, 4]]
 
 
-@pytest.mark.parametrize("end", records.FILES)
+@pytest.mark.parametrize("end", store.FILES)
 def test_a_folder_where_a_file_must_go_is_told_before_training(train, tmp_path: Path, monkeypatch, end: str) -> None:
     monkeypatch.setattr("labelnoise.experiment.run._train", lambda *_: pytest.fail("trained"))
     folder = tmp_path / f"{made_up.record(DIGITS)['run_id']}.{end}"
@@ -360,7 +362,7 @@ def test_a_folder_where_a_file_must_go_is_told_before_training(train, tmp_path: 
 
 def test_commit_falls_back_to_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert len(this_environment()["commit"] or "") in (0, 40)
-    monkeypatch.setattr("labelnoise.experiment.environment.REPOSITORY", tmp_path)
+    monkeypatch.setattr("labelnoise.records.environment.REPOSITORY", tmp_path)
     monkeypatch.setenv("LABELNOISE_COMMIT", "abc")
     assert (this_environment()["commit"], this_environment()["dirty"]) == ("abc", None)
 
@@ -391,7 +393,7 @@ def test_changes_count_where_they_can_affect_a_record(
     git("init", "-q")
     git("add", ".")
     git("commit", "-qm", "first")
-    monkeypatch.setattr("labelnoise.experiment.environment.REPOSITORY", tmp_path)
+    monkeypatch.setattr("labelnoise.records.environment.REPOSITORY", tmp_path)
     commit = git("rev-parse", "HEAD").strip()
     assert (this_environment()["commit"], this_environment()["dirty"]) == (commit, False)
     (tmp_path / change).parent.mkdir(parents=True, exist_ok=True)

@@ -11,11 +11,11 @@ import pytest
 from conftest import REPOSITORY
 from report_records import MARKUP, content_of, made_up, write_many
 
-from labelnoise.experiment import records
-from labelnoise.experiment.groups import choices
-from labelnoise.experiment.identity import effective, run_id
+from labelnoise.config.groups import choices
+from labelnoise.config.identity import effective, run_id
 from labelnoise.experiment.run import compose
 from labelnoise.losses import agce, ce, gce, mae
+from labelnoise.records import store
 from labelnoise.report import collect, loss_curves, page
 from labelnoise.report.commands import command_of
 from labelnoise.tables import table
@@ -31,7 +31,7 @@ PARTS = {
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Two tables in part, no committed records, no loss curves and no charts: `make test-browser` has the rest."""
-    monkeypatch.setattr(records, "COMMITTED", tmp_path / "none")
+    monkeypatch.setattr(store, "COMMITTED", tmp_path / "none")
     monkeypatch.setattr(collect.table, "read", lambda choice: PARTS[choice[0]])
     tables = [choice.removeprefix("table=") for choice in PARTS]
     monkeypatch.setattr(collect, "choices", lambda group: tables if group == "table" else choices(group))
@@ -41,7 +41,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def written(tmp_path: Path, *made: dict) -> str:
     for record in made:
-        records.write(record, tmp_path / "runs")
+        store.write(record, tmp_path / "runs")
     out = tmp_path / "report.html"
     page.report([f"results={tmp_path / 'runs'}", f"out={out}"])
     return out.read_text()
@@ -247,6 +247,6 @@ def test_only_what_may_have_a_record_is_composed(tmp_path: Path, monkeypatch: py
 def test_no_committed_cell_is_out_of_reach() -> None:
     """Every row and column of the digits table, whose records are all committed."""
     folder = REPOSITORY / "results" / "runs"
-    there = {collect._traits(records.load(path)) for path in folder.glob("*.json")}
+    there = {collect._traits(store.load(path)) for path in folder.glob("*.json")}
     whole = READ(["table=digits"])
     assert collect._with_records(whole, there) == whole

@@ -12,9 +12,9 @@ import pytest
 from conftest import REPOSITORY
 from report_records import MARKUP, made_up, write_many
 
-from labelnoise.experiment import records
-from labelnoise.experiment.compose import compose
-from labelnoise.experiment.identity import effective, run_id
+from labelnoise.config.compose import compose
+from labelnoise.config.identity import effective, run_id
+from labelnoise.records import store
 from labelnoise.report.page import report
 from labelnoise.tables import table as tables
 
@@ -33,19 +33,19 @@ def driver() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[records.Record]]:
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[store.Record]]:
     """The committed records of the digits table, as if no others were committed."""
     folder = tmp_path_factory.mktemp("committed")
-    paths = [records.COMMITTED / f"{cell.run_id}.json" for cell in tables.cells(tables.read(["table=digits"]))]
+    paths = [store.COMMITTED / f"{cell.run_id}.json" for cell in tables.cells(tables.read(["table=digits"]))]
     for path in paths:
         shutil.copy(path, folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(records, "COMMITTED", folder)
-        yield list(map(records.load, paths))
+        patch.setattr(store, "COMMITTED", folder)
+        yield list(map(store.load, paths))
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory, digits: list[records.Record]) -> dict[str, Path]:
+def files(tmp_path_factory: pytest.TempPathFactory, digits: list[store.Record]) -> dict[str, Path]:
     """The page over the digits table and some records made up for it, and one over 2,000 runs more."""
     folder = tmp_path_factory.mktemp("report")
     few, many = folder / "few", folder / "many"
@@ -54,7 +54,7 @@ def files(tmp_path_factory: pytest.TempPathFactory, digits: list[records.Record]
             cell = ("dataset=cifar10", "protocol=zhou2021", f"loss={loss}", "noise=sym_zhou2021", f"rate={rate}")
             record = made_up((*cell, f"seed={seed}", "seed_noise=123"), epochs=120)
             record["environment"] |= {"processor": MARKUP, "commit": MARKUP}
-            records.write(record, few)
+            store.write(record, few)
     write_many(few, 1, epochs=7, classes=100)
     write_many(many, 2000, epochs=120)
     for name in ("few", "many"):
@@ -267,7 +267,7 @@ def test_what_differs_between_two_runs(visit) -> None:
     lines = {line.split()[0]: line.split()[1:] for line in page.texts("#panel .difference tbody tr")}
     assert lines["seed_noise"] == ["1", "2"]
     for name, place in (("metrics.test_acc_last", 0), ("metrics.test_acc_best", 1)):
-        both = [records.find(identifier, "")["metrics"][name.split(".")[1]] for identifier in heads[-2:]]
+        both = [store.find(identifier, "")["metrics"][name.split(".")[1]] for identifier in heads[-2:]]
         assert list(map(float, lines[name])) == both, place
     assert "loss._target_" not in lines
     page.fill("#panel input[list='known-runs']", "no such run")
@@ -303,7 +303,7 @@ def test_hostile_text_is_shown_as_text(visit) -> None:
     assert page.all("main img") == []
 
 
-def test_the_page_of_runs(visit, digits: list[records.Record]) -> None:
+def test_the_page_of_runs(visit, digits: list[store.Record]) -> None:
     page = visit()
     page.click("#tab-runs")
     committed = [record["config"] for record in digits]

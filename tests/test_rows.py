@@ -9,10 +9,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from labelnoise import losses
 from labelnoise.arguments.rows import KINDS, SOURCE, find, leaves
-from labelnoise.experiment.check import check
-from labelnoise.experiment.compose import compose, from_yaml
-from labelnoise.experiment.groups import CONFIGS
-from labelnoise.experiment.tuned import lines
+from labelnoise.config.check import check
+from labelnoise.config.compose import compose, from_yaml
+from labelnoise.config.groups import CONFIGS
+from labelnoise.config.tuned import lines
 
 ROWS: dict[Any, Any] = {
     "default": "mine",
@@ -169,7 +169,7 @@ def test_the_configuration_that_is_shown_has_the_values(train) -> None:
 def test_a_protocols_own_values_depend_on_data_and_noise() -> None:
     assert compose(["protocol=refinery", *SYM2]).optimizer.lr == 0.08
     assert compose(["protocol=refinery", *ASYM]).optimizer.lr == 0.03
-    assert compose(["protocol=refinery", "regime.lr=0.5", *ASYM]).optimizer.lr == 0.5
+    assert compose(["protocol=refinery", "recipe.lr=0.5", *ASYM]).optimizer.lr == 0.5
     elr = {d: compose(["protocol=elr", f"dataset={d}", *SYM2]) for d in (C10, C100)}
     assert [(cfg.epochs, list(cfg.schedule.milestones)) for cfg in elr.values()] == [(120, [40, 80]), (150, [80, 120])]
     for dataset, q in ((C10, 0.01), (C100, 0.001), ("mnist", 0.01)):
@@ -248,7 +248,7 @@ def test_a_worker_resolves_what_the_driver_composed() -> None:
         (
             ["protocol=refinery", *ASYM],
             [
-                "regime: lr=0.03: cifar10's values for asym (Tanaka et al. 2018, released for 40% asymmetric noise)",
+                "recipe: lr=0.03: cifar10's values for asym (Tanaka et al. 2018, released for 40% asymmetric noise)",
                 "method: alpha=0.8, beta=0.4, begin=0.21875, first=0.625, averaged=0.03125: cifar10's values for asym"
                 " (Tanaka et al. 2018, as released for 40% asymmetric noise)",
             ],

@@ -13,10 +13,10 @@ from safetensors import safe_open
 
 from labelnoise.data.split import split
 from labelnoise.data.train_set import TrainSet
-from labelnoise.experiment import records
 from labelnoise.experiment.metrics import summarise
-from labelnoise.experiment.run import compose, inject, run
+from labelnoise.experiment.run import compose, load_noisy, run
 from labelnoise.methods.erm import ERM
+from labelnoise.records import store
 from labelnoise.training.clock import Clock
 from labelnoise.training.graphs import Steps
 from labelnoise.training.loop import train_epoch
@@ -37,7 +37,7 @@ def test_record_is_complete(finished: tuple[dict, Path]) -> None:
     path = results / f"{record['run_id']}.json"
     assert json.loads(path.read_text()) == record
     assert sorted(p.suffix for p in results.iterdir()) == [".json", ".safetensors"], "something half-written is left"
-    assert tuple(record) == records.KEYS
+    assert tuple(record) == store.KEYS
     assert path.stat().st_size < 10_000
     assert record["noise"]["realised_rate"] == pytest.approx(0.4, abs=0.001)
     assert np.array(record["noise"]["transition"]).sum() == 1437
@@ -64,7 +64,7 @@ def test_repeats_bit_for_bit(finished: tuple[dict, Path], tmp_path: Path) -> Non
     torch.manual_seed(99)  # what was drawn before must not matter
     np.random.seed(99)
     again = run(compose([*SHORT, f"results={tmp_path}", "num_val=100", "save_model=true"]), quiet=True)
-    for key in records.KEYS[:-1]:
+    for key in store.KEYS[:-1]:
         assert first[key] == again[key], key
     name = f"{first['run_id']}.safetensors"
     with safe_open(results / name, "pt") as a, safe_open(tmp_path / name, "pt") as b:
@@ -121,7 +121,7 @@ def test_a_record_that_another_process_finished_meanwhile_is_kept(tmp_path: Path
     other = run(compose([*common, f"results={tmp_path / 'other'}"]), quiet=True)
     fit = trainer.fit
     mine = tmp_path / "mine"
-    monkeypatch.setattr(trainer, "fit", lambda *a: (fit(*a), records.write(other, mine))[0])
+    monkeypatch.setattr(trainer, "fit", lambda *a: (fit(*a), store.write(other, mine))[0])
     assert run(compose([*common, f"results={mine}", "save_model=true"]), quiet=True) == other
     assert "was written by another process meanwhile; it is kept, this one is not" in capsys.readouterr().err
     assert [path.name for path in mine.iterdir()] == [f"{other['run_id']}.json"]
@@ -129,7 +129,7 @@ def test_a_record_that_another_process_finished_meanwhile_is_kept(tmp_path: Path
 
 def test_committed_records_are_found_after_ones_own(finished, tmp_path: Path, monkeypatch) -> None:
     record, results = finished
-    monkeypatch.setattr(records, "COMMITTED", results)
+    monkeypatch.setattr(store, "COMMITTED", results)
     monkeypatch.setattr("labelnoise.experiment.run._train", lambda *a: pytest.fail("trained again"))
     assert run(compose([*SHORT, f"results={tmp_path}", "num_val=100"]), quiet=True) == record
 
@@ -287,7 +287,7 @@ def test_multirun_gives_every_job_a_record_and_survives_a_failure(train, tmp_pat
 
 
 def test_saved_network_predicts_the_same(finished, capsys, tmp_path: Path) -> None:
-    from labelnoise.experiment.predict import predict
+    from labelnoise.cli.predict import predict
 
     record, results = finished
     model, out = results / f"{record['run_id']}.safetensors", tmp_path / "p.csv"
@@ -320,7 +320,7 @@ def test_real_cifar10_trains(tmp_path: Path) -> None:
 
 @real("cifar10")
 def test_memory_holds_the_data_once() -> None:
-    data, _ = inject(compose(["noise=sym", "rate=0.4"]))
+    data, _ = load_noisy(compose(["noise=sym", "rate=0.4"]))
     assert data.train_images.dtype == torch.uint8
     assert data.train_images.nbytes == 50_000 * 3072
     train = TrainSet(data.train_images, data.train_labels, 10, data.mean, data.std, None, torch.Generator())

@@ -8,8 +8,8 @@ import torch
 from conftest import chosen, every, stop_at
 from omegaconf import DictConfig
 
-from labelnoise.experiment.records import Record
 from labelnoise.experiment.run import run, train
+from labelnoise.records.store import Record
 from labelnoise.training import checkpoints, signals
 from labelnoise.training.clock import Clock
 from labelnoise.training.schedules import cosine, linear
@@ -85,7 +85,7 @@ def test_run_hands_back_the_trained_method(tmp_path: Path) -> None:
     cfg = job("Staged", tmp_path)
     record, method, dataset = train(cfg, quiet=True)
     assert record == run(cfg, quiet=True), "found again"
-    audit = method.audit()
+    audit = method.judgement()
     assert audit is not None
     assert audit.clean.shape == (137,)
     scores = method.score(lambda index, images, labels: method.predict(images))

@@ -19,7 +19,7 @@ import slurm_cluster
 from conftest import REPOSITORY
 from slurm_cluster import until
 
-from labelnoise.experiment import records
+from labelnoise.records import store
 
 try:
     import submitit  # noqa: F401
@@ -88,12 +88,12 @@ def table(results: Path, seeds: str, epochs: int) -> list[str]:
     return [*chosen, f"epochs={epochs}", f"results={results}"]
 
 
-def lasting(results: Path) -> dict[str, records.Record]:
+def lasting(results: Path) -> dict[str, store.Record]:
     """Each record without its environment."""
     found = {}
     for path in results.glob("*.json"):
-        record = records.load(path)
-        found[path.stem] = {key: record[key] for key in records.KEYS if key != "environment"}
+        record = store.load(path)
+        found[path.stem] = {key: record[key] for key in store.KEYS if key != "environment"}
     return found
 
 

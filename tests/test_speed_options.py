@@ -11,10 +11,11 @@ import pytest
 import torch
 from conftest import with_values
 
-from labelnoise.experiment import identity, records
+from labelnoise.config import identity
 from labelnoise.experiment.run import compose, run
 from labelnoise.launch.run_many import run_many
 from labelnoise.networks.cnn import cnn4
+from labelnoise.records import store
 from labelnoise.training import device
 from labelnoise.training.graphs import Steps
 from labelnoise.training.learner import Learner
@@ -57,7 +58,7 @@ def test_packed_runs_equal_the_same_runs_alone(tmp_path: Path, monkeypatch) -> N
     monkeypatch.undo()
     for overrides, record in zip(chosen, found, strict=True):
         alone = run(compose([*overrides, f"results={tmp_path / 'alone'}", "threads=1"]), quiet=True)
-        assert all(alone[key] == record[key] for key in records.KEYS[:-1])
+        assert all(alone[key] == record[key] for key in store.KEYS[:-1])
         assert record["environment"]["threads"] == 1
 
 
@@ -149,7 +150,7 @@ def test_out_of_memory_errors_of_the_libraries_are_recognised(text: str, full: b
     monkeypatch.setattr(device, "memory_full", lambda device: "full")
     with (
         pytest.raises(MemoryError if full else RuntimeError, match="full" if full else "illegal"),
-        device.full_memory_told(torch.device("cuda:0")),
+        device.report_full_memory(torch.device("cuda:0")),
     ):
         raise RuntimeError(text)
 

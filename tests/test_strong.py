@@ -9,10 +9,10 @@ from conftest import Ended, composed, every, stop_at
 from torch import Tensor
 from torchvision.transforms import v2
 
+from labelnoise.config.identity import effective, identity, run_id
 from labelnoise.data import strong
 from labelnoise.data.strong import BINS, SIGNED, operations, rand_augment, square
 from labelnoise.data.train_set import TrainSet
-from labelnoise.experiment.identity import effective, identity, run_id
 from labelnoise.experiment.run import compose, run
 from labelnoise.methods.erm import ERM
 from labelnoise.training import checkpoints, signals

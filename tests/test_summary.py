@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from conftest import REPOSITORY, Ended
 
-from labelnoise.experiment import identity, records
+from labelnoise.config import identity
+from labelnoise.records import store
 from labelnoise.tables import settings
 
 NOISY = ["dataset=digits", "noise=sym", "rate=0.4"]
@@ -114,7 +115,7 @@ def test_only_settings_of_the_same_task_are_compared(summary, tmp_path: Path) ->
     for rate, accuracies in ((0.2, (0.9, 0.8)), (0.4, (0.5, 0.6))):
         for loss, accuracy in zip(("ce", "gce"), accuracies, strict=True):
             made_up.write(tmp_path, ["dataset=digits", "noise=sym", f"rate={rate}", f"loss={loss}"], accuracy)
-    found = settings.settings([records.load(path) for path in sorted(tmp_path.glob("*.json"))], "test_acc_last")
+    found = settings.settings([store.load(path) for path in sorted(tmp_path.glob("*.json"))], "test_acc_last")
     assert {(s.values["noise.rate"], s.values["loss"]) for s in (found[i] for i in settings.best_of_tasks(found))} == {
         (0.2, "ce"),
         (0.4, "gce"),
@@ -126,7 +127,7 @@ def test_what_is_unknown_is_said_to_be(summary, tmp_path: Path) -> None:
     unknown = made_up.record(NOISY)
     unknown["noise"] |= {"realised_rate": None, "transition": None}
     unknown["history"] |= {"acc_clean": None}
-    records.write(unknown, tmp_path)
+    store.write(unknown, tmp_path)
     out = summary(tmp_path, "metric=test_acc_val").out
     assert "unknown" in out
     assert "0.00%" not in out
@@ -139,7 +140,7 @@ def test_what_is_unknown_is_said_to_be(summary, tmp_path: Path) -> None:
 @pytest.mark.parametrize("gaps", [False, True])
 def test_history_and_classes_of_a_committed_record(gaps: bool, summary) -> None:
     """A value that an epoch does not have, such as a method's before its second stage, is an empty field."""
-    loaded = ((path, records.load(path)) for path in sorted(records.COMMITTED.glob("*.json")))
+    loaded = ((path, store.load(path)) for path in sorted(store.COMMITTED.glob("*.json")))
     path, record = next((p, r) for p, r in loaded if gaps == any(None in (c or ()) for c in r["history"].values()))
     lines = list(csv.DictReader(io.StringIO(summary(path, "format=history").out)))
     assert [int(line["epoch"]) for line in lines] == list(range(1, record["config"]["epochs"] + 1))
@@ -191,7 +192,7 @@ def test_texts_of_records_are_escaped(summary, tmp_path: Path) -> None:
     record = made_up.record(NOISY, processor="| <b>\n*x*")
     record["config"]["loss"]["_target_"] = "=cmd|'/c calc'!A1"
     record["run_id"] = identity.run_id(record["config"])
-    records.write(record, tmp_path)
+    store.write(record, tmp_path)
     made_up.write(tmp_path, NOISY)
     out = summary(tmp_path).out
     assert "<b>" not in out

@@ -16,8 +16,9 @@ import made_up
 import pytest
 from conftest import REPOSITORY, chosen, every
 
-from labelnoise.experiment import identity, records
-from labelnoise.experiment.compose import compose, from_yaml
+from labelnoise.config import identity
+from labelnoise.config.compose import compose, from_yaml
+from labelnoise.records import store
 from labelnoise.tables import table as tables
 
 SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "num_trusted=1300"]
@@ -41,7 +42,7 @@ def ended(process: subprocess.Popen, seconds: float = 1800) -> tuple[int, str, s
 
 def whole(results: Path) -> dict[str, dict]:
     """The records by id, without the parts that vary."""
-    found = {path.stem: records.load(path) for path in results.glob("*.json")}
+    found = {path.stem: store.load(path) for path in results.glob("*.json")}
     return {key: {k: v for k, v in record.items() if k != "environment"} for key, record in found.items()}
 
 
@@ -93,7 +94,7 @@ def test_two_drivers_run_nothing_twice(train, tmp_path: Path, monkeypatch) -> No
     assert Counter(identifier for identifier, _ in trained) == dict.fromkeys(first, 1)
     assert len(trained) == 6
     assert len({pid for _, pid in trained}) == 3
-    assert all(records.load(path)["environment"]["threads"] == 1 for path in results.glob("*.json"))
+    assert all(store.load(path)["environment"]["threads"] == 1 for path in results.glob("*.json"))
     assert sorted(p.suffix for p in results.iterdir()) == [".json"] * 6, "something is left"
 
     broken, *others = sorted(results.glob("*.json"))
@@ -122,7 +123,7 @@ def test_options_of_what_is_swept(train, tmp_path: Path) -> None:
     short = ["dataset=digits", "epochs=1", "num_trusted=1400", "hydra/launcher=basic"]
     ended = train("-m", *short, *swept, f"results={tmp_path}")
     assert ended.code == 0, ended
-    configs = [records.load(path)["config"] for path in tmp_path.glob("*.json")]
+    configs = [store.load(path)["config"] for path in tmp_path.glob("*.json")]
     assert sorted((c["noise"]["_target_"], c["noise"]["rate"], c["loss"]["q"]) for c in configs) == [
         *[("asymmetric", 0.4, 0.5)] * 2,
         *[("symmetric", 0.4, 0.5)] * 2,
@@ -185,7 +186,7 @@ def test_a_table_runs_what_is_missing(train, tmp_path: Path, monkeypatch) -> Non
     monkeypatch.setattr("labelnoise.launch.local.launch", lambda jobs, *_: launched.extend(jobs) or [])
     part = ["table=digits", "table.rows=[ce,gce]", "table.columns=[clean,sym_0.4]", "table.seeds=[1,2]"]
     more = ["epochs=1", f"results={tmp_path}"]
-    monkeypatch.setattr(records, "COMMITTED", tmp_path)
+    monkeypatch.setattr(store, "COMMITTED", tmp_path)
     cells = tables.cells(tables.read(part), more)
     for cell in cells[:3]:
         made_up.write(tmp_path, cell.overrides)
@@ -230,7 +231,7 @@ def test_plugins_are_in_the_wheel(tmp_path: Path) -> None:
     assert not (tmp_path / "site" / "hydra_plugins" / "__init__.py").exists(), "others' plugins would be hidden"
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import hydra_plugins;"
-        "import labelnoise.experiment.compose as c;"
+        "import labelnoise.config.compose as c;"
         "c.compose([]); from hydra.core.plugins import Plugins;"
         "print(*[k for k in Plugins.instance().class_name_to_class if k.startswith('hydra_plugins')]);"
         "print(sys.modules['hydra_plugins.labelnoise_local'].__file__)"

@@ -10,14 +10,14 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from labelnoise.experiment.compose import compose
-from labelnoise.experiment.groups import CONFIGS
+from labelnoise.cli.table import FORMATS
+from labelnoise.config.compose import compose
+from labelnoise.config.groups import CONFIGS
 from labelnoise.files.schema import reason
 from labelnoise.tables import comparison, escaping, sheet
 from labelnoise.tables import table as tables
 from labelnoise.tables.comparison import Published, Result
 from labelnoise.tables.schema import PublishedRow
-from labelnoise.tables.show import FORMATS
 from labelnoise.tables.table import Table
 
 FILE = {

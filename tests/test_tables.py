@@ -23,15 +23,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from published_values import RELEASED
 
-from labelnoise.experiment import identity, records
+from labelnoise.cli.table import FORMATS
+from labelnoise.config import identity
+from labelnoise.config.compose import compose
+from labelnoise.config.groups import CONFIGS
 from labelnoise.experiment.auto import settled
-from labelnoise.experiment.compose import compose
-from labelnoise.experiment.groups import CONFIGS
 from labelnoise.files import claims
+from labelnoise.records import store
 from labelnoise.tables import comparison, configurations, sheet
 from labelnoise.tables import table as tables
 from labelnoise.tables.comparison import Published, Result
-from labelnoise.tables.show import FORMATS
 from labelnoise.tables.table import Cell, Table
 
 TABLES = [name for name in every("table") if name != "none"]
@@ -276,7 +277,7 @@ def test_human_noise_has_the_cifar_n_protocol(name: str) -> None:
 def test_records_made_by_hand_are_found() -> None:
     """Committed ones, made before there were tables; and the command of the README that makes one of MNIST's."""
     digits = tables.cells(tables.read(["table=digits", "table.columns=[sym_0.4]", "table.seeds=[1]"]))
-    assert all(records.find(cell.run_id, "nowhere") for cell in digits)
+    assert all(store.find(cell.run_id, "nowhere") for cell in digits)
     (cell,) = tables.cells(part(table_of("mnist_zhou2021"), "agce", "sym_0.4", 1))
     typed = "protocol=zhou2021 dataset=mnist loss=agce noise=sym_zhou2021 rate=0.4 seed_noise=123 seed=1 threads=1"
     assert cell.run_id == identity.run_id(identity.effective(compose(typed.split())))

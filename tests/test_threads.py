@@ -15,7 +15,7 @@ from labelnoise.experiment.run import compose, run
 from labelnoise.networks.cnn import cnn4
 from labelnoise.networks.resnet import resnet18
 from labelnoise.training import device, load, signals, threads
-from labelnoise.training.device import prepare, settle
+from labelnoise.training.device import prepare, choose_threads
 
 DIGITS = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=2", "num_trusted=1300"]
 
@@ -119,7 +119,7 @@ def test_a_busy_machine_gets_fewer_threads_and_one_line_says_so(monkeypatch) -> 
     said: dict[float, list[str]] = {1.3: [], 3.9: []}
     for free, lines in said.items():
         monkeypatch.setattr(device, "free_cores", lambda used, free=free: free)
-        place = settle(prepare("cpu", "float32", "auto"), "auto", cnn4(10, 1, 28), (1, 28, 28), 128, None, lines.append)
+        place = choose_threads(prepare("cpu", "float32", "auto"), "auto", cnn4(10, 1, 28), (1, 28, 28), 128, None, lines.append)
         assert place.threads == torch.get_num_threads() == round(free)
     assert said == {1.3: ["threads=1: other processes keep 2.7 of 4 cores busy (threads=4 if idle)"], 3.9: []}
 
@@ -139,7 +139,7 @@ def test_a_run_that_resumes_keeps_its_number_or_says_so(asked, before, expected,
     monkeypatch.setattr(threads, "cores", lambda: 4)
     lines: list[str] = []
     place = prepare("cpu", "float32", asked)
-    place = settle(place, asked, cnn4(10, 1, 28), (1, 28, 28), 32, before, lines.append)
+    place = choose_threads(place, asked, cnn4(10, 1, 28), (1, 28, 28), 32, before, lines.append)
     assert place.threads == torch.get_num_threads() == expected
     assert len(lines) == bool(said)
     assert not said or said in lines[0]

@@ -23,7 +23,7 @@ from labelnoise.data.split import split
 from labelnoise.experiment.assemble import Assembled, assemble, transition_matrix
 from labelnoise.experiment.components import make_loss, make_regulariser
 from labelnoise.experiment.metrics import summarise
-from labelnoise.experiment.run import inject
+from labelnoise.experiment.run import load_noisy
 from labelnoise.training.device import prepare
 from labelnoise.training.diagnose import OF_COLUMN
 from labelnoise.training.loop import fit
@@ -51,7 +51,7 @@ class Outcome(NamedTuple):
 def small() -> tuple[Dataset, Tensor]:
     """200 images of digits at 8x8 pixels, and their noisy labels."""
     cfg = composed(*COMMON)
-    whole, _ = inject(cfg)
+    whole, _ = load_noisy(cfg)
     truth = whole.true_labels[:200]
     dataset = whole._replace(
         train_images=whole.train_images[:200, :, 2:26:3, 2:26:3],
@@ -94,7 +94,7 @@ def outcome(cfg: DictConfig, dataset: Dataset, build: Callable[..., Assembled] =
     loss = make_loss(cfg)
     made = build(cfg, dataset, small()[1].clone(), loss, place, regulariser=make_regulariser(cfg))
     state = TrainState()
-    fit(made.method, state, made.yardstick, Deaf())
+    fit(made.method, state, made.evaluation, Deaf())
     chosen = summarise(state.history)["test_acc_val"]
     return Outcome(tree_leaves(made.method.state_dict()), state.history["val_acc"], chosen, state.history)
 
@@ -149,16 +149,16 @@ def test_diagnostics_see_that_the_truth_is_another(method: str, columns: tuple[s
 
 def validated_by_truth(cfg: DictConfig, dataset: Dataset, *rest: Any, **more: Any) -> Assembled:
     """`assemble`, with the true labels of the held-out images."""
-    method, yardstick = assemble(cfg, dataset, *rest, **more)
+    method, evaluation = assemble(cfg, dataset, *rest, **more)
     true = dataset.true_labels[parts(dataset.true_labels)[1]]
-    return Assembled(method, yardstick._replace(val=yardstick.val._replace(labels=true)))
+    return Assembled(method, evaluation._replace(val=evaluation.val._replace(labels=true)))
 
 
 def trained_on_truth(*rest: Any, **more: Any) -> Assembled:
     """`assemble`, with the true label of one training image."""
     made = assemble(*rest, **more)
-    wrong = (made.method.train_set.labels != made.yardstick.truth).nonzero()[-1]
-    made.method.train_set.labels[wrong] = made.yardstick.truth[wrong]
+    wrong = (made.method.train_set.labels != made.evaluation.truth).nonzero()[-1]
+    made.method.train_set.labels[wrong] = made.evaluation.truth[wrong]
     return made
 
 
@@ -186,8 +186,8 @@ def test_validation_uses_the_noisy_labels(trusted: int) -> None:
     dataset, labels = small()
     made = assemble(cfg, dataset, labels, make_loss(cfg), prepare("cpu", "float32", 1))
     held_out = split(dataset.true_labels, HELD_OUT, trusted, SEED)[1]
-    assert torch.equal(made.yardstick.val.images, dataset.train_images[held_out])
-    assert torch.equal(made.yardstick.val.labels, labels[held_out])
+    assert torch.equal(made.evaluation.val.images, dataset.train_images[held_out])
+    assert torch.equal(made.evaluation.val.labels, labels[held_out])
     assert int((labels[held_out] != dataset.true_labels[held_out]).sum()) > HELD_OUT // 4, "else the test shows nothing"
 
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from image_trees import image
 
+from labelnoise.config.check import check
+from labelnoise.config.identity import effective, run_id
 from labelnoise.data.clothing1m import clothing1m
 from labelnoise.data.webvision import webvision_mini
-from labelnoise.experiment.check import check
-from labelnoise.experiment.identity import effective, run_id
 from labelnoise.experiment.run import compose, run, train
 from labelnoise.networks.resnet50 import resnet50
 

@@ -25,7 +25,7 @@ def read(root: Path, **options: object) -> Dataset:
 
 
 def left(data: Dataset) -> str:
-    return data.told[1].removeprefix("folder: left out: ")
+    return data.notices[1].removeprefix("folder: left out: ")
 
 
 def sizes(data: Dataset) -> tuple[int, int, int]:
@@ -118,9 +118,9 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
 def test_the_same_folders_in_every_class_are_warned_of(tmp_path: Path) -> None:
     for name, shade in SHADES.items():
         tree(tmp_path / name, {"one": shade, "two": shade}, 3)
-    assert any("each of the classes cat, dog has the folders one, two" in line for line in read(tmp_path).told)
+    assert any("each of the classes cat, dog has the folders one, two" in line for line in read(tmp_path).notices)
     tree(tmp_path / "dog", {"three": 190}, 3)
-    assert len(read(tmp_path).told) == 2
+    assert len(read(tmp_path).notices) == 2
 
 
 # --------------------------------------------------------------------------------------------------------- left out
@@ -207,12 +207,12 @@ def test_flat_images_and_copies_in_the_test_part_are_counted(tmp_path: Path) -> 
     tree(tmp_path / "train", {"cat": 60, "dog": 190}, 5)
     tree(tmp_path / "test", {"cat": 70, "dog": 200}, 2)
     tree(tmp_path / "dev", {"cat": 80, "dog": 210}, 2)
-    assert "none of one flat colour; none byte-identical in training and test" in read(tmp_path).told[0]
+    assert "none of one flat colour; none byte-identical in training and test" in read(tmp_path).notices[0]
     shutil.copy(tmp_path / "train/cat/003.png", tmp_path / "test/cat/x.png")
     shutil.copy(tmp_path / "train/dog/001.png", tmp_path / "dev/cat/y.png")  # under another name and label
     Image.new("RGB", (9, 9), (1, 2, 3)).save(tmp_path / "train/cat/flat.png")
     for stream in (False, True):
-        assert read(tmp_path, stream=stream).told[0] == (
+        assert read(tmp_path, stream=stream).notices[0] == (
             "folder: 2 classes with 5 (class dog) to 6 (class cat) images; "
             "11 training, 5 validation and 5 test images; 1 of one flat colour; "
             "2 byte-identical in training and test (train/cat/003.png is test/cat/x.png)"
@@ -241,14 +241,14 @@ def test_odd_labels_are_warned_of(labels: tuple[str, ...], warning: str | None, 
         image(tmp_path / f"{i}.png", 60, i)
         rows.append((f"{i}.png", labels[i % len(labels)]))
     table(tmp_path / "labels.csv", rows)
-    told = read(tmp_path, labels="labels.csv").told
+    told = read(tmp_path, labels="labels.csv").notices
     assert len(told) == (2 if warning is None else 3)
     assert warning is None or (told[2].startswith("warning: ") and warning in told[2])
 
 
 def test_odd_class_folders_are_warned_of(tmp_path: Path) -> None:
     tree(tmp_path, {"cat": 60, "CAT": 90, "null": 190}, 3)
-    told = read(tmp_path).told
+    told = read(tmp_path).notices
     assert "'null' (3)" in told[2]
     assert "'CAT' (3) and 'cat' (3)" in told[3]
 

@@ -12,7 +12,7 @@ from labelnoise.data.train_set import Batch
 from labelnoise.methods.erm import ERM
 from labelnoise.training.criterion import Outputs
 from labelnoise.training.learner import Learners
-from labelnoise.training.method import Audit, Feed, Method, Setup, StepResult
+from labelnoise.training.method import Judgement, Feed, Method, Setup, StepResult
 
 
 class TwoInAList(Method):
@@ -68,7 +68,7 @@ class Staged(Method):
         return [Feed(("both",), {"labelled": a, "unlabelled": b}) for a, b in zip(*orders, strict=False)]
 
     def step(self, feed: Feed) -> StepResult:
-        if feed.kind == ("train",):
+        if feed.step == ("train",):
             batch = self.train_set.batch(feed.index["train"])
             loss = self.loss(self.learner(batch.images), batch.labels).mean()
             self.learner.update(loss)
@@ -86,9 +86,9 @@ class Staged(Method):
     def predict(self, images: Tensor) -> Tensor:
         return self.learner(images)
 
-    def audit(self) -> Audit:
+    def judgement(self) -> Judgement:
         clean = torch.zeros(len(self.train_set)).index_fill_(0, self.trusted, 1.0)
-        return Audit(clean, self.train_set.labels)
+        return Judgement(clean, self.train_set.labels)
 
 
 class Assuming(ERM):

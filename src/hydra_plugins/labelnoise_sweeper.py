@@ -49,7 +49,7 @@ class LabelnoiseSweeper(BasicSweeper):
             ValueError: the table or an override is wrong; nothing was run.
             SystemExit: with exit code 1, a job failed or is missing; or the launcher was stopped.
         """
-        from labelnoise.experiment.compose import alone
+        from labelnoise.config.compose import alone
         from labelnoise.launch import cells, slurm
 
         assert self.config is not None

@@ -1,8 +1,8 @@
 """The default loss of an audit: of the losses that theory calls tolerant, the one that learns fastest."""
 
+from labelnoise.config.compose import compose
 from labelnoise.experiment.classes import num_classes
 from labelnoise.experiment.components import make_loss
-from labelnoise.experiment.compose import compose
 
 CANDIDATES = ("ce", "gce", "nce_agce", "nce_ael", "agce", "ael")
 NOISE, RATE = "sym", 0.4  # the noise that it must tolerate

@@ -55,16 +55,16 @@ def judge(cfg: DictConfig, quiet: bool = False) -> Judged:
 
     _refuse_silent(cfg)
     _, method, dataset = train(cfg, quiet)
-    audit = method.audit()
-    assert audit is not None
+    judgement = method.judgement()
+    assert judgement is not None
     labels = method.train_set.labels.cpu()
     last = method.score(lambda _, images, __: method.predict(images).float().softmax(dim=1)).cpu()
     probs, loss, margins = last, _loss(last, labels), margin(last, labels)
     if isinstance(method, AuditedERM):
         probs, loss = method.mean_probabilities().cpu(), method.mean_loss().cpu()
         margins = method.mean_margin().cpu()
-    proposed = probs.argmax(dim=1) if audit.proposed is None else audit.proposed.cpu()
-    return Judged(dataset, labels, audit.clean.float().cpu(), probs, proposed, loss, margins, last)
+    proposed = probs.argmax(dim=1) if judgement.proposed is None else judgement.proposed.cpu()
+    return Judged(dataset, labels, judgement.clean.float().cpu(), probs, proposed, loss, margins, last)
 
 
 def _refuse_silent(cfg: DictConfig) -> None:
@@ -72,7 +72,7 @@ def _refuse_silent(cfg: DictConfig) -> None:
     from labelnoise.training.method import Method
 
     made = hydra.utils.get_object(cfg.method["_target_"])
-    if getattr(made, "audit", None) is Method.audit:
+    if getattr(made, "judgement", None) is Method.judgement:
         raise ValueError(f"method={made.__name__.lower()}: does not judge labels; use method=audited_erm")
 
 
@@ -87,15 +87,15 @@ def judge_out_of_fold(cfg: DictConfig, folds: int, folder: Path, quiet: bool = F
     import torch
 
     from labelnoise.data.held_out import fold_of
-    from labelnoise.experiment.assemble import inject
+    from labelnoise.experiment.assemble import load_noisy
     from labelnoise.losses.base import margin
 
-    dataset, labels = inject(cfg)
+    dataset, labels = load_noisy(cfg)
     path = _write_array(folder / "labels.npy", labels)
     member = fold_of(labels, folds, cfg.seed_data)
     probs = torch.empty(len(labels), dataset.num_classes)
-    if dataset.told and not quiet:
-        print("\n".join(dataset.told))
+    if dataset.notices and not quiet:
+        print("\n".join(dataset.notices))
     for fold in range(folds):
         if not quiet:
             print(f"fold {fold + 1} of {folds}")

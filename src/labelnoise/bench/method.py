@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from labelnoise.experiment.check import check
+from labelnoise.config.check import check
 from labelnoise.experiment.run import compose
 
 ROUNDS, IMAGES, EPOCHS = 3, 1500, 10
@@ -34,19 +34,19 @@ class Training:
         from labelnoise.bench.sides import Deaf, data
         from labelnoise.experiment.assemble import assemble
         from labelnoise.experiment.components import make_loss, make_regulariser
-        from labelnoise.training.device import prepare, settle
+        from labelnoise.training.device import prepare, choose_threads
         from labelnoise.training.graphs import Steps
         from labelnoise.training.state import TrainState
 
         cfg = compose(overrides)
         dataset, labels = data(cfg)
         cfg.num_val = max(cfg.num_val, len(labels) - cfg.num_trusted - count)
-        place = prepare(cfg.device, cfg.precision, cfg.threads, cfg.deterministic)
+        runtime = prepare(cfg.device, cfg.precision, cfg.threads, cfg.deterministic)
         loss = make_loss(cfg)
-        made = assemble(cfg, dataset, labels, loss, place, regulariser=make_regulariser(cfg))
+        made = assemble(cfg, dataset, labels, loss, runtime, regulariser=make_regulariser(cfg))
         shape = dataset.train_images.shape[1:]
-        self.place = settle(place, cfg.threads, made.method.network, shape, cfg.batch_size)
-        self.method, self.truth = made.method, made.yardstick.truth
+        self.runtime = choose_threads(runtime, cfg.threads, made.method.network, shape, cfg.batch_size)
+        self.method, self.truth = made.method, made.evaluation.truth
         self.state, self.steps, self.listener = TrainState(), Steps(made.method), Deaf()
 
     def epoch(self) -> float:
@@ -84,7 +84,7 @@ def cost(overrides: list[str]) -> None:
                 seconds[name][epoch].append(training.epoch())
     means = {name: statistics.mean(map(statistics.median, epochs)) for name, epochs in seconds.items()}
     ratio = means["method"] / means["erm with ce"]
-    facts: dict[str, Any] = trainings["method"].place.facts()
+    facts: dict[str, Any] = trainings["method"].runtime.facts()
     name, network = (str(cfg[part]._target_).split(".")[-1] for part in ("method", "network"))
     table = Table("", "seconds an epoch", "cost", box=None)
     table.add_row("erm with ce", f"{means['erm with ce']:.3f}", "1.00")

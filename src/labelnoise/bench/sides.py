@@ -8,7 +8,7 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
-from labelnoise.experiment.errors import one_line
+from labelnoise.config.errors import one_line
 from labelnoise.experiment.run import compose
 from labelnoise.training.threads import WAITING, cores
 
@@ -20,30 +20,30 @@ def ours(cfg: Any) -> dict[str, Any]:
     import hydra
 
     from labelnoise.experiment.run import assemble
-    from labelnoise.training.device import prepare, settle
+    from labelnoise.training.device import prepare, choose_threads
     from labelnoise.training.evaluate import confusion_matrix
     from labelnoise.training.graphs import Steps
     from labelnoise.training.loop import train_epoch
     from labelnoise.training.state import TrainState
 
-    place = prepare(cfg.device, cfg.precision, cfg.threads, cfg.deterministic)
+    runtime = prepare(cfg.device, cfg.precision, cfg.threads, cfg.deterministic)
     dataset, labels = data(cfg)
-    method, yardstick = assemble(cfg, dataset, labels, hydra.utils.instantiate(cfg.loss), place)
-    place = settle(place, cfg.threads, method.network, dataset.train_images.shape[1:], cfg.batch_size)
-    test = yardstick.test
+    method, evaluation = assemble(cfg, dataset, labels, hydra.utils.instantiate(cfg.loss), runtime)
+    runtime = choose_threads(runtime, cfg.threads, method.network, dataset.train_images.shape[1:], cfg.batch_size)
+    test = evaluation.test
     evaluated = min(EVALUATED, len(test.labels))
     test = test._replace(images=test.images[:evaluated], labels=test.labels[:evaluated])
     run_step = Steps(method, cfg.graphs == "auto")
 
     def train(steps: int) -> None:
         feeds = list(itertools.islice(endless(method), steps))
-        train_epoch(method, TrainState(feeds=feeds), yardstick.truth, run_step, Deaf())
+        train_epoch(method, TrainState(feeds=feeds), evaluation.truth, run_step, Deaf())
 
     def evaluate() -> None:
         confusion_matrix(method, test)
 
     sizes = {"train_images": len(labels), "test_images": len(dataset.test_labels), "evaluated": evaluated}
-    facts = lambda: {**place.facts(), **sizes, "kind": place.device.type}  # noqa: E731
+    facts = lambda: {**runtime.facts(), **sizes, "kind": runtime.device.type}  # noqa: E731
     return {"train": train, "evaluate": evaluate, "facts": facts, "shares": lambda: shares(method, cfg)}
 
 
@@ -129,10 +129,10 @@ def data(cfg: Any) -> Any:
     import torch
 
     from labelnoise.data.dataset import Dataset
-    from labelnoise.experiment.run import inject
+    from labelnoise.experiment.run import load_noisy
 
     try:
-        return inject(cfg)
+        return load_noisy(cfg)
     except OSError:
         cifar = {"cifar10": (50_000, 3, 32, 10), "cifar100": (50_000, 3, 32, 100)}
         count, channels, size, classes = cifar.get(cfg.dataset.name, (60_000, 1, 28, 10))

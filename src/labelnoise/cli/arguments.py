@@ -6,7 +6,7 @@ from pathlib import Path
 from hydra.core.override_parser.types import Quote, QuotedString
 
 from labelnoise.arguments.ranges import either
-from labelnoise.experiment.groups import SEARCHPATH, option_names
+from labelnoise.config.groups import SEARCHPATH, option_names
 
 LONG = {
     "-h": "--help",

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from labelnoise.bench.sides import Side
-from labelnoise.experiment.check import check
+from labelnoise.config.check import check
 from labelnoise.experiment.run import compose
 from labelnoise.training.threads import cores
 

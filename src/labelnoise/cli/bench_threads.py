@@ -18,7 +18,7 @@ from rich.table import Table
 
 from labelnoise.bench.sides import Side
 from labelnoise.cli.bench import ROUNDS
-from labelnoise.experiment.check import check
+from labelnoise.config.check import check
 from labelnoise.experiment.run import compose
 from labelnoise.training.threads import cores
 

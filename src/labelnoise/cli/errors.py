@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from labelnoise.experiment.errors import one_line
+from labelnoise.config.errors import one_line
 from labelnoise.training.threads import wait_briefly
 
 

@@ -3,8 +3,8 @@
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from labelnoise.experiment.groups import choices
-from labelnoise.experiment.options import GROUPS, OPTIONS
+from labelnoise.config.groups import choices
+from labelnoise.config.options import GROUPS, OPTIONS
 
 WIDTH = 120
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from labelnoise.config.check import check
+from labelnoise.config.compose import compose
+from labelnoise.config.groups import choices
 from labelnoise.experiment.auto import settled
-from labelnoise.experiment.check import check
 from labelnoise.experiment.classes import num_classes
-from labelnoise.experiment.compose import compose
-from labelnoise.experiment.groups import choices
 from labelnoise.files.atomic import write_whole
 
 if TYPE_CHECKING:
@@ -119,9 +119,9 @@ def _transition(cfg: DictConfig, classes: int) -> "tuple[Tensor | None, bool]":
     if rate is not None and kind_of(target):
         row = nominal_row(target, rate, classes)
         return torch.stack([row.roll(c) for c in range(classes)]), False
-    from labelnoise.experiment.assemble import inject
+    from labelnoise.experiment.assemble import load_noisy
 
-    dataset, noisy = inject(cfg)
+    dataset, noisy = load_noisy(cfg)
     counts = torch.zeros(classes, classes, dtype=torch.float64)
     counts.index_put_((dataset.train_labels, noisy), torch.ones(len(noisy), dtype=torch.float64), accumulate=True)
     return counts / counts.sum(dim=1, keepdim=True), True

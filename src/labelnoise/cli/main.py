@@ -15,7 +15,7 @@ from typing import NamedTuple
 import labelnoise
 from labelnoise.cli.arguments import check_flags, with_config_dirs
 from labelnoise.cli.errors import guard
-from labelnoise.experiment.explain import nearest
+from labelnoise.config.explain import nearest
 
 
 class Word(NamedTuple):

@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labelnoise.experiment.check import check
-from labelnoise.experiment.compose import compose
+from labelnoise.config.check import check
+from labelnoise.config.compose import compose
 from labelnoise.files.atomic import write_whole
 
 if TYPE_CHECKING:  # torch takes a second to import, and --help does not need it
@@ -38,9 +38,9 @@ def noise(arguments: list[str]) -> None:
     import numpy as np
     from rich.console import Console
 
-    from labelnoise.experiment.assemble import inject
+    from labelnoise.experiment.assemble import load_noisy
     from labelnoise.experiment.metrics import noise_facts
-    from labelnoise.experiment.told import told
+    from labelnoise.experiment.notices import notices
 
     overrides = [a for a in arguments if not a.startswith("out=")]
     out = next((a.removeprefix("out=") for a in reversed(arguments) if a.startswith("out=")), None)
@@ -48,7 +48,7 @@ def noise(arguments: list[str]) -> None:
         raise ValueError(f"out={out}: must end in .npy, for the noisy labels, or .csv, for the transition matrix")
     cfg = compose(overrides)
     check(cfg)
-    dataset, labels = inject(cfg)
+    dataset, labels = load_noisy(cfg)
     facts = noise_facts(dataset.true_labels, labels, dataset.num_classes, cfg.seed_noise)
     T = None
     if facts["transition"] is not None:
@@ -63,7 +63,7 @@ def noise(arguments: list[str]) -> None:
         if not whole:
             others = ((T > 0) & ~np.eye(len(T), dtype=bool)).sum(axis=1)
             console.print(f"a class is given {others.min()} to {others.max()} other labels; out=matrix.csv writes all")
-    print("\n".join(told(cfg, dataset, facts)))
+    print("\n".join(notices(cfg, dataset, facts)))
     if out is not None:
         write_whole(Path(out), _labels(labels) if out.endswith(".npy") else _csv(T, dataset.classes))
         print(f"{out} written" + (f": use it with noise=file noise.path={out}" if out.endswith(".npy") else ""))

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from labelnoise.experiment import records
-from labelnoise.experiment.check import check
+from labelnoise.config.check import check
+from labelnoise.config.compose import compose
 from labelnoise.experiment.components import make_tracker
-from labelnoise.experiment.compose import compose
 from labelnoise.experiment.trackers import log_history
+from labelnoise.records import store
 
 
 def track(arguments: list[str]) -> None:
@@ -42,20 +42,20 @@ def track(arguments: list[str]) -> None:
     sent = 0
     for path in paths:
         try:
-            record = records.load(path)
+            record = store.load(path)
         except FileNotFoundError:
             raise ValueError(f"run_id={path.stem}: no such record in results={cfg.results}") from None
         except ValueError as error:
             if named:
                 raise
-            records.report(path, str(error))
+            store.report(path, str(error))
             continue
         _send(record, cfg)
         sent += 1
     print(f"{sent} of {len(paths)} records sent to {cfg.tracker._target_.rpartition('.')[2]}")
 
 
-def _send(record: records.Record, cfg: DictConfig) -> None:
+def _send(record: store.Record, cfg: DictConfig) -> None:
     tracker = make_tracker(cfg, record["run_id"], record["config"])
     log_history(tracker, record["history"])
     tracker.finish(record["metrics"])

@@ -14,9 +14,9 @@ import labelnoise
 from labelnoise.cli.arguments import split_flags
 from labelnoise.cli.errors import JobFailed
 from labelnoise.cli.help import train_help
-from labelnoise.experiment.compose import compose, deadline, prepared
-from labelnoise.experiment.errors import one_line
-from labelnoise.experiment.groups import CONFIGS, SEARCHPATH, command
+from labelnoise.config.compose import compose, deadline, prepared
+from labelnoise.config.errors import one_line
+from labelnoise.config.groups import CONFIGS, SEARCHPATH, command
 from labelnoise.experiment.run import run
 
 # Hydra 1.3 warns that it validates configs/hydra/launcher/submitit_slurm.yaml against the plugin's schema, as intended.

@@ -55,7 +55,7 @@ def content(data_dir: str, **_: object) -> str:
     return content_hash(find(data_dir))
 
 
-clothing1m.content = content  # type: ignore[attr-defined]  # read by `labelnoise.experiment.identity`
+clothing1m.content = content  # type: ignore[attr-defined]  # read by `labelnoise.config.identity`
 
 
 def _labels(file: Path, names: list[str]) -> dict[str, str]:

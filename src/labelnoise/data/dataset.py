@@ -28,7 +28,7 @@ class Dataset(NamedTuple):
         val_images, val_labels: a separate held-out part, like the test part; None if there is none.
         val_is_clean: whether val_labels are known to be the true ones.
         paths: N, the files of the training images, relative to data_dir; None if an image has no file of its own.
-        told: lines for the user on what was read and what was not.
+        notices: lines for the user on what was read and what was not.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Dataset(NamedTuple):
     val_labels: Tensor | None = None
     val_is_clean: bool = False
     paths: tuple[str, ...] | None = None
-    told: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:

@@ -72,4 +72,4 @@ def content(
     return content_hash(find(data_dir, labels, corrected, classes))
 
 
-folder.content = content  # type: ignore[attr-defined]  # read by `labelnoise.experiment.identity`
+folder.content = content  # type: ignore[attr-defined]  # read by `labelnoise.config.identity`

@@ -98,7 +98,7 @@ def dataset_of(name: str, found: Listed, parts: Parts, size: int, colour: bool, 
         mean=mean,
         std=std,
         paths=tuple(entry.path for entry in train),
-        told=lines(name, found, read, sum(map(len, parts))),
+        notices=lines(name, found, read, sum(map(len, parts))),
     )
 
 

@@ -44,7 +44,7 @@ def held_out(whole: Callable[[], Dataset], path: str, fold: Fold, folds: Folds, 
         test_labels=labels[out],
         val_images=None,
         val_labels=None,
-        told=(),  # of the whole data set, not of a fold
+        notices=(),  # of the whole data set, not of a fold
         paths=None if dataset.paths is None else tuple(dataset.paths[i] for i in kept.tolist()),
     )
 

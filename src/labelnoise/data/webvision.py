@@ -59,7 +59,7 @@ def content(data_dir: str, test: Test = "webvision", **_: object) -> str:
     return content_hash(find(data_dir, test))
 
 
-webvision_mini.content = content  # type: ignore[attr-defined]  # read by `labelnoise.experiment.identity`
+webvision_mini.content = content  # type: ignore[attr-defined]  # read by `labelnoise.config.identity`
 
 
 def _listed_in(file: Path, folder: str, part: str, ids: list[str]) -> list[Entry]:

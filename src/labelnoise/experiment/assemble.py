@@ -14,13 +14,13 @@ if TYPE_CHECKING:  # torch takes a second to import, and `train.py --help` does 
     from torch import Tensor, nn
 
     from labelnoise.data.dataset import Dataset
-    from labelnoise.training.device import Place
+    from labelnoise.training.device import Runtime
     from labelnoise.training.learner import MakeNetwork, MakeOptimizer, Schedule
-    from labelnoise.training.loop import Yardstick
+    from labelnoise.training.loop import EvaluationData
     from labelnoise.training.method import Method
 
 
-def inject(cfg: DictConfig) -> "tuple[Dataset, Tensor]":
+def load_noisy(cfg: DictConfig) -> "tuple[Dataset, Tensor]":
     """The data set of a configuration and its noisy training labels (N,).
 
     Raises:
@@ -42,7 +42,7 @@ class Assembled(NamedTuple):
     """Attributes: the method to train, and what it is evaluated with."""
 
     method: "Method"
-    yardstick: "Yardstick"
+    evaluation: "EvaluationData"
 
 
 def assemble(
@@ -50,14 +50,14 @@ def assemble(
     dataset: "Dataset",
     labels: "Tensor",
     loss: Any,
-    place: "Place",
+    runtime: "Runtime",
     compiled: bool = False,
     regulariser: Any = None,
 ) -> Assembled:
     """Build the method on its training set, and the labels and images that it is evaluated with.
 
     Args:
-        labels: (N,), noisy, from `inject`.
+        labels: (N,), noisy, from `load_noisy`.
         loss: from `make_loss`.
         compiled: whether to run networks through torch.compile.
         regulariser: from `make_regulariser`. One that needs only the weights goes to every learner, others to the
@@ -71,7 +71,7 @@ def assemble(
     from labelnoise.training.clock import Clock
     from labelnoise.training.method import Setup, Unassuming
 
-    device = place.device
+    device = runtime.device
     generator = torch.Generator(device).manual_seed(cfg.seed_data)
     torch.manual_seed(cfg.seed_data)  # for random numbers drawn without a generator: dropout, negative learning
     augment, strong = (direct(hydra.utils.instantiate(cfg.dataset.get(kind))) for kind in ("augment", "strong"))
@@ -89,16 +89,16 @@ def assemble(
     if truth is not None and "transition" in make_method.func.assumes:
         assumed = transition_matrix(truth, labels, dataset.num_classes).to(device)
     setup = (Setup if "transition" in make_method.func.assumes else Unassuming)(
-        _learner_factory(cfg, dataset, place, compiled, direct(regulariser) if of_weights else None),
+        _learner_factory(cfg, dataset, runtime, compiled, direct(regulariser) if of_weights else None),
         _bound("loss", direct(loss), make_method.func, facts),
         parts.train,
         clock,
         regulariser=None if of_outputs is None else _bound("regulariser", of_outputs, make_method.func, facts),
         transition=assumed,
         superclass=superclass,
-        load_network=partial(_load_network, cfg, dataset, place),
+        load_network=partial(_load_network, cfg, dataset, runtime),
     )
-    return Assembled(make_method(setup).to(device), parts.yardstick)
+    return Assembled(make_method(setup).to(device), parts.evaluation)
 
 
 def transition_matrix(truth: "Tensor", labels: "Tensor", num_classes: int) -> "Tensor":
@@ -109,7 +109,7 @@ def transition_matrix(truth: "Tensor", labels: "Tensor", num_classes: int) -> "T
     return counts / counts.sum(dim=1, keepdim=True).clamp_min(1)
 
 
-def _load_network(cfg: DictConfig, dataset: "Dataset", place: "Place", path: str, option: str) -> "nn.Module":
+def _load_network(cfg: DictConfig, dataset: "Dataset", runtime: "Runtime", path: str, option: str) -> "nn.Module":
     """See `Setup.load_network`."""
     from labelnoise.experiment import saved_network
     from labelnoise.training.frozen import Frozen
@@ -118,9 +118,9 @@ def _load_network(cfg: DictConfig, dataset: "Dataset", place: "Place", path: str
     about = saved.about
     if list(dataset.train_images.shape[1:]) != about.shape or list(dataset.classes) != about.classes:
         raise ValueError(f"{option}={path}: was trained on other images or classes than dataset={dataset.name}")
-    network = saved_network.build(saved, path, option).to(place.device)
+    network = saved_network.build(saved, path, option).to(runtime.device)
     scales = ((about.mean, about.std), (dataset.mean, dataset.std))
-    return Frozen(network, dataset.num_classes, place.precision, *scales).to(place.device)
+    return Frozen(network, dataset.num_classes, runtime.precision, *scales).to(runtime.device)
 
 
 def _bound(what: str, loss: Any, method: "type[Method]", facts: dict[str, Any]) -> Any:
@@ -141,7 +141,7 @@ def _bound(what: str, loss: Any, method: "type[Method]", facts: dict[str, Any]) 
     return partial(loss, **given) if given else loss
 
 
-def _learner_factory(cfg: DictConfig, dataset: "Dataset", place: "Place", compiled: bool, penalty: Any = None) -> Any:
+def _learner_factory(cfg: DictConfig, dataset: "Dataset", runtime: "Runtime", compiled: bool, penalty: Any = None) -> Any:
     """The `MakeLearner` of a configuration; `penalty` is a regulariser of the weights, or None."""
     import torch
 
@@ -173,12 +173,12 @@ def _learner_factory(cfg: DictConfig, dataset: "Dataset", place: "Place", compil
                 torch.set_rng_state(state)
 
         return Learner(
-            initial(0).to(place.device, memory_format=torch.channels_last),
+            initial(0).to(runtime.device, memory_format=torch.channels_last),
             optimizer or our_optimizer,
             schedule or our_schedule,
             range(cfg.epochs) if during is None else during,
             cfg.clip_norm,
-            place.precision,
+            runtime.precision,
             compiled,
             penalty,
             initial,

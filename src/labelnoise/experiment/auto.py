@@ -4,8 +4,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from labelnoise.config.identity import effective, run_id, short_name
 from labelnoise.experiment.classes import CLASSES
-from labelnoise.experiment.identity import effective, run_id, short_name
 
 HAVE_AUTO = ("agce", "aul", "ael")
 

@@ -21,6 +21,6 @@ def num_classes(cfg: DictConfig) -> int:
     """
     if cfg.dataset.name in CLASSES:
         return CLASSES[cfg.dataset.name]
-    from labelnoise.experiment.assemble import inject
+    from labelnoise.experiment.assemble import load_noisy
 
-    return inject(cfg)[0].num_classes
+    return load_noisy(cfg)[0].num_classes

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from labelnoise.experiment import records
 from labelnoise.files.atomic import write_whole
+from labelnoise.records import store
 
 if TYPE_CHECKING:
     from labelnoise.data.dataset import Dataset
@@ -24,7 +24,7 @@ def make_record(
     metrics: dict[str, Any],
     state: "TrainState",
     environment: dict[str, Any],
-) -> records.Record:
+) -> store.Record:
     """The record of a finished training."""
     return {
         "run_id": identifier,
@@ -52,7 +52,7 @@ def times(started: float, training: float, earlier: list[dict[str, Any]]) -> dic
     }
 
 
-def write(cfg: DictConfig, record: records.Record, method: "Method", dataset: "Dataset") -> records.Record:
+def write(cfg: DictConfig, record: store.Record, method: "Method", dataset: "Dataset") -> store.Record:
     """Write the network, if it is to be saved, then the record. If that fails, the network is removed again."""
     model = model_path(cfg, record["run_id"])
     if cfg.save_model:
@@ -60,7 +60,7 @@ def write(cfg: DictConfig, record: records.Record, method: "Method", dataset: "D
     else:  # a network that an earlier training saved does not belong to this record
         model.unlink(missing_ok=True)
     try:
-        records.write(record, cfg.results)
+        store.write(record, cfg.results)
     except OSError:
         model.unlink(missing_ok=True)
         raise
@@ -72,7 +72,7 @@ def model_path(cfg: DictConfig, identifier: str) -> Path:
     return Path(cfg.results) / f"{identifier}.safetensors"
 
 
-def _save(method: "Method", record: records.Record, dataset: "Dataset", path: Path) -> None:
+def _save(method: "Method", record: store.Record, dataset: "Dataset", path: Path) -> None:
     """Save the network that predicts as safetensors, with the metadata needed to rebuild it.
 
     How many outputs it has beyond one for each class is found with one image, because a loss, a method or a network may

@@ -10,14 +10,14 @@ if TYPE_CHECKING:  # torch takes a second to import, and `train.py --help` does 
 
     from labelnoise.data.dataset import Dataset
     from labelnoise.data.train_set import Augment, TrainSet
-    from labelnoise.training.loop import Yardstick
+    from labelnoise.training.loop import EvaluationData
 
 
 class Parts(NamedTuple):
-    """Attributes: train, with its trusted set; yardstick, what the method is evaluated with."""
+    """Attributes: train, with its trusted set; evaluation, what the method is evaluated with."""
 
     train: "TrainSet"
-    yardstick: "Yardstick"
+    evaluation: "EvaluationData"
 
 
 def divide(
@@ -42,7 +42,7 @@ def divide(
     from labelnoise.data.streamed import StreamedImages, StreamedTrainSet
     from labelnoise.data.train_set import TrainSet
     from labelnoise.training.evaluate import Labelled
-    from labelnoise.training.loop import Yardstick
+    from labelnoise.training.loop import EvaluationData
 
     device, truth = generator.device, dataset.true_labels
     mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (dataset.mean, dataset.std))
@@ -87,13 +87,13 @@ def divide(
         val = labelled(dataset.train_images[val_part], labels[val_part])
     elif val_images is not None and val_labels is not None and len(val_labels):
         val = labelled(val_images, val_labels)
-    yardstick = Yardstick(
+    evaluation = EvaluationData(
         None if truth is None else truth[train_part].to(device),
         labelled(dataset.test_images, dataset.test_labels),
         val,
         cfg.eval_every,
     )
-    return Parts(train_set(dataset.train_images, labels, train_part, trusted), yardstick)
+    return Parts(train_set(dataset.train_images, labels, train_part, trusted), evaluation)
 
 
 def _own_part(dataset: "Dataset") -> str:

@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import DictConfig
 
-from labelnoise.experiment import identity, records, tuned
-from labelnoise.experiment.assemble import Assembled, assemble, inject
+from labelnoise.config import identity, tuned
+from labelnoise.config.check import check
+from labelnoise.config.compose import compose
+from labelnoise.experiment.assemble import Assembled, assemble, load_noisy
 from labelnoise.experiment.auto import settled
-from labelnoise.experiment.check import check
 from labelnoise.experiment.components import check_optimizer, make_loss, make_regulariser, make_tracker
-from labelnoise.experiment.compose import compose
-from labelnoise.experiment.environment import this_environment
 from labelnoise.experiment.listener import Hub
+from labelnoise.experiment.notices import notices
 from labelnoise.experiment.outcome import make_record, model_path, times, write
 from labelnoise.experiment.progress import duration, show
-from labelnoise.experiment.told import told
 from labelnoise.experiment.trackers import log_history
 from labelnoise.files import atomic
 from labelnoise.files.claims import hold
+from labelnoise.records import store
+from labelnoise.records.environment import this_environment
 from labelnoise.training import checkpoints
 from labelnoise.training.signals import Signals
 
@@ -31,18 +32,18 @@ if TYPE_CHECKING:  # torch takes a second to import, and `train.py --help` does 
     from labelnoise.training.method import Method
     from labelnoise.training.state import TrainState
 
-__all__ = ["Trained", "assemble", "compose", "inject", "run", "train"]
+__all__ = ["Trained", "assemble", "compose", "load_noisy", "run", "train"]
 
 
 class Trained(NamedTuple):
     """Attributes: the record; the trained method; the data set, with its labels from before the noise."""
 
-    record: records.Record
+    record: store.Record
     method: "Method"
     dataset: "Dataset"
 
 
-def run(cfg: DictConfig, quiet: bool = False) -> records.Record:
+def run(cfg: DictConfig, quiet: bool = False) -> store.Record:
     """Train one configuration and write its record, or return the record if there is one.
 
     A run that was stopped resumes from its checkpoint.
@@ -84,9 +85,9 @@ def _settled(cfg: DictConfig, quiet: bool) -> DictConfig:
     return cfg
 
 
-def _existing_record(cfg: DictConfig, identifier: str, quiet: bool) -> records.Record | None:
+def _existing_record(cfg: DictConfig, identifier: str, quiet: bool) -> store.Record | None:
     """The record that makes the run unnecessary; None if there is none or the run is forced."""
-    record = None if cfg.force else records.find(identifier, cfg.results, quiet)
+    record = None if cfg.force else store.find(identifier, cfg.results, quiet)
     if record is None or (cfg.save_model and not model_path(cfg, identifier).is_file()):
         return None
     if not quiet:
@@ -102,7 +103,7 @@ def _claimed(cfg: DictConfig, identifier: str) -> Iterator[str]:
     results = Path(cfg.results)
     made = [folder for folder in (results, *results.parents) if not folder.exists()]
     try:
-        atomic.check_writable(cfg.results, *(f"{identifier}.{end}" for end in records.FILES))
+        atomic.check_writable(cfg.results, *(f"{identifier}.{end}" for end in store.FILES))
         with hold(results / f"{identifier}.claim", f"run {identifier}"):
             for left in results.glob(f"{identifier}.*.part"):  # left by a process that was killed while writing
                 left.unlink(missing_ok=True)
@@ -115,37 +116,37 @@ def _claimed(cfg: DictConfig, identifier: str) -> Iterator[str]:
 
 def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool) -> Trained:
     from labelnoise.experiment.metrics import in_short, noise_facts, validation_in_short
-    from labelnoise.training.device import compiler_works, full_memory_told, prepare, settle
+    from labelnoise.training.device import compiler_works, report_full_memory, prepare, choose_threads
 
     started = time.monotonic()
     environment = this_environment()  # now, because the checkout may change during training
-    had_record = records.find(identifier, cfg.results) is not None
+    had_record = store.find(identifier, cfg.results) is not None
     report = (lambda *_: None) if quiet else print
-    place = prepare(cfg.device, cfg.precision, cfg.threads, cfg.deterministic)
+    runtime = prepare(cfg.device, cfg.precision, cfg.threads, cfg.deterministic)
     loss = make_loss(cfg)
     regulariser = make_regulariser(cfg)
     check_optimizer(cfg)
     for line in tuned.lines(cfg):
         report(line)
-    compiled = cfg.compile and compiler_works(place.device)
-    dataset, labels = inject(cfg)
+    compiled = cfg.compile and compiler_works(runtime.device)
+    dataset, labels = load_noisy(cfg)
     facts = noise_facts(dataset.true_labels, labels, dataset.num_classes, cfg.seed_noise)
-    report("\n".join(told(cfg, dataset, facts)))
+    report("\n".join(notices(cfg, dataset, facts)))
     own = 0 if dataset.val_labels is None or cfg.trusted_from == "train" else cfg.num_trusted or len(dataset.val_labels)
     if line := validation_in_short(dataset, cfg.num_val, own):
         report(line)
     path = Path(cfg.results) / f"{identifier}.checkpoint"
     commit = environment["commit"]
-    with full_memory_told(place.device):
+    with report_full_memory(runtime.device):
         assembled, state, earlier = _resumed(
-            lambda: assemble(cfg, dataset, labels, loss, place, compiled, regulariser),
+            lambda: assemble(cfg, dataset, labels, loss, runtime, compiled, regulariser),
             path,
             checkpoints.load(path, identifier, commit if cfg.force else None),
             commit,
         )
     before = earlier[-1]["threads"] if earlier else None
     shape = dataset.train_images.shape[1:]
-    place = settle(place, cfg.threads, assembled.method.network, shape, cfg.batch_size, before, report)
+    runtime = choose_threads(runtime, cfg.threads, assembled.method.network, shape, cfg.batch_size, before, report)
     if state.feeds or state.epoch:
         report(f"resumes after epoch {state.epoch}, step {state.done}")
     training = time.monotonic()
@@ -155,15 +156,15 @@ def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool
             identifier,
             assembled.method,
             earlier,
-            lambda: {"commit": commit, **place.facts()},
+            lambda: {"commit": commit, **runtime.facts()},
             signals,
             state.epoch,
         )
-        with full_memory_told(place.device):
+        with report_full_memory(runtime.device):
             metrics = _fit(cfg, config, identifier, quiet, assembled, state, keep)
-        where = {**environment, **place.facts(), "compiled": compiled, **times(started, training, earlier)}
+        where = {**environment, **runtime.facts(), "compiled": compiled, **times(started, training, earlier)}
         record = make_record(identifier, config, facts, metrics, state, where)
-        other = None if cfg.force or had_record else records.find(identifier, cfg.results)
+        other = None if cfg.force or had_record else store.find(identifier, cfg.results)
         record = other or write(cfg, record, assembled.method, dataset)
         path.unlink(missing_ok=True)
         path.with_suffix(checkpoints.EARLIER).unlink(missing_ok=True)
@@ -216,6 +217,6 @@ def _fit(
         tracker = make_tracker(cfg, identifier, config)
         with Hub(progress, tracker, keep, state.epoch) as hub:
             log_history(tracker, state.history)  # of the epochs before a resume
-            fit(assembled.method, state, assembled.yardstick, hub, cfg.graphs == "auto")
+            fit(assembled.method, state, assembled.evaluation, hub, cfg.graphs == "auto")
             hub.metrics = summarise(state.history)
             return hub.metrics

@@ -18,9 +18,9 @@ import pydantic_core
 from omegaconf import OmegaConf
 from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError, model_validator
 
-from labelnoise.experiment.groups import config_dirs
-from labelnoise.experiment.identity import short_name
-from labelnoise.experiment.options import COMPONENTS
+from labelnoise.config.groups import config_dirs
+from labelnoise.config.identity import short_name
+from labelnoise.config.options import COMPONENTS
 from labelnoise.files.reading import check_regular
 from labelnoise.files.schema import Closed, RunId, Text, reason
 from labelnoise.files.text import plain

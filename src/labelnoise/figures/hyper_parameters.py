@@ -5,9 +5,9 @@ import statistics
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from labelnoise.experiment.naming import component_name
-from labelnoise.experiment.records import Record
+from labelnoise.config.naming import component_name
 from labelnoise.figures.style import COLUMN, panels
+from labelnoise.records.store import Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

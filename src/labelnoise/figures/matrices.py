@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-from labelnoise.experiment.records import Record
 from labelnoise.figures.runs import Cells
 from labelnoise.figures.style import COLUMN, PAGE, line_style, panels
+from labelnoise.records.store import Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

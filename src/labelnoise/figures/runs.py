@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from labelnoise.experiment import records
-from labelnoise.experiment.compose import compose
-from labelnoise.experiment.records import Record
+from labelnoise.config.compose import compose
+from labelnoise.records import store
+from labelnoise.records.store import Record
 from labelnoise.tables import table
 from labelnoise.tables.table import Table
 
@@ -48,7 +48,7 @@ def read(choice: Sequence[str], overrides: Sequence[str]) -> Cells:
     found: dict[tuple[str, str], list[Record]] = {}
     cells = table.cells(chosen, overrides)
     for cell in cells:
-        if record := records.find(cell.run_id, results):
+        if record := store.find(cell.run_id, results):
             found.setdefault((cell.row, cell.column), []).append(record)
     if not found:
         words = " ".join([*choice, *overrides])

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from labelnoise.experiment import records
-from labelnoise.experiment.check import check
-from labelnoise.experiment.compose import compose
-from labelnoise.experiment.explain import several_values
+from labelnoise.config.check import check
+from labelnoise.config.compose import compose
+from labelnoise.config.explain import several_values
 from labelnoise.launch.jobs import Outcome, make_jobs, over_seeds, summary
+from labelnoise.records import store
 from labelnoise.tables import table as tables
 
 
@@ -38,7 +38,7 @@ def missing(arguments: Sequence[str], several: Sequence[str], results: str, agai
         part = table._replace(rows={row: given}, columns={column: noise}, seeds=table.seeds[:1])
         check(compose(list(tables.cells(part, extra)[0].overrides)))
     cells = tables.cells(table, extra)
-    left = cells if again else [cell for cell in cells if records.find(cell.run_id, results) is None]
+    left = cells if again else [cell for cell in cells if store.find(cell.run_id, results) is None]
     print(f"{table.name}: {len(cells)} cells, {len(cells) - len(left)} done already", flush=True)
     return left
 
@@ -72,7 +72,7 @@ def report_from_records(
     """
     outcomes = []
     for job, identifier in zip(make_jobs(jobs, 0), identifiers, strict=True):
-        record = None if identifier is None else records.find(identifier, results)
+        record = None if identifier is None else store.find(identifier, results)
         status = "done" if record else "failed" if job.number in reasons else "missing"
         accuracy = record["metrics"]["test_acc_last"] if record else None
         outcomes.append(Outcome(job, status, reasons.get(job.number, ""), accuracy))

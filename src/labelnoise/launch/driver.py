@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from selectors import EVENT_READ, DefaultSelector
 from typing import Any, NamedTuple
 
-from labelnoise.experiment.errors import one_line
+from labelnoise.config.errors import one_line
 from labelnoise.launch.jobs import Job, Outcome, line
 from labelnoise.launch.pool import Worker
 

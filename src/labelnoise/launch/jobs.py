@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from labelnoise.experiment import groups
+from labelnoise.config import groups
 from labelnoise.experiment.progress import duration
 
 SEEDS = ("seed=", "seed_noise=", "seed_init=", "seed_data=")

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
-from labelnoise.experiment import records
 from labelnoise.experiment.run import run
+from labelnoise.records import store
 
 
-def run_many(cfgs: Sequence[Any], at_once: int) -> list[records.Record]:
+def run_many(cfgs: Sequence[Any], at_once: int) -> list[store.Record]:
     """Run several configurations in parallel, each in its own process with one CPU thread.
 
     On a CPU, or a GPU that one run leaves partly idle, two one-thread runs at once are faster than two two-thread runs

@@ -15,8 +15,8 @@ import time
 import traceback
 from typing import Any, NoReturn
 
-from labelnoise.experiment.compose import from_yaml
-from labelnoise.experiment.errors import one_line
+from labelnoise.config.compose import from_yaml
+from labelnoise.config.errors import one_line
 from labelnoise.experiment.run import run
 from labelnoise.files.claims import Claimed
 from labelnoise.training.signals import STOPPED

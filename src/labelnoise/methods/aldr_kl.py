@@ -11,7 +11,7 @@ from labelnoise.arguments.ranges import NonNegative, Positive, checked
 from labelnoise.data.train_set import Batch
 from labelnoise.losses.base import at_label, at_least_single, of_label
 from labelnoise.methods.erm import ERM
-from labelnoise.methods.own_loss import only_ce
+from labelnoise.methods.own_loss import require_cross_entropy
 from labelnoise.training.criterion import Outputs
 from labelnoise.training.method import Setup
 
@@ -42,7 +42,7 @@ class ALDRKL(ERM):
     @checked
     def __init__(self, setup: Setup, initial: Positive, alpha: Annotated[float, Gt(1)], margin: NonNegative) -> None:
         super().__init__(setup)
-        only_ce(setup, "method=aldr_kl")
+        require_cross_entropy(setup, "method=aldr_kl")
         self.initial, self.alpha, self.margin = initial, alpha, margin
         self.remember("temperature", start=initial)
 

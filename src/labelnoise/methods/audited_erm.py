@@ -7,7 +7,7 @@ from labelnoise.data.train_set import Batch
 from labelnoise.losses.base import margin, of_label
 from labelnoise.methods.erm import ERM
 from labelnoise.training.criterion import Outputs
-from labelnoise.training.method import Audit, Setup
+from labelnoise.training.method import Judgement, Setup
 
 
 class AuditedERM(ERM):
@@ -62,9 +62,9 @@ class AuditedERM(ERM):
         """p_given minus the largest other probability, over the epochs so far. Shapes: -> (N,)."""
         return self.margin_sum / self.passes.clamp_min(1)
 
-    def audit(self) -> Audit:
+    def judgement(self) -> Judgement:
         """`clean` is exp(-mean loss), the geometric mean of p_given; `proposed` has the largest mean probability.
 
         The loss was preferred to the margin after a comparison with known labels, on digits and a short CIFAR-10N run.
         """
-        return Audit((-self.mean_loss()).exp(), self.mean_probabilities().argmax(dim=1))
+        return Judgement((-self.mean_loss()).exp(), self.mean_probabilities().argmax(dim=1))

@@ -8,7 +8,7 @@ from labelnoise.arguments.ranges import Fraction, checked
 from labelnoise.data.train_set import Batch
 from labelnoise.losses.base import log_probs, of_label
 from labelnoise.methods.erm import ERM
-from labelnoise.methods.own_loss import only_ce
+from labelnoise.methods.own_loss import require_cross_entropy
 from labelnoise.training.criterion import Outputs
 from labelnoise.training.method import Setup
 
@@ -31,7 +31,7 @@ class Bootstrap(ERM):
     @checked
     def __init__(self, setup: Setup, kind: Literal["soft", "hard"], beta: Fraction | None = None) -> None:
         super().__init__(setup)
-        only_ce(setup, "method=bootstrap")
+        require_cross_entropy(setup, "method=bootstrap")
         self.kind, self.beta = kind, PUBLISHED[kind] if beta is None else beta
 
     def objective(self, outputs: Outputs, batch: Batch) -> Tensor:

@@ -6,8 +6,8 @@ from torch.nn import functional as F
 
 from labelnoise.arguments.ranges import Fraction, NonNegative, checked
 from labelnoise.losses.base import at_least_single
-from labelnoise.methods.own_loss import only_ce
-from labelnoise.training.method import Audit, Feed, Method, Setup, StepResult
+from labelnoise.methods.own_loss import require_cross_entropy
+from labelnoise.training.method import Judgement, Feed, Method, Setup, StepResult
 
 LOG_ZERO = -4.0  # replaces log 0 in the reverse cross-entropy
 FLOOR = 1e-7  # lower clamp of the arguments of logarithms
@@ -48,14 +48,14 @@ class CAR(Method):
         sure: Fraction,
     ) -> None:
         super().__init__(setup)
-        only_ce(setup, "method=car")
+        require_cross_entropy(setup, "method=car")
         self.lam, self.beta, self.warm_up, self.keep, self.sure = lam, beta, warm_up, keep, sure
         self.learner = setup.make_learner(extra_outputs=1)
         classes = setup.train.num_classes
         self.remember("target", (classes,), F.one_hot(setup.train.labels, classes))
 
     def feeds(self) -> list[Feed]:
-        """Every image once; the kind's number is 1 if targets are corrected."""
+        """Every image once; the step's number is 1 if targets are corrected."""
         return self.every_image("train", self.clock.stage(self.warm_up))
 
     def train_step(self, feed: Feed, correct: int) -> StepResult:
@@ -88,5 +88,5 @@ class CAR(Method):
     def predict(self, images: Tensor) -> Tensor:
         return self.learner(images)[:, :-1]
 
-    def audit(self) -> Audit:
-        return Audit.of_target(self.target, self.train_set.labels)
+    def judgement(self) -> Judgement:
+        return Judgement.of_target(self.target, self.train_set.labels)

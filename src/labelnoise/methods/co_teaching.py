@@ -8,7 +8,7 @@ from torch import Tensor
 
 from labelnoise.arguments.ranges import Fraction, checked
 from labelnoise.training.learner import Learners
-from labelnoise.training.method import Audit, Feed, Method, Setup, StepResult
+from labelnoise.training.method import Judgement, Feed, Method, Setup, StepResult
 
 ForgetRate = Annotated[float, Ge(0), Lt(1)] | None
 
@@ -75,7 +75,7 @@ class CoTeaching(Method):
         return 1 - self.clock.ramp(self.clock.epoch + 1, self.ramp) * self.forget_rate
 
     def feeds(self) -> list[Feed]:
-        """Every image once; `kind` contains how many images of the batch are kept."""
+        """Every image once; the step contains how many images of the batch are kept."""
         share = self.remembered()
         parts = self.train_set.order(self.clock.batch_size)
         return [Feed(("train", max(1, int(share * len(index)))), {"train": index}) for index in parts]
@@ -104,6 +104,6 @@ class CoTeaching(Method):
     def predict(self, images: Tensor) -> Tensor:
         return self.both[0](images)
 
-    def audit(self) -> Audit:
+    def judgement(self) -> Judgement:
         """How often the two networks chose each image, relative to the image chosen most often."""
-        return Audit(self.chosen / self.chosen.max().clamp_min(1))
+        return Judgement(self.chosen / self.chosen.max().clamp_min(1))

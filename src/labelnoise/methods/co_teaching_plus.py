@@ -37,7 +37,7 @@ class CoTeachingPlus(CoTeaching):
         self.share.fill_(self.remembered())
 
     def feeds(self) -> list[Feed]:
-        """As in `CoTeaching`; after the warm-up the kind's count is 0, and the disagreement decides."""
+        """As in `CoTeaching`; after the warm-up the step's count is 0, and the disagreement decides."""
         return super().feeds() if self.clock.stage(self.warm_up) == 0 else self.every_image("train", 0)
 
     def choose(self, count: int, logits: list[Tensor], losses: list[Tensor]) -> list[Tensor]:

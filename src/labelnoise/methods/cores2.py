@@ -9,8 +9,8 @@ from torch import Tensor
 from labelnoise.arguments.ranges import Fraction, NonNegative, checked
 from labelnoise.losses.base import log_probs, of_label
 from labelnoise.methods.erm import ERM
-from labelnoise.methods.own_loss import only_ce
-from labelnoise.training.method import Audit, Feed, Setup, StepResult
+from labelnoise.methods.own_loss import require_cross_entropy
+from labelnoise.training.method import Judgement, Feed, Setup, StepResult
 
 
 class CORES2(ERM):
@@ -54,7 +54,7 @@ class CORES2(ERM):
         floor: Annotated[float, Gt(0), Lt(1)],
     ) -> None:
         super().__init__(setup)
-        only_ce(setup, "method=cores2")
+        require_cross_entropy(setup, "method=cores2")
         self.beta, self.plain, self.ramp, self.sieve, self.floor = beta, plain, ramp, sieve, floor
         labels, classes = setup.train.labels, setup.train.num_classes
         # of each class, the images that the last epoch kept; before the first, all
@@ -72,7 +72,7 @@ class CORES2(ERM):
         self.weight.fill_(self.beta * self.clock.ramp(self.clock.epoch - self.clock.length(self.plain), self.ramp))
 
     def feeds(self) -> list[Feed]:
-        """Every image once; the kind's number is 1 if the sieve is active."""
+        """Every image once; the step's number is 1 if the sieve is active."""
         return self.every_image("train", self.clock.stage(self.sieve))
 
     def train_step(self, feed: Feed, sieve: int = 0) -> StepResult:
@@ -92,6 +92,6 @@ class CORES2(ERM):
         self.learner.update(loss)
         return StepResult(loss.detach(), batch.index, outputs.logits.detach().argmax(dim=1), kept)
 
-    def audit(self) -> Audit:
+    def judgement(self) -> Judgement:
         """The sieve's margin when each image was last used; the sieve drops images with a margin below 0."""
-        return Audit(self.margin)
+        return Judgement(self.margin)

@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 from labelnoise.arguments.ranges import Fraction, NonNegative, Positive, checked
 from labelnoise.losses.base import log_probs
-from labelnoise.methods.own_loss import only_ce
+from labelnoise.methods.own_loss import require_cross_entropy
 from labelnoise.training.learner import Learners
-from labelnoise.training.method import Audit, Feed, Method, Setup, StepResult
+from labelnoise.training.method import Judgement, Feed, Method, Setup, StepResult
 
 
 def clean_probability(losses: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class DivideMix(Method):
         confidence_penalty: bool,
     ) -> None:
         super().__init__(setup)
-        only_ce(setup, "method=divide_mix")
+        require_cross_entropy(setup, "method=divide_mix")
         self.warm_up, self.ramp, self.temperature, self.threshold = warm_up, ramp, temperature, threshold
         self.lam_u, self.confidence_penalty = lam_u, confidence_penalty
         self.both = Learners(setup.make_learner() for _ in range(2))
@@ -199,6 +199,6 @@ class DivideMix(Method):
         first, second = self.both
         return (first(images) + second(images)) / 2
 
-    def audit(self) -> Audit:
+    def judgement(self) -> Judgement:
         """The mean of both mixtures' probabilities, and each image's last target class."""
-        return Audit(self.clean.mean(dim=1), self.proposed)
+        return Judgement(self.clean.mean(dim=1), self.proposed)

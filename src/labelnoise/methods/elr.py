@@ -10,9 +10,9 @@ from labelnoise.arguments.ranges import NonNegative, checked
 from labelnoise.data.train_set import Batch
 from labelnoise.losses.base import log_probs
 from labelnoise.methods.erm import ERM
-from labelnoise.methods.own_loss import only_ce
+from labelnoise.methods.own_loss import require_cross_entropy
 from labelnoise.training.criterion import Outputs
-from labelnoise.training.method import Audit, Setup
+from labelnoise.training.method import Judgement, Setup
 
 CLAMP = 1e-4  # of the probabilities, as in the released code
 
@@ -39,7 +39,7 @@ class ELR(ERM):
     @checked
     def __init__(self, setup: Setup, lam: NonNegative, beta: Annotated[float, Ge(0), Lt(1)]) -> None:
         super().__init__(setup)
-        only_ce(setup, "method=elr")
+        require_cross_entropy(setup, "method=elr")
         self.lam, self.beta = lam, beta
         self.remember("target", (setup.train.num_classes,))
 
@@ -51,5 +51,5 @@ class ELR(ERM):
         given = super().objective(outputs, batch)
         return given + self.lam * torch.log1p(-(probs * target).sum(dim=1).clamp_max(1 - CLAMP))
 
-    def audit(self) -> Audit:
-        return Audit.of_target(self.target, self.train_set.labels)
+    def judgement(self) -> Judgement:
+        return Judgement.of_target(self.target, self.train_set.labels)

@@ -5,7 +5,7 @@ import itertools
 import torch
 from torch import Tensor
 
-from labelnoise.training.method import Audit, Feed, Method, Setup, StepResult
+from labelnoise.training.method import Judgement, Feed, Method, Setup, StepResult
 
 
 class L2RW(Method):
@@ -67,6 +67,6 @@ class L2RW(Method):
     def predict(self, images: Tensor) -> Tensor:
         return self.learner(images)
 
-    def audit(self) -> Audit:
+    def judgement(self) -> Judgement:
         """The sum of each image's weights so far."""
-        return Audit(self.weight)
+        return Judgement(self.weight)

@@ -9,7 +9,7 @@ from labelnoise.arguments.ranges import checked
 from labelnoise.data.train_set import Batch
 from labelnoise.losses.base import log_probs, of_label
 from labelnoise.methods.erm import ERM
-from labelnoise.methods.own_loss import only_ce
+from labelnoise.methods.own_loss import require_cross_entropy
 from labelnoise.training.criterion import Outputs
 from labelnoise.training.method import Setup
 
@@ -31,7 +31,7 @@ class LabelSmoothing(ERM):
     @checked
     def __init__(self, setup: Setup, smoothing: Annotated[float, Le(1)]) -> None:
         super().__init__(setup)
-        only_ce(setup, "method=label_smoothing")
+        require_cross_entropy(setup, "method=label_smoothing")
         self.smoothing = smoothing
 
     def objective(self, outputs: Outputs, batch: Batch) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 from labelnoise.arguments.ranges import Fraction, NonNegative, checked
 from labelnoise.losses.base import log_probs, margin
 from labelnoise.methods.erm import ERM
-from labelnoise.training.method import Audit, Feed, Setup, StepResult
+from labelnoise.training.method import Judgement, Feed, Setup, StepResult
 
 
 class MARVEL(ERM):
@@ -48,7 +48,7 @@ class MARVEL(ERM):
         self.remember("abandoned", dtype=torch.bool)
 
     def feeds(self) -> list[Feed]:
-        """Every image once; the kind's number is 1 if images are abandoned."""
+        """Every image once; the step's number is 1 if images are abandoned."""
         return self.every_image("train", self.clock.stage(self.warm_up))
 
     def train_step(self, feed: Feed, abandon: int = 0) -> StepResult:
@@ -80,9 +80,9 @@ class MARVEL(ERM):
         """The weight of each image that is kept. Shapes: (B,) -> (B,)."""
         return torch.ones_like(margins)
 
-    def audit(self) -> Audit:
+    def judgement(self) -> Judgement:
         """The margin at the last visit, less the epochs in a row that it was negative; those abandoned come last."""
-        return Audit(self.margin - self.negative - (self.clock.epochs + 2) * self.abandoned)
+        return Judgement(self.margin - self.negative - (self.clock.epochs + 2) * self.abandoned)
 
 
 class MARVELPlus(MARVEL):

@@ -14,7 +14,7 @@ def is_ce(loss: Any) -> bool:
     return loss is ce
 
 
-def only_ce(setup: Setup, method: str) -> None:
+def require_cross_entropy(setup: Setup, method: str) -> None:
     """Refuse any other loss, because the method would ignore it.
 
     Args:

@@ -8,9 +8,9 @@ from torch.nn import functional as F
 
 from labelnoise.arguments.ranges import Fraction, NonNegative, checked
 from labelnoise.losses.base import log_probs
-from labelnoise.methods.own_loss import only_ce
+from labelnoise.methods.own_loss import require_cross_entropy
 from labelnoise.training.learner import Learners
-from labelnoise.training.method import Audit, Feed, Method, Setup, StepResult
+from labelnoise.training.method import Judgement, Feed, Method, Setup, StepResult
 from labelnoise.training.schedules import constant
 
 
@@ -73,7 +73,7 @@ class Refinery(Method):
         soft: bool,
     ) -> None:
         super().__init__(setup)
-        only_ce(setup, "method=refinery")
+        require_cross_entropy(setup, "method=refinery")
         if begin > first:
             raise ValueError(f"method.begin={begin}: must not be above method.first={first}")
         self.alpha, self.beta, self.soft = alpha, beta, soft
@@ -98,7 +98,7 @@ class Refinery(Method):
             self.target.copy_(mean if self.soft else F.one_hot(mean.argmax(dim=1), mean.shape[1]))
 
     def feeds(self) -> list[Feed]:
-        """Every image once; the kind has the stage, and where the first stage stores its predictions."""
+        """Every image once; the step has the stage, and where the first stage stores its predictions."""
         return self.every_image("train", self.stage, 0 if self.stage else self.clock.epoch % len(self.past))
 
     def train_step(self, feed: Feed, stage: int, place: int) -> StepResult:
@@ -115,5 +115,5 @@ class Refinery(Method):
     def predict(self, images: Tensor) -> Tensor:
         return self.both[self.stage](images)
 
-    def audit(self) -> Audit:
-        return Audit.of_target(self.target, self.train_set.labels)
+    def judgement(self) -> Judgement:
+        return Judgement.of_target(self.target, self.train_set.labels)

@@ -6,8 +6,8 @@ from torch import Tensor
 from labelnoise.arguments.ranges import NonNegative, checked
 from labelnoise.losses.base import at_label, log_probs
 from labelnoise.methods.erm import ERM
-from labelnoise.methods.own_loss import only_ce
-from labelnoise.training.method import Audit, Feed, Setup, StepResult
+from labelnoise.methods.own_loss import require_cross_entropy
+from labelnoise.training.method import Judgement, Feed, Setup, StepResult
 
 START = 1e-8  # standard deviation of u and v at the start
 FLOOR = 1e-4  # lower clamp of the probabilities
@@ -36,7 +36,7 @@ class SOP(ERM):
     @checked
     def __init__(self, setup: Setup, lr_u: NonNegative, lr_v: NonNegative) -> None:
         super().__init__(setup)
-        only_ce(setup, "method=sop")
+        require_cross_entropy(setup, "method=sop")
         self.lr_u, self.lr_v = lr_u, lr_v
         count, classes = len(setup.train), setup.train.num_classes
         self.remember("u", (1,), START * torch.randn(count, 1))
@@ -66,6 +66,6 @@ class SOP(ERM):
         predicted = at_label(logs.detach(), logs.detach().argmax(dim=1))
         return cross_entropy + (predicted + more - less - label).square().sum(dim=1)
 
-    def audit(self) -> Audit:
+    def judgement(self) -> Judgement:
         """1 - u^2: high where the network, not the image's own parameter, accounts for the given label."""
-        return Audit(1 - self.u.squeeze(1).square().clamp(0, 1))
+        return Judgement(1 - self.u.squeeze(1).square().clamp(0, 1))

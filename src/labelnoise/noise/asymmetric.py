@@ -39,4 +39,4 @@ def expected(facts: Facts, rate: float) -> Expected:
     return Expected(rate * int((facts.mistaken_for[truth] != truth).sum()))
 
 
-asymmetric.expected = expected  # type: ignore[attr-defined]  # read by `labelnoise.experiment.told`
+asymmetric.expected = expected  # type: ignore[attr-defined]  # read by `labelnoise.experiment.notices`

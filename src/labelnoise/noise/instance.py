@@ -52,7 +52,7 @@ def instance(facts: Facts, seed: int, rate: Annotated[float, Ge(0.05), Le(0.9)])
     return torch.from_numpy(labels)
 
 
-instance.expected = drawn  # type: ignore[attr-defined]  # read by `labelnoise.experiment.told`
+instance.expected = drawn  # type: ignore[attr-defined]  # read by `labelnoise.experiment.notices`
 
 
 def _image_rates(rate: float, uniform: np.ndarray) -> np.ndarray:

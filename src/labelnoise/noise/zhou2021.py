@@ -87,7 +87,7 @@ def expected_asymmetric(facts: Facts, rate: float) -> Expected:
     return Expected(rate * count, drawn(facts, rate).spread if facts.name == "mnist" else 1.0)
 
 
-symmetric_zhou2021.expected = expected_symmetric  # type: ignore[attr-defined]  # read by `labelnoise.experiment.told`
+symmetric_zhou2021.expected = expected_symmetric  # type: ignore[attr-defined]  # read by `labelnoise.experiment.notices`
 asymmetric_zhou2021.expected = expected_asymmetric  # type: ignore[attr-defined]
 
 

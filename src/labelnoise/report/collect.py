@@ -6,10 +6,10 @@ Only this file of the report reads tables and records; the others get plain valu
 from pathlib import Path
 from typing import NamedTuple
 
-from labelnoise.experiment import records
-from labelnoise.experiment.compose import compose
-from labelnoise.experiment.groups import choices
-from labelnoise.experiment.records import Record
+from labelnoise.config.compose import compose
+from labelnoise.config.groups import choices
+from labelnoise.records import store
+from labelnoise.records.store import Record
 from labelnoise.report.commands import command_of, targets, targets_of
 from labelnoise.tables import comparison, table
 from labelnoise.tables.comparison import Result
@@ -70,16 +70,16 @@ def read_records(results: str | Path) -> dict[str, Record]:
     if not folder.is_dir() and folder != Path(default_folder()):
         raise ValueError(f"results={results}: no such folder")
     found: dict[str, Record] = {}
-    for path in (*sorted(folder.glob("*.json")), *sorted(records.COMMITTED.glob("*.json"))):
+    for path in (*sorted(folder.glob("*.json")), *sorted(store.COMMITTED.glob("*.json"))):
         if path.stem in found:
             continue
         try:
-            record = records.load(path)
+            record = store.load(path)
             if problem := fault(record):
                 raise ValueError(f"{path} {problem}")
             found[path.stem] = record
         except (ValueError, OSError) as error:
-            records.report(path, str(error))
+            store.report(path, str(error))
     return found
 
 

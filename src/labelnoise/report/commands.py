@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from labelnoise.experiment.check import check
-from labelnoise.experiment.compose import compose
-from labelnoise.experiment.groups import CONFIGS, choices
-from labelnoise.experiment.identity import effective, identity, run_id
-from labelnoise.experiment.naming import component_name, flat
-from labelnoise.experiment.records import Record
+from labelnoise.config.check import check
+from labelnoise.config.compose import compose
+from labelnoise.config.groups import CONFIGS, choices
+from labelnoise.config.identity import effective, identity, run_id
+from labelnoise.config.naming import component_name, flat
+from labelnoise.records.store import Record
 
 Overrides = tuple[str, ...]
 

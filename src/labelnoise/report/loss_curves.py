@@ -7,9 +7,9 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from labelnoise.config.compose import compose
+from labelnoise.config.groups import choices
 from labelnoise.experiment.components import make_loss
-from labelnoise.experiment.compose import compose
-from labelnoise.experiment.groups import choices
 
 CLASSES = 10
 PROBABILITIES = tuple(round(0.01 + 0.02 * i, 2) for i in range(50))  # of the given label

@@ -6,8 +6,8 @@ import json
 import shlex
 from typing import Any
 
-from labelnoise.experiment.naming import component_name, flat
-from labelnoise.experiment.records import Record
+from labelnoise.config.naming import component_name, flat
+from labelnoise.records.store import Record
 from labelnoise.report.collect import Collection, Sheet
 from labelnoise.tables.comparison import Result
 from labelnoise.tables.sheet import theirs_in_full

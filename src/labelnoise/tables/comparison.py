@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from labelnoise.experiment import records
-from labelnoise.experiment.groups import CONFIGS
+from labelnoise.config.groups import CONFIGS
 from labelnoise.files.schema import reason
 from labelnoise.files.text import plain
+from labelnoise.records import store
 from labelnoise.tables.schema import Certainty, PublishedRow
 from labelnoise.tables.table import Cell, Table
 
@@ -33,7 +33,7 @@ class Machine(NamedTuple):
     precision: str
 
 
-def machine(record: records.Record) -> Machine:
+def machine(record: store.Record) -> Machine:
     """The machine of a record."""
     facts = record["environment"]
     device = facts.get("device", "cpu")
@@ -108,7 +108,7 @@ def welch(mean1: float, std1: float, n1: int, mean2: float, std2: float, n2: int
     return float(ttest_ind_from_stats(mean1, std1, n1, mean2, std2, n2, equal_var=False).pvalue)
 
 
-def results(table: Table, cells: list[Cell], found: dict[str, records.Record]) -> list[Result]:
+def results(table: Table, cells: list[Cell], found: dict[str, store.Record]) -> list[Result]:
     """One result for every row and column of the table, with or without records."""
     published = published_of(table)
     by_place: dict[tuple[str, str], list[tuple[float, str, Machine]]] = {}
@@ -131,7 +131,7 @@ def results(table: Table, cells: list[Cell], found: dict[str, records.Record]) -
     ]
 
 
-def metric(record: records.Record | None, name: str) -> float | None:
+def metric(record: store.Record | None, name: str) -> float | None:
     """A record's metric as a fraction; None if the record or the metric is missing."""
     return None if record is None else record["metrics"].get(name)
 

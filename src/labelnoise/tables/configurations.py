@@ -9,11 +9,11 @@ from typing import Any
 import pydantic_core
 from omegaconf.errors import OmegaConfBaseException
 
-from labelnoise.experiment import identity, options
+from labelnoise.config import identity, options
+from labelnoise.config.compose import compose
+from labelnoise.config.explain import explain
+from labelnoise.config.groups import CONFIGS
 from labelnoise.experiment.auto import settled
-from labelnoise.experiment.compose import compose
-from labelnoise.experiment.explain import explain
-from labelnoise.experiment.groups import CONFIGS
 from labelnoise.files import atomic
 from labelnoise.files.reading import read_bounded
 

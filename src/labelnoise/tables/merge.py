@@ -12,10 +12,10 @@ Records of earlier versions get their current ids. Exit code 0 if every record w
 import sys
 from pathlib import Path
 
-from labelnoise.experiment import records
-from labelnoise.experiment.groups import IN_CHECKOUT
+from labelnoise.config.groups import IN_CHECKOUT
 from labelnoise.files.atomic import check_writable
 from labelnoise.files.text import plain
+from labelnoise.records import store
 from labelnoise.tables.record_files import read
 
 
@@ -33,9 +33,9 @@ def merge(arguments: list[str]) -> None:
         raise ValueError("merge: needs at least one PATH: a record, a folder or a tar archive")
     if "" in named:
         raise ValueError("results=: needs a folder, such as results=results/runs")
-    results = Path(named[-1]) if named else records.COMMITTED if IN_CHECKOUT else Path("runs")
+    results = Path(named[-1]) if named else store.COMMITTED if IN_CHECKOUT else Path("runs")
     found, broken = read(paths)
-    incoming: dict[str, list[records.Record]] = {}
+    incoming: dict[str, list[store.Record]] = {}
     for record in found:
         incoming.setdefault(record["run_id"], []).append(record)
     if incoming:
@@ -49,17 +49,17 @@ def merge(arguments: list[str]) -> None:
         elif known:
             present += 1
         else:
-            records.write(versions[0], results)
+            store.write(versions[0], results)
             new += 1
     print(f"{new} new, {present} there already, {conflicts} in conflict, {broken} broken: {_from_here(results)}")
     if conflicts or broken:
         sys.exit(1)
 
 
-def standing(path: Path) -> records.Record | None:
+def standing(path: Path) -> store.Record | None:
     """The record at this path; None if there is none, or a broken one, which is reported and will be replaced."""
     try:
-        return records.load(path)
+        return store.load(path)
     except FileNotFoundError:
         return None
     except ValueError as error:
@@ -67,19 +67,19 @@ def standing(path: Path) -> records.Record | None:
         return None
 
 
-def differ(one: records.Record, other: records.Record) -> bool:
+def differ(one: store.Record, other: store.Record) -> bool:
     """Whether two records of a run differ in a value that both hold; later versions record more values."""
     return any(
         one[part][key] != other[part][key] for part in ("noise", "metrics") for key in one[part].keys() & other[part]
     )
 
 
-def _conflict(known: records.Record | None, versions: list[records.Record]) -> str:
+def _conflict(known: store.Record | None, versions: list[store.Record]) -> str:
     all_versions = ", ".join(map(_in_short, [*([known] if known else []), *versions]))
     return f"{all_versions}; different metrics, {'the first is kept' if known else 'none is merged'}"
 
 
-def _in_short(record: records.Record) -> str:
+def _in_short(record: store.Record) -> str:
     """A record's accuracy and where it was made, for a message."""
     facts = record["environment"]
     machine = facts.get("processor") if facts.get("device", "cpu") == "cpu" else facts["device"]

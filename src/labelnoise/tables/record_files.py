@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from labelnoise.experiment import identity, records
+from labelnoise.config import identity
 from labelnoise.files.reading import read_bounded
 from labelnoise.files.text import plain
+from labelnoise.records import store
 
 
 class Found(NamedTuple):
@@ -25,7 +26,7 @@ class Found(NamedTuple):
     problem: str = ""
 
 
-def read(paths: Sequence[str]) -> tuple[list[records.Record], int]:
+def read(paths: Sequence[str]) -> tuple[list[store.Record], int]:
     """The valid records at these paths, with their current ids, and the number of files left out.
 
     Files that are left out are reported on standard error.
@@ -33,7 +34,7 @@ def read(paths: Sequence[str]) -> tuple[list[records.Record], int]:
     Raises:
         ValueError: a path is empty, does not exist or holds no records.
     """
-    valid: list[records.Record] = []
+    valid: list[store.Record] = []
     left_out = 0
     for path in paths:
         if not path:
@@ -72,7 +73,7 @@ def contents(path: Path) -> Iterator[Found]:
 
 def _from_file(path: Path) -> Found:
     try:
-        return Found(plain(str(path)), path.stem, read_bounded(path, records.LARGEST))
+        return Found(plain(str(path)), path.stem, read_bounded(path, store.LARGEST))
     except (ValueError, OSError) as error:
         return Found(plain(str(path)), path.stem, b"", str(getattr(error, "strerror", None) or error))
 
@@ -83,7 +84,7 @@ def _from_archive(path: Path) -> Iterator[Found]:
             for member in archive:
                 name = PurePosixPath(member.name)
                 if member.isfile() and called_like_a_record(name.name) and (inside := archive.extractfile(member)):
-                    yield Found(plain(f"{path}: {member.name}"), name.stem, inside.read(records.LARGEST + 1))
+                    yield Found(plain(f"{path}: {member.name}"), name.stem, inside.read(store.LARGEST + 1))
     except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         message = f"{path}: neither a folder nor a complete tar archive of records ({str(error)[:60]})"
         raise ValueError(message) from None
@@ -95,7 +96,7 @@ def called_like_a_record(name: str) -> bool:
     return end == "json" and len(stem) == 12 and not set(stem) - set("0123456789abcdef")
 
 
-def checked(found: Found) -> records.Record:
+def checked(found: Found) -> store.Record:
     """The record in a file, with its current id.
 
     Raises:
@@ -103,6 +104,6 @@ def checked(found: Found) -> records.Record:
     """
     if found.problem:
         raise ValueError(found.problem)
-    record = records.parse(found.content, found.identifier)
+    record = store.parse(found.content, found.identifier)
     config = identity.upgraded(record["config"])
     return {**record, "run_id": identity.run_id(config), "config": config}

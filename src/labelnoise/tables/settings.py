@@ -5,9 +5,9 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from labelnoise.experiment.identity import identity
-from labelnoise.experiment.naming import component_name, flat
-from labelnoise.experiment.records import Record
+from labelnoise.config.identity import identity
+from labelnoise.config.naming import component_name, flat
+from labelnoise.records.store import Record
 
 SEEDS = ("seed_noise", "seed_init", "seed_data")
 # Always shown if they differ, in this order. Other options are shown only if needed to tell settings apart.

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from itertools import compress
 from typing import NamedTuple
 
-from labelnoise.experiment.records import Record
 from labelnoise.files.text import plain
+from labelnoise.records.store import Record
 from labelnoise.tables.comparison import LEVEL, Machine, Result, machine, ranks
 from labelnoise.tables.table import Table
 

@@ -15,9 +15,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from labelnoise.experiment.compose import compose
-from labelnoise.experiment.records import Record
+from labelnoise.config.compose import compose
 from labelnoise.files.text import plain
+from labelnoise.records.store import Record
 from labelnoise.tables import escaping
 from labelnoise.tables.machine_readable import csv_of
 from labelnoise.tables.markdown import bars

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, get_args
 from omegaconf import OmegaConf
 from pydantic import ValidationError
 
-from labelnoise.experiment import identity
-from labelnoise.experiment.compose import compose
-from labelnoise.experiment.groups import SEARCHPATH, choices
+from labelnoise.config import identity
+from labelnoise.config.compose import compose
+from labelnoise.config.groups import SEARCHPATH, choices
 from labelnoise.files.schema import reason
 from labelnoise.tables.configurations import Configurations, Overrides
 from labelnoise.tables.schema import Metric, Source, TableFile

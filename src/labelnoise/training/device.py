@@ -17,7 +17,7 @@ from labelnoise.training.load import Usage, free_cores, usage
 OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
 
 
-class Place(NamedTuple):
+class Runtime(NamedTuple):
     """Attributes: device; precision of the networks' arithmetic; CPU threads; the cores' use when it was chosen."""
 
     device: torch.device
@@ -32,14 +32,14 @@ class Place(NamedTuple):
         return {"device": name, "precision": precision, "threads": self.threads, "fused_kernels": in_use()}
 
 
-def prepare(device: str, precision: str, threads: int | str, deterministic: bool = False) -> Place:
-    """Choose the device and the precision and set the number of threads, which `settle` may raise.
+def prepare(device: str, precision: str, threads: int | str, deterministic: bool = False) -> Runtime:
+    """Choose the device and the precision and set the number of threads, which `choose_threads` may raise.
 
     Args:
         device: auto (a GPU if there is one), cpu, cuda or cuda:N.
         precision: auto (bfloat16 where the device is fast at it), float32 or bfloat16.
         deterministic: on a GPU, use algorithms that repeat bit for bit; else the fastest, including TF32.
-        threads: CPU threads; auto is one until `settle` knows the work of a step.
+        threads: CPU threads; auto is one until `choose_threads` knows the work of a step.
     Raises:
         ValueError: the device does not exist.
     """
@@ -63,19 +63,19 @@ def prepare(device: str, precision: str, threads: int | str, deterministic: bool
         torch.cuda.reset_peak_memory_stats(chosen)
     if precision == "auto":
         precision = "bfloat16" if _fast_bfloat16(chosen) else "float32"
-    return Place(chosen, getattr(torch, precision), count, usage())
+    return Runtime(chosen, getattr(torch, precision), count, usage())
 
 
-def settle(
-    place: Place,
+def choose_threads(
+    runtime: Runtime,
     asked: int | str,
     network: nn.Module,
     shape: Sequence[int],
     batch_size: int,
     before: int | None = None,
     say: Callable[[str], object] = print,
-) -> Place:
-    """The place with its final number of threads, set before the first step and kept for the whole run.
+) -> Runtime:
+    """The runtime with its final number of threads, set before the first step and kept for the whole run.
 
     A CPU run repeats bit for bit only with the same number of threads. So a run that resumes uses its checkpoint's
     number if this machine has enough cores. If it has not, or another number is requested, one line is printed.
@@ -88,16 +88,16 @@ def settle(
         before: the number of threads in the checkpoint from which the run resumes.
         say: prints that line.
     """
-    count = place.threads
-    if place.device.type == "cpu" and asked == "auto":
+    count = runtime.threads
+    if runtime.device.type == "cpu" and asked == "auto":
         if before is not None and before <= cpu_threads.cores():
             count = before
         else:
-            count = _auto_threads(cpu_threads.step_work(network, shape, batch_size), place.used, say)
-    if place.device.type == "cpu" and before not in (None, count):
+            count = _auto_threads(cpu_threads.step_work(network, shape, batch_size), runtime.used, say)
+    if runtime.device.type == "cpu" and before not in (None, count):
         say(f"threads={count}, but the checkpoint was computed with {before}: the record will differ by rounding")
     torch.set_num_threads(count)
-    return place._replace(threads=count)
+    return runtime._replace(threads=count)
 
 
 def _auto_threads(work: float, used: Usage | None, say: Callable[[str], object]) -> int:
@@ -115,7 +115,7 @@ def _auto_threads(work: float, used: Usage | None, say: Callable[[str], object])
 
 
 @contextlib.contextmanager
-def full_memory_told(device: torch.device) -> Iterator[None]:
+def report_full_memory(device: torch.device) -> Iterator[None]:
     """A context manager that reports full GPU memory in one line.
 
     Raises:

@@ -1,9 +1,9 @@
-"""Diagnostics of an epoch's steps and of a method's audit, compared with the true labels if they are known."""
+"""Diagnostics of an epoch's steps and of a method's judgement of the labels, compared with the true labels if they are known."""
 
 import torch
 from torch import Tensor
 
-from labelnoise.training.method import Audit
+from labelnoise.training.method import Judgement
 from labelnoise.training.state import Row, TrainState
 
 # The quantities computed from each column of the ledger.
@@ -65,7 +65,7 @@ def _mean(values: list[Tensor], sizes: list[int]) -> float:
     return float((torch.stack(values).cpu().double() * weights).sum() / weights.sum())
 
 
-def audit_metrics(audit: Audit, truth: Tensor | None, given: Tensor) -> Row:
+def judgement_metrics(judgement: Judgement, truth: Tensor | None, given: Tensor) -> Row:
     """How well a method distinguishes wrong labels from right ones; null if truth is unknown or all labels are right.
 
     `clean_auc` is the area under the ROC curve of its scores, `proposed_acc` the accuracy of the labels it proposes.
@@ -76,7 +76,7 @@ def audit_metrics(audit: Audit, truth: Tensor | None, given: Tensor) -> Row:
     if truth is not None:
         clean = (truth == given).cpu()
         if bool(clean.any()) and not bool(clean.all()):
-            row["clean_auc"] = float(roc_auc_score(clean.numpy(), audit.clean.float().cpu().numpy()))
-    if audit.proposed is not None:
-        row["proposed_acc"] = None if truth is None else float((audit.proposed == truth).double().mean())
+            row["clean_auc"] = float(roc_auc_score(clean.numpy(), judgement.clean.float().cpu().numpy()))
+    if judgement.proposed is not None:
+        row["proposed_acc"] = None if truth is None else float((judgement.proposed == truth).double().mean())
     return row

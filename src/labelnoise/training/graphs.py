@@ -77,7 +77,7 @@ class Steps:
         if self._epoch != self._method.clock.epoch:
             self._begin_epoch()
         sizes = tuple((name, len(index)) for name, index in feed.index.items())
-        kind = self._kinds.setdefault((feed.kind, sizes), _Kind())
+        kind = self._kinds.setdefault((feed.step, sizes), _Kind())
         if kind.graph is None and kind.earlier is not None and kind.taken >= PLAIN and self._room():
             kind.graph = self._recorded(kind.earlier, feed)
         if kind.graph is not None:
@@ -146,7 +146,7 @@ class _Graph:
 
     def __init__(self, method: Method, like: Feed, recorder: Recorder) -> None:
         self._index = {name: positions.clone() for name, positions in like.index.items()}
-        self._recording = recorder.record(lambda: method.step(Feed(like.kind, self._index)))
+        self._recording = recorder.record(lambda: method.step(Feed(like.step, self._index)))
 
     def __call__(self, feed: Feed) -> StepResult:
         for name, positions in feed.index.items():

@@ -5,14 +5,14 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from labelnoise.training.diagnose import audit_metrics, diagnose
+from labelnoise.training.diagnose import judgement_metrics, diagnose
 from labelnoise.training.evaluate import Labelled, accuracy, confusion_matrix
 from labelnoise.training.graphs import Steps
 from labelnoise.training.method import Method
 from labelnoise.training.state import Row, TrainState
 
 
-class Yardstick(NamedTuple):
+class EvaluationData(NamedTuple):
     """The data for evaluation.
 
     Attributes:
@@ -42,7 +42,7 @@ class Listener(Protocol):
         """Called after every epoch, with its row of the history."""
 
 
-def fit(method: Method, state: TrainState, yardstick: Yardstick, listener: Listener, graphs: bool = True) -> None:
+def fit(method: Method, state: TrainState, evaluation: EvaluationData, listener: Listener, graphs: bool = True) -> None:
     """Train to the end of the method's clock, with evaluations. `state` is updated in place.
 
     Args:
@@ -55,8 +55,8 @@ def fit(method: Method, state: TrainState, yardstick: Yardstick, listener: Liste
     if clock.steps is not None:
         clock.steps.fill_(state.steps)
     while clock.epoch < clock.epochs:
-        row = train_epoch(method, state, yardstick.truth, steps, listener)
-        row |= evaluate(method, state, yardstick, listener)
+        row = train_epoch(method, state, evaluation.truth, steps, listener)
+        row |= evaluate(method, state, evaluation, listener)
         if len(method.stages) > 1:
             row["stage"] = method.stage
         state.end_epoch(row)
@@ -91,24 +91,24 @@ def train_epoch(method: Method, state: TrainState, truth: Tensor | None, steps: 
     return diagnose(state, truth, method.train_set.labels)
 
 
-def evaluate(method: Method, state: TrainState, yardstick: Yardstick, listener: Listener) -> Row:
+def evaluate(method: Method, state: TrainState, evaluation: EvaluationData, listener: Listener) -> Row:
     """The evaluation's part of the history row; null in an epoch without evaluation."""
     row: Row = {"test_acc": None}  # a quantity that comes later is null before, see `TrainState.end_epoch`
-    if yardstick.val is not None:
+    if evaluation.val is not None:
         row["val_acc"] = None
     epoch = state.epoch + 1
-    if epoch % yardstick.every and epoch < method.clock.epochs:
+    if epoch % evaluation.every and epoch < method.clock.epochs:
         return row
     try:
         keep = lambda: listener.keep(state)  # noqa: E731
-        state.confusion = confusion_matrix(method, yardstick.test, keep)
+        state.confusion = confusion_matrix(method, evaluation.test, keep)
         row["test_acc"] = accuracy(state.confusion)
-        if yardstick.val is not None:
-            row["val_acc"] = accuracy(confusion_matrix(method, yardstick.val, keep))
+        if evaluation.val is not None:
+            row["val_acc"] = accuracy(confusion_matrix(method, evaluation.val, keep))
         for name, predict in method.apart().items():
-            row[f"{name}_test_acc"] = accuracy(confusion_matrix(method, yardstick.test, keep, predict))
+            row[f"{name}_test_acc"] = accuracy(confusion_matrix(method, evaluation.test, keep, predict))
     except FloatingPointError as error:
         raise FloatingPointError(f"{error} after epoch {epoch}") from None
-    if (audit := method.audit()) is not None:
-        row |= audit_metrics(audit, yardstick.truth, method.train_set.labels)
+    if (judgement := method.judgement()) is not None:
+        row |= judgement_metrics(judgement, evaluation.truth, method.train_set.labels)
     return row

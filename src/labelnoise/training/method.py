@@ -64,14 +64,14 @@ class Feed(NamedTuple):
     """A step's input: plain data that says what to do, and on which images. Checkpoints store the epoch's feeds.
 
     Attributes:
-        kind: what the step does, such as ("train",) or ("mix", 1): its name, then numbers or names for `<name>_step`.
-            Everything that distinguishes one step from another, except tensors, must be in `kind`: on a GPU one graph
-            is captured for each kind and size.
+        step: what the step does, such as ("train",) or ("mix", 1): its name, then numbers or names for `<name>_step`.
+            Everything that distinguishes one step from another, except tensors, must be in `step`: on a GPU one graph
+            is captured for each step and size.
         index: role -> (B,), positions in the training set; roles are for example train, labelled and unlabelled. For
             the role `trusted` they are positions in the trusted set.
     """
 
-    kind: tuple[str | int, ...]
+    step: tuple[str | int, ...]
     index: dict[str, Tensor]  # type: ignore[assignment]  # the field's name; a tuple's own index() is not used
 
 
@@ -97,7 +97,7 @@ class StepResult:
 
 
 @dataclass
-class Audit:
+class Judgement:
     """A method's judgement of the given labels.
 
     Attributes:
@@ -109,7 +109,7 @@ class Audit:
     proposed: Tensor | None = None
 
     @classmethod
-    def of_target(cls, target: Tensor, given: Tensor) -> "Audit":
+    def of_target(cls, target: Tensor, given: Tensor) -> "Judgement":
         """The judgement of soft targets: their value at the given label, and their largest class.
 
         Shapes: (N, C), (N,).
@@ -151,20 +151,20 @@ class Method(nn.Module, ABC):
         """The feeds of the current epoch, in order. By default every image once."""
         return self.every_image("train")
 
-    def every_image(self, *kind: str | int) -> list[Feed]:
-        """Feeds of one kind, in which every image comes once, in a new random order."""
-        return [Feed(kind, {"train": index}) for index in self.train_set.order(self.clock.batch_size)]
+    def every_image(self, *step: str | int) -> list[Feed]:
+        """Feeds of one step, in which every image comes once, in a new random order."""
+        return [Feed(step, {"train": index}) for index in self.train_set.order(self.clock.batch_size)]
 
     def step(self, feed: Feed) -> StepResult:
         """One update. It depends only on the feed and on tensors, and never waits for the device.
 
-        By default `<name>_step(feed, ...)` does it, with the name and the rest of the feed's kind: `train_step(feed)`
+        By default `<name>_step(feed, ...)` does it, with the name and the rest of the feed's `step`: `train_step(feed)`
         for ("train",), `mix_step(feed, 1)` for ("mix", 1).
         """
-        name, *rest = feed.kind
+        name, *rest = feed.step
         step: Callable[..., StepResult] | None = getattr(self, f"{name}_step", None)
         if step is None:
-            raise AttributeError(f"{type(self).__name__} has no {name}_step, for its feeds of kind {feed.kind}")
+            raise AttributeError(f"{type(self).__name__} has no {name}_step, for its feeds {feed.step}")
         return step(feed, *rest)
 
     @abstractmethod
@@ -178,7 +178,7 @@ class Method(nn.Module, ABC):
         """
         return {}
 
-    def audit(self) -> Audit | None:
+    def judgement(self) -> Judgement | None:
         """The method's judgement of the given labels after the epochs so far; None if it does not judge them."""
         return None
 

@@ -70,7 +70,7 @@ class TrainState:
             "epoch": self.epoch,
             "history": self.history,
             "confusion": self.confusion,
-            "kinds": [list(feed.kind) for feed in self.feeds],
+            "kinds": [list(feed.step) for feed in self.feeds],
             "sizes": [{name: len(index) for name, index in feed.index.items()} for feed in self.feeds],
             "order": torch.cat(parts).cpu() if parts else torch.zeros(0, dtype=torch.long),
             "done": self.done,

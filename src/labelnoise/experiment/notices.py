@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from labelnoise.data.dataset import Dataset
 
 
-def told(cfg: DictConfig, dataset: "Dataset", facts: dict[str, Any]) -> list[str]:
+def notices(cfg: DictConfig, dataset: "Dataset", facts: dict[str, Any]) -> list[str]:
     """The lines.
 
     Args:
@@ -18,7 +18,7 @@ def told(cfg: DictConfig, dataset: "Dataset", facts: dict[str, Any]) -> list[str
     from labelnoise.experiment.metrics import noise_in_short
 
     line = noise_in_short(dataset.name, facts, len(dataset.train_labels))
-    return [*dataset.told, line, *_missed_rate(cfg.noise, dataset, facts["transition"])]
+    return [*dataset.notices, line, *_missed_rate(cfg.noise, dataset, facts["transition"])]
 
 
 def _missed_rate(noise: DictConfig, dataset: "Dataset", transition: list[list[int]] | None) -> list[str]:

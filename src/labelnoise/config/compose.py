@@ -26,10 +26,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from labelnoise.experiment import tuned  # noqa: F401  # registers ${row:...}, also in worker processes
-from labelnoise.experiment.explain import explain, several_values
-from labelnoise.experiment.groups import CONFIGS, choices
-from labelnoise.experiment.options import GROUPS, NO_PATHS, names_a_path
+from labelnoise.config import tuned  # noqa: F401  # registers ${row:...}, also in worker processes
+from labelnoise.config.explain import explain, several_values
+from labelnoise.config.groups import CONFIGS, choices
+from labelnoise.config.options import GROUPS, NO_PATHS, names_a_path
 
 SECONDS = 10.0  # processor time for composing or resolving one configuration, which takes some hundredths
 AGAIN = 0.5  # then every so many seconds: Python drops what a signal raises inside a destructor

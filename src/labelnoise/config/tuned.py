@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from labelnoise.arguments.rows import Row, find
 
-GROUPS = ("loss", "regulariser", "method", "regime")  # that may have rows below `tuned`
+GROUPS = ("loss", "regulariser", "method", "recipe")  # that may have rows below `tuned`
 REFERENCE = re.compile(r"\$\{row:(\w+)\.(\w+)\}")
 
 

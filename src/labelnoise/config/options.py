@@ -47,10 +47,10 @@ class Option(NamedTuple):
 
 
 OPTIONS = (
-    Option("epochs", "${regime.epochs}", Positive, OUTCOME, "length of the training"),
+    Option("epochs", "${recipe.epochs}", Positive, OUTCOME, "length of the training"),
     Option(
         "batch_size",
-        "${regime.batch_size}",
+        "${recipe.batch_size}",
         Annotated[int, Ge(2), Lt(2**32), "a whole number, at least 2 and below 2^32"],
         OUTCOME,
         "images per step",
@@ -167,7 +167,7 @@ class Group(NamedTuple):
 
 
 GROUPS = (
-    Group("dataset", OUTCOME, "images, with their network and regime"),
+    Group("dataset", OUTCOME, "images, with their network and recipe"),
     Group("noise", OUTCOME, "what is done to the labels", ("facts", "seed")),
     Group("loss", OUTCOME, "with the values its paper tuned for the data set", ("logits", "labels")),
     Group("regulariser", OUTCOME, "what is added to the loss", neutral=None),

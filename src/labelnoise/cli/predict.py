@@ -10,17 +10,17 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from labelnoise.config.check import check
+from labelnoise.config.compose import compose
 from labelnoise.experiment import saved_network
-from labelnoise.experiment.assemble import inject
-from labelnoise.experiment.check import check
-from labelnoise.experiment.compose import compose
+from labelnoise.experiment.assemble import load_noisy
 from labelnoise.files.atomic import write_whole
 
 if TYPE_CHECKING:  # torch takes a second to import, and --help does not need it
     from torch import Tensor
 
     from labelnoise.data.dataset import Dataset
-    from labelnoise.training.device import Place
+    from labelnoise.training.device import Runtime
 
 BATCH = 1000
 
@@ -42,12 +42,12 @@ def predict(arguments: list[str]) -> None:
     cfg = compose(overrides)
     check(cfg)
     saved = saved_network.read(own["model"], overrides)
-    place = prepare(cfg.device, "float32", cfg.threads)
-    dataset, _ = inject(cfg)
+    runtime = prepare(cfg.device, "float32", cfg.threads)
+    dataset, _ = load_noisy(cfg)
     # Checked before building, so that the data set, not the file, decides how large the network gets.
     if list(dataset.train_images.shape[1:]) != saved.about.shape or list(dataset.classes) != saved.about.classes:
         raise ValueError(f"dataset={dataset.name}: other images or classes than model={own['model']} was trained on")
-    probs = probabilities(saved, own["model"], dataset.test_images, place, cfg.threads)
+    probs = probabilities(saved, own["model"], dataset.test_images, runtime, cfg.threads)
     confidence, predicted = probs.max(dim=1)
     right = (predicted == dataset.test_labels).double().mean()
     print(f"{dataset.name}: {right:.2%} of {len(predicted):,} test images")
@@ -57,7 +57,7 @@ def predict(arguments: list[str]) -> None:
 
 
 def probabilities(
-    saved: saved_network.SavedNetwork, path: str, images: "Tensor", place: "Place", threads: int | str
+    saved: saved_network.SavedNetwork, path: str, images: "Tensor", runtime: "Runtime", threads: int | str
 ) -> "Tensor":
     """The classes' probabilities. Outputs beyond those of the classes are dropped before the softmax.
 
@@ -71,11 +71,11 @@ def probabilities(
     import torch
 
     from labelnoise.data.train_set import normalise
-    from labelnoise.training.device import settle
+    from labelnoise.training.device import choose_threads
 
-    device = place.device
+    device = runtime.device
     network = saved_network.build(saved, path).to(device).to(memory_format=torch.channels_last)
-    settle(place, threads, network, saved.about.shape, BATCH)
+    choose_threads(runtime, threads, network, saved.about.shape, BATCH)
     mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (saved.about.mean, saved.about.std))
     with torch.no_grad():
         parts = [network(normalise(part.to(device), mean, std)).float().cpu() for part in images.split(BATCH)]

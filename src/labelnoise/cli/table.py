@@ -10,11 +10,11 @@ format=markdown (the default), latex, csv, html, json, or status: one line of pr
 from collections.abc import Callable
 from pathlib import Path
 
-from labelnoise.experiment import records
-from labelnoise.experiment.compose import prepared
-from labelnoise.experiment.groups import command
+from labelnoise.config.compose import prepared
+from labelnoise.config.groups import command
 from labelnoise.experiment.progress import duration
 from labelnoise.files import claims
+from labelnoise.records import store
 from labelnoise.tables import comparison, latex, machine_readable, markdown, page
 from labelnoise.tables.sheet import Sheet, beneath
 from labelnoise.tables.table import Cell, Table, cells, read_with_folder, split_arguments
@@ -45,11 +45,11 @@ def show(arguments: list[str]) -> None:
     choice, extra = split_arguments(overrides)
     table, results = read_with_folder(choice, [o for o in extra if o.startswith("results=")])
     wanted, folder = cells(table, extra), Path(results)
-    found = {cell.run_id: record for cell in wanted if (record := records.find(cell.run_id, folder))}
+    found = {cell.run_id: record for cell in wanted if (record := store.find(cell.run_id, folder))}
     print(status(table, wanted, found, folder) if form == "status" else render(table, wanted, found, form, overrides))
 
 
-def render(table: Table, wanted: list[Cell], found: dict[str, records.Record], form: str, overrides: list[str]) -> str:
+def render(table: Table, wanted: list[Cell], found: dict[str, store.Record], form: str, overrides: list[str]) -> str:
     """The table in one of the formats, without a trailing newline."""
     results = comparison.results(table, wanted, found)
     words = " ".join(overrides)
@@ -58,7 +58,7 @@ def render(table: Table, wanted: list[Cell], found: dict[str, records.Record], f
     return FORMATS[form](sheet).removesuffix("\n")
 
 
-def status(table: Table, wanted: list[Cell], found: dict[str, records.Record], folder: Path) -> str:
+def status(table: Table, wanted: list[Cell], found: dict[str, store.Record], folder: Path) -> str:
     """A table's progress in one line. The time left is estimated from the records.
 
     Running: a live process holds the claim. Failed: its process died and left the claim behind.

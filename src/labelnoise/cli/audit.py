@@ -31,8 +31,8 @@ from labelnoise.audit.default_loss import default_loss
 from labelnoise.audit.evaluation import table, wrong_labels
 from labelnoise.audit.judging import Judged, judge, judge_out_of_fold
 from labelnoise.audit.page import Image, render
-from labelnoise.experiment.check import check
-from labelnoise.experiment.compose import compose
+from labelnoise.config.check import check
+from labelnoise.config.compose import compose
 from labelnoise.files.atomic import write_whole
 
 if TYPE_CHECKING:
@@ -87,9 +87,9 @@ def audit(arguments: list[str]) -> None:
 
 def _refuse_unknown_truth(cfg: "DictConfig") -> None:
     """Refuse a comparison without known wrong labels, before anything is trained."""
-    from labelnoise.experiment.assemble import inject
+    from labelnoise.experiment.assemble import load_noisy
 
-    if wrong_labels(*inject(cfg)) is None:
+    if wrong_labels(*load_noisy(cfg)) is None:
         raise ValueError(
             f"compare=true: dataset={cfg.dataset.name} has no known true labels that differ from the given"
         )

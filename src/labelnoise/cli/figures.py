@@ -16,10 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from labelnoise.config.check import check
+from labelnoise.config.compose import compose
 from labelnoise.experiment import saved_network
-from labelnoise.experiment.assemble import inject
-from labelnoise.experiment.check import check
-from labelnoise.experiment.compose import compose
+from labelnoise.experiment.assemble import load_noisy
 from labelnoise.figures import curves, embedding, hyper_parameters, matrices, runs, style
 from labelnoise.report.collect import read_records
 
@@ -102,7 +102,7 @@ def _tsne(options: list[str]) -> "tuple[Figure, str]":
     cfg = compose([option for option in options if not option.startswith(("model=", "images="))])
     check(cfg)
     saved = saved_network.read(path)
-    dataset, _ = inject(cfg)
+    dataset, _ = load_noisy(cfg)
     about = saved.about
     if list(dataset.train_images.shape[1:]) != about.shape or list(dataset.classes) != about.classes:
         raise ValueError(f"dataset={dataset.name}: other images or classes than model={path} was trained on")

@@ -3,7 +3,7 @@
 from hydra.errors import HydraException, InstantiationException
 from omegaconf.errors import OmegaConfBaseException
 
-from labelnoise.experiment.explain import explain
+from labelnoise.config.explain import explain
 from labelnoise.files.claims import Claimed
 from labelnoise.files.text import plain
 

@@ -7,7 +7,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from labelnoise.experiment.options import GROUPS, OPTIONS
+from labelnoise.config.options import GROUPS, OPTIONS
 
 _installed = Path(__file__).parents[1] / "configs"  # in a wheel; in a checkout, configs/ is at the top
 IN_CHECKOUT = not _installed.is_dir()

@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from labelnoise.experiment import identity
-from labelnoise.experiment.environment import REPOSITORY
+from labelnoise.config import identity
 from labelnoise.files.atomic import write_whole
 from labelnoise.files.reading import read_bounded
+from labelnoise.records.environment import REPOSITORY
 
 Record = dict[str, Any]
 
@@ -81,7 +81,7 @@ def parse(content: bytes, identifier: str) -> Record:
     Raises:
         ValueError: it is not a whole record, or the id does not match; the text is meant to follow the file's name.
     """
-    from labelnoise.experiment.record_schema import validated
+    from labelnoise.records.schema import validated
 
     if len(content) > LARGEST:
         raise ValueError(f"is larger than {LARGEST:,} bytes")

@@ -11,17 +11,17 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from labelnoise.arguments.ranges import annotations, refusal, words
 from labelnoise.arguments.rows import KINDS, SOURCE, leaves
-from labelnoise.experiment import tuned as tuned_rows
+from labelnoise.config import tuned as tuned_rows
+from labelnoise.config.compose import deadline
+from labelnoise.config.explain import explain, nearest
+from labelnoise.config.groups import command, option_names
+from labelnoise.config.options import COMPONENTS, EFFECTIVE, INCIDENTAL, OPTIONS
 from labelnoise.experiment.auto import settled
-from labelnoise.experiment.compose import deadline
-from labelnoise.experiment.explain import explain, nearest
-from labelnoise.experiment.groups import command, option_names
-from labelnoise.experiment.options import COMPONENTS, EFFECTIVE, INCIDENTAL, OPTIONS
 
 # HELPERS exist for others to refer to. They may be unused, but no keys may be added below them.
 DATASET = ("name", "load", "augment", "strong")  # the keys of the dataset group that `run` reads
-REGIME = ("epochs", "batch_size", "lr", "weight_decay")
-HELPERS = ("tuned", "tuned_row", "tuned_kind", "regime", "strong", *(option.name for option in OPTIONS))
+RECIPE = ("epochs", "batch_size", "lr", "weight_decay")
+HELPERS = ("tuned", "tuned_row", "tuned_kind", "recipe", "strong", *(option.name for option in OPTIONS))
 
 LARGEST = 3.4e38  # float32's
 LONGEST = 10_000  # characters of a text
@@ -92,7 +92,7 @@ def _check_all_read(plain: dict[str, Any], raw: dict[str, Any]) -> None:
     _check_keys("dataset", plain["dataset"], DATASET)
     if not isinstance(plain["dataset"].get("name"), str):
         raise ValueError(f"dataset.name={_shown(plain['dataset'].get('name'))}: must be text")
-    _check_keys("regime", plain.get("regime", {}), REGIME)
+    _check_keys("recipe", plain.get("recipe", {}), RECIPE)
     _check_rows(plain, raw)
 
 

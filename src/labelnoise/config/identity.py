@@ -9,7 +9,7 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from labelnoise.experiment.options import EFFECTIVE, FILES, NEUTRAL
+from labelnoise.config.options import EFFECTIVE, FILES, NEUTRAL
 from labelnoise.files.reading import sha256
 
 PACKAGE = __name__.partition(".")[0]

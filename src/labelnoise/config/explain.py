@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 from yaml import MarkedYAMLError
 
-from labelnoise.experiment.groups import choices, command, keys_of, option_names
+from labelnoise.config.groups import choices, command, keys_of, option_names
 
 
 def explain(error: Exception, overrides: Sequence[str], cfg: DictConfig | None = None) -> str:
@@ -95,7 +95,7 @@ def _not_overridden(key: str, overrides: Sequence[str]) -> str:
 
 def _unresolved(error: OmegaConfBaseException, first: str, cfg: DictConfig | None) -> str:
     key = error.full_key or (re.findall(r"[\w.]+$", first) or ["?"])[0]
-    if found := re.match(r"ValueError raised while resolving interpolation: (.+)", first):  # of experiment/tuned.py
+    if found := re.match(r"ValueError raised while resolving interpolation: (.+)", first):  # of config/tuned.py
         return f"{key}: {found[1]}; give {key}=..."
     if cfg is not None and OmegaConf.is_missing(cfg, "rate") and key.endswith("rate"):
         return "rate: this noise needs one, such as rate=0.4"
