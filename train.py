@@ -5,7 +5,9 @@ python train.py -m loss=ce,gce,agce noise=sym rate=0.4 seed=1,2,3 dataset=digits
 python train.py --help
 """
 
-from labelnoise.cli.main import script
+import sys
+
+from labelnoise.cli.main import main
 
 if __name__ == "__main__":
-    script("train")
+    main(["train", *sys.argv[1:]])

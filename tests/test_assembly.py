@@ -6,9 +6,9 @@ from functools import partial
 import hydra
 import pytest
 import torch
-from conftest import chosen, every
-from loss_formulas import supplied
 from omegaconf import OmegaConf
+from support.configs import chosen, every
+from support.loss_formulas import supplied
 
 from labelnoise.arguments.direct import direct
 from labelnoise.experiment.run import compose

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from image_trees import image, table
+from support.image_trees import image, table
 
 from labelnoise.audit.default_loss import default_loss
 from labelnoise.audit.evaluation import cuts, quality

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import chromium
 import pytest
 import torch
+from support import chromium
 
 from labelnoise.audit.page import Image, render
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import DATA, REPOSITORY, real
+from support.data import DATA, REPOSITORY, real
 
 from labelnoise.cli.noise import noise
 from labelnoise.data import mnist

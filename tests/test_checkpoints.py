@@ -11,8 +11,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import REPOSITORY, Ended, composed, stop_at, with_values
 from omegaconf import DictConfig
+from support.command import Ended, stop_at
+from support.configs import composed, with_values
+from support.data import REPOSITORY
 
 from labelnoise.config import identity
 from labelnoise.experiment import outcome
@@ -368,7 +370,9 @@ def test_the_command_line_stops_and_goes_on(tmp_path: Path, train, monkeypatch) 
 
     Only the first is a process of its own, as users start it: it takes seconds to import torch.
     """
-    signalled = "tracker._target_=sweep_stand_in.signalled"  # so that it comes in an epoch, however fast they pass
+    signalled = (
+        "tracker._target_=support.sweep_stand_in.signalled"  # so that it comes in an epoch, however fast they pass
+    )
     command = [*JOB, "epochs=3", f"results={tmp_path}", signalled]
 
     def alone(number: int) -> Ended:

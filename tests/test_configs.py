@@ -9,8 +9,9 @@ from pathlib import Path
 import hydra
 import pytest
 import torch
-from conftest import HERE, REPOSITORY, chosen, composed, every, with_values
 from omegaconf import OmegaConf
+from support.configs import chosen, composed, every, with_values
+from support.data import HERE, REPOSITORY
 
 from labelnoise.config import identity
 from labelnoise.config.check import check

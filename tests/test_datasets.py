@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from conftest import HERE, every
+from support.configs import every
+from support.data import HERE
 
 from labelnoise.experiment.run import compose, load_noisy
 

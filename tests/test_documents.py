@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, every, readme_table
+from conftest import readme_table
+from support.configs import every
+from support.data import REPOSITORY
 
 from labelnoise.cli.table import show
 from labelnoise.config.check import check

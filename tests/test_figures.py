@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from report_records import made_up
 from safetensors.torch import save_file
+from support.report_records import made_up
 
 from labelnoise.figures import command, curves, embedding, hyper_parameters, matrices, runs, style
 from labelnoise.networks.cnn import cnn4

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Ended
-from image_trees import image, table, tree
 from PIL import Image
+from support.command import Ended
+from support.image_trees import image, table, tree
 
 from labelnoise.config import identity
 from labelnoise.data import decode

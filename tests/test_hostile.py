@@ -5,11 +5,11 @@ import io
 import time
 from pathlib import Path
 
-import hostile_inputs
 import pytest
-from conftest import Ended, exit_code
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import hostile_inputs
+from support.command import Ended, exit_code
 
 from labelnoise.config import compose
 

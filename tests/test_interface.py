@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import chosen, composed, every
-from test_methods import small_setup
-from test_true_labels import COMMON, small
+from support.configs import chosen, composed, every
+from support.permuted_truth import COMMON, small
+from support.small_setups import small_setup
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,7 +26,7 @@ from labelnoise.training.clock import Clock
 from labelnoise.training.device import prepare
 from labelnoise.training.learner import Learner, Learners
 from labelnoise.training.loop import fit
-from labelnoise.training.method import Judgement, Feed, Setup, StepResult
+from labelnoise.training.method import Feed, Judgement, Setup, StepResult
 from labelnoise.training.state import TrainState
 
 IMAGES = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -421,7 +421,7 @@ def test_images_are_normalised_as_the_teacher_knows_them() -> None:
 
 
 def test_a_loss_may_know_the_number_of_the_update() -> None:
-    made = built("loss._target_=toy_losses.of_step", "epochs=2")
+    made = built("loss._target_=support.toy_losses.of_step", "epochs=2")
     progress = TrainState()
     fit(made.method, progress, made.evaluation, Silent())
     count = -(-len(made.method.train_set) // 60)
@@ -439,7 +439,7 @@ def test_the_number_of_the_update_survives_a_stop(tmp_path: Path, monkeypatch) -
     from labelnoise.training import checkpoints, signals
 
     common = ["dataset=digits", "num_trusted=1300", "threads=1", "epochs=3", "network=cnn4"]
-    job = [*common, "loss._target_=toy_losses.of_step"]
+    job = [*common, "loss._target_=support.toy_losses.of_step"]
     whole = run(compose([*job, f"results={tmp_path}/whole"]), quiet=True)
     monkeypatch.setattr(checkpoints, "AT_LEAST", 0.0)
     stop_at(7, monkeypatch)

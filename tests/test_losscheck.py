@@ -8,8 +8,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import HERE, REPOSITORY, Ended, chosen, every, readme_table
+from conftest import readme_table
 from omegaconf import DictConfig
+from support.command import Ended
+from support.configs import chosen, every
+from support.data import HERE, REPOSITORY
 
 from labelnoise.experiment.classes import CLASSES
 from labelnoise.experiment.run import compose, load_noisy

@@ -5,8 +5,8 @@ from functools import partial
 import hydra
 import pytest
 import torch
-from conftest import chosen, every
-from loss_formulas import by_card, logits_and_labels, supplied
+from support.configs import chosen, every
+from support.loss_formulas import by_card, logits_and_labels, supplied
 
 from labelnoise import losses
 from labelnoise.experiment.run import compose

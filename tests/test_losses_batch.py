@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loss_formulas import any_loss, ens_loss, gccs, one_hot, softmax
+from support.loss_formulas import any_loss, ens_loss, gccs, one_hot, softmax
 
 from labelnoise import losses
 from labelnoise.config.compose import compose

@@ -9,8 +9,8 @@ from functools import partial
 
 import pytest
 import torch
-from conftest import every
-from loss_formulas import logits_and_labels
+from support.configs import every
+from support.loss_formulas import logits_and_labels
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from labelnoise import losses

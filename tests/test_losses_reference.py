@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loss_formulas import BIASED, CASES, PARTS, by_card, logits_and_labels, softmax, supplied
+from support.loss_formulas import BIASED, CASES, PARTS, by_card, logits_and_labels, softmax, supplied
 
 from labelnoise import losses
 from labelnoise.losses import cards

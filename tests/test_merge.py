@@ -8,9 +8,9 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
-import made_up
 import pytest
-from conftest import Ended
+from support import made_up
+from support.command import Ended
 
 from labelnoise.config import identity
 from labelnoise.records import store

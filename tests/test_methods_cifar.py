@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from conftest import every, real
+from support.configs import every
+from support.data import real
 
 from labelnoise.experiment.run import compose, run
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import composed
 from scipy.special import log_softmax, softmax
-from test_graphs import shapes_only, take_two_steps
-from test_methods import small_setup
+from support.configs import composed
+from support.shapes import shapes_only, take_two_steps
+from support.small_setups import small_setup
 
 from labelnoise.config import identity
 from labelnoise.experiment.run import compose

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import log_softmax
-from test_methods import small_setup
+from support.small_setups import small_setup
 
 from labelnoise.losses import ce, gce
 from labelnoise.methods.bootstrap import Bootstrap

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import log_softmax, softmax
-from test_methods import small_setup
+from support.small_setups import small_setup
 
 from labelnoise.methods.marvel import MARVEL, MARVELPlus
 

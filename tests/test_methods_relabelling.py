@@ -8,8 +8,8 @@ import pytest
 import torch
 from scipy import stats
 from scipy.special import log_softmax, softmax
-from test_graphs import shapes_only
-from test_methods import small_setup
+from support.shapes import shapes_only
+from support.small_setups import small_setup
 from torch import Tensor
 
 from labelnoise.experiment.run import compose, run

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from test_methods import small_setup
+from support.small_setups import small_setup
 
 from labelnoise.methods.co_teaching import noise_rate
 from labelnoise.methods.co_teaching_plus import CoTeachingPlus

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import composed
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp, softmax
-from test_graphs import shapes_only, take_two_steps
-from test_methods import small_setup
+from support.configs import composed
+from support.shapes import shapes_only, take_two_steps
+from support.small_setups import small_setup
 
 from labelnoise.losses import focal
 from labelnoise.methods.aldr_kl import ALDRKL

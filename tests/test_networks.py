@@ -5,7 +5,7 @@ import math
 import hydra
 import pytest
 import torch
-from conftest import every
+from support.configs import every
 from torch import nn
 
 from labelnoise.experiment.run import compose

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import DATA, every, real
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.configs import every
+from support.data import DATA, real
 
 from labelnoise.data.cifar import next_in_superclass
 from labelnoise.experiment.metrics import noise_facts

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import test_true_labels
 import torch
-from conftest import REPOSITORY, Ended, stop_at
-from recorders import Frozen
 from safetensors.torch import load_file
-from test_replay import same
-from test_replay import train as replayed
+from support import permuted_truth
+from support.command import Ended, stop_at
+from support.data import REPOSITORY
+from support.recorders import Frozen
+from support.replaying import same
+from support.replaying import train as replayed
 
 from labelnoise.data import digits
 from labelnoise.experiment import assemble
@@ -121,7 +122,7 @@ def small(method: str) -> Method:
     own = [word for word in overrides(method) if not word.startswith(("--", "mine"))]
     cfg = compose([*own, "hydra.searchpath=[mine]", "num_trusted=20", "batch_size=16", "network=cnn4", "threads=1"])
     place = prepare("cpu", "float32", 1)
-    return assemble.assemble(cfg, *test_true_labels.small(), make_loss(cfg), place).method
+    return assemble.assemble(cfg, *permuted_truth.small(), make_loss(cfg), place).method
 
 
 @pytest.mark.parametrize("method", STAGES)
@@ -143,8 +144,8 @@ def test_an_examples_steps_can_be_replayed(method: str, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("method", STAGES)
 def test_an_example_learns_nothing_from_true_labels(method: str) -> None:
     own = [word for word in overrides(method) if word.startswith(("method=", "network@"))]
-    cfg = compose([*test_true_labels.COMMON, "hydra.searchpath=[mine]", *own, "epochs=4"])
-    assert test_true_labels.holds(cfg)
+    cfg = compose([*permuted_truth.COMMON, "hydra.searchpath=[mine]", *own, "epochs=4"])
+    assert permuted_truth.holds(cfg)
 
 
 def test_the_examples_refuse_what_is_wrong(train: Callable[..., Ended]) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Ended
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from image_trees import table, tree
 from omegaconf import OmegaConf
+from support.command import Ended
+from support.image_trees import table, tree
 
 from labelnoise.config.compose import compose, prepared
 

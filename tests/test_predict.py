@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import chosen, every
 from safetensors.torch import load_file, save_file
+from support.configs import chosen, every
 
 from labelnoise.cli.predict import predict
 from labelnoise.config.compose import compose

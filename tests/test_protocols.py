@@ -8,9 +8,9 @@ from typing import Any
 import hydra
 import pytest
 import yaml
-from conftest import every
 from omegaconf import DictConfig, OmegaConf
-from published_values import CARDS, OWN
+from support.configs import every
+from support.published_values import CARDS, OWN
 
 from labelnoise.config import identity
 from labelnoise.config.check import check

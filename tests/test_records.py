@@ -8,12 +8,13 @@ import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
-import made_up
 import numpy as np
 import pytest
 import torch
-from conftest import REPOSITORY, every, with_values
 from omegaconf import DictConfig
+from support import made_up
+from support.configs import every, with_values
+from support.data import REPOSITORY
 
 from labelnoise.config import identity
 from labelnoise.experiment import auto

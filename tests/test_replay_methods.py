@@ -6,9 +6,9 @@ from typing import Any
 import hydra
 import pytest
 import torch
-from conftest import TOLD, chosen, composed, every
-from recorders import Frozen
-from test_replay import train
+from support.configs import TOLD, chosen, composed, every
+from support.recorders import Frozen
+from support.replaying import train
 from torch import nn
 
 from labelnoise.data.train_set import TrainSet

@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
-from report_records import MARKUP, content_of, made_up, write_many
+from support.data import REPOSITORY
+from support.report_records import MARKUP, content_of, made_up, write_many
 
 from labelnoise.config.groups import choices
 from labelnoise.config.identity import effective, run_id

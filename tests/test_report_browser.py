@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import chromium
 import pytest
-from conftest import REPOSITORY
-from report_records import MARKUP, made_up, write_many
+from support import chromium
+from support.data import REPOSITORY
+from support.report_records import MARKUP, made_up, write_many
 
 from labelnoise.config.compose import compose
 from labelnoise.config.identity import effective, run_id

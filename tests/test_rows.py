@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import chosen, composed, every
 from omegaconf import DictConfig, OmegaConf
+from support.configs import chosen, composed, every
 
 from labelnoise import losses
 from labelnoise.arguments.rows import KINDS, SOURCE, find, leaves

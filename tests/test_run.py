@@ -7,9 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import REPOSITORY, composed, real, with_values
 from omegaconf import OmegaConf
 from safetensors import safe_open
+from support.configs import composed, with_values
+from support.data import REPOSITORY, real
 
 from labelnoise.data.split import split
 from labelnoise.data.train_set import TrainSet

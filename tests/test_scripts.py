@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import REPOSITORY
-
 from labelnoise.cli.baseline import baseline
-from labelnoise.cli.main import WORDS
 from labelnoise.cli.parity import interval, parity
+from support.data import REPOSITORY
+
+from labelnoise.cli.main import WORDS
 from labelnoise.experiment.run import compose, run
 
 SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "num_trusted=1300", "threads=1"]

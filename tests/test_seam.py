@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import chosen, every, stop_at
 from omegaconf import DictConfig
+from support.command import stop_at
+from support.configs import chosen, every
 
 from labelnoise.experiment.run import run, train
 from labelnoise.records.store import Record
@@ -26,7 +27,7 @@ def job(method: str, results: Path, **values: object) -> DictConfig:
         values = {"num_val": 1240, "num_trusted": 60, **values}
     cfg = chosen("method", method if method.islower() else "erm", *COMMON, results=str(results), **values)
     if not method.islower():
-        cfg.method._target_ = f"toy_methods.{method}"
+        cfg.method._target_ = f"support.toy_methods.{method}"
     return cfg
 
 
@@ -109,7 +110,7 @@ def test_every_stage_lasts_an_epoch_at_least(epochs: int) -> None:
 def test_a_loss_that_needs_what_a_method_does_not_give_is_refused(tmp_path: Path) -> None:
     co_teaching, erm = (job(method, tmp_path, epochs=1) for method in ("co_teaching", "erm"))
     for cfg in (co_teaching, erm):
-        cfg.loss._target_ = "toy_losses.of_features"
+        cfg.loss._target_ = "support.toy_losses.of_features"
     with pytest.raises(ValueError, match="loss: needs features, which CoTeaching does not give; use method=erm"):
         run(co_teaching, quiet=True)
     record = run(erm, quiet=True)

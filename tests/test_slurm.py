@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import slurm_cluster
-from conftest import REPOSITORY
-from slurm_cluster import until
+from support import slurm_cluster
+from support.data import REPOSITORY
+from support.slurm_cluster import until
 
 from labelnoise.records import store
 

@@ -9,7 +9,7 @@ from typing import Any
 import hydra
 import pytest
 import torch
-from conftest import with_values
+from support.configs import with_values
 
 from labelnoise.config import identity
 from labelnoise.experiment.run import compose, run

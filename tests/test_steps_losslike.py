@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from plain_training import CLASSES, Plain, one_hot, train_both
+from support.plain_training import CLASSES, Plain, one_hot, train_both
 from torch import Tensor
 from torch.nn import functional as F
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from plain_training import CLASSES, Plain, one_hot, train_both
+from support.plain_training import CLASSES, Plain, one_hot, train_both
 from torch import Tensor
 from torch.nn import functional as F
 

@@ -6,8 +6,8 @@ from itertools import chain, count
 
 import pytest
 import torch
-from plain_training import CLASSES, Plain, one_hot, train_both
 from sklearn.mixture import GaussianMixture
+from support.plain_training import CLASSES, Plain, one_hot, train_both
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from image_trees import tree
+from support.image_trees import tree
 
 from labelnoise.data import streamed
 from labelnoise.data.augment import crop_flip_rotate

@@ -5,7 +5,8 @@ from pathlib import Path
 import hydra
 import pytest
 import torch
-from conftest import Ended, composed, every, stop_at
+from support.command import Ended, stop_at
+from support.configs import composed, every
 from torch import Tensor
 from torchvision.transforms import v2
 

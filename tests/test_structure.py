@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, composed, every
 from importlinter.cli import lint_imports
+from support.configs import composed, every
+from support.data import REPOSITORY
 
 import labelnoise
 from labelnoise import losses

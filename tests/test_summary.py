@@ -9,10 +9,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import made_up
 import numpy as np
 import pytest
-from conftest import REPOSITORY, Ended
+from support import made_up
+from support.command import Ended
+from support.data import REPOSITORY
 
 from labelnoise.config import identity
 from labelnoise.records import store

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import REPOSITORY
+from support import sweep_stand_in
 
 from labelnoise.launch import driver, pool
 from labelnoise.launch.cells import each_value_once
@@ -31,7 +31,7 @@ def log(tmp_path: Path) -> Path:
 @pytest.fixture
 def sweep(monkeypatch: pytest.MonkeyPatch, log: Path) -> Callable[..., Ended]:
     """Drive jobs that do what their name says, in real worker processes that train nothing."""
-    monkeypatch.setattr(pool, "COMMAND", [sys.executable, "-m", "sweep_stand_in"])
+    monkeypatch.setattr(pool, "COMMAND", [sys.executable, sweep_stand_in.__file__])
     monkeypatch.setattr(driver, "POLL", 0.3)
 
     def run(*things: str, places: tuple[str | None, ...] = (None, None), check=lambda: None) -> Ended:
@@ -122,7 +122,7 @@ def test_output_of_a_job_is_not_taken_for_an_answer(sweep, capfd) -> None:
 
 
 def test_a_job_that_cannot_be_composed_fails_alone(log: Path, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(pool, "COMMAND", [sys.executable, "-m", "sweep_stand_in"])
+    monkeypatch.setattr(pool, "COMMAND", [sys.executable, sweep_stand_in.__file__])
 
     def compose(job: Job) -> str:
         if job.number == 0:
@@ -223,7 +223,7 @@ def test_a_second_signal_ends_at_once(sweep, log: Path, monkeypatch) -> None:
 def test_nothing_is_left_of_a_dead_driver(log: Path, tmp_path: Path, number: signal.Signals) -> None:
     """Two workers: if one had inherited the other's pipe, it would keep it open. The running job is stopped too."""
     jobs = json.dumps([text(i, "sleep 3600", log) for i in range(3)])
-    process = subprocess.Popen([sys.executable, str(REPOSITORY / "tests" / "sweep_stand_in.py"), jobs], cwd=tmp_path)
+    process = subprocess.Popen([sys.executable, sweep_stand_in.__file__, jobs], cwd=tmp_path)
     try:
         wait_until(lambda: len(logged(log)) == 2)
         process.send_signal(number)
@@ -240,7 +240,7 @@ def test_nothing_is_left_of_a_dead_driver(log: Path, tmp_path: Path, number: sig
 def test_ctrl_c_reaches_the_driver_alone(log: Path, tmp_path: Path) -> None:
     """A terminal signals a whole process group. The workers are in other groups, and the driver stops each once."""
     jobs = json.dumps([text(i, "sleep 3600", log) for i in range(3)])
-    command = [sys.executable, str(REPOSITORY / "tests" / "sweep_stand_in.py"), jobs]
+    command = [sys.executable, sweep_stand_in.__file__, jobs]
     process = subprocess.Popen(command, cwd=tmp_path, start_new_session=True, stdout=subprocess.PIPE, text=True)
     wait_until(lambda: len(logged(log)) == 2)
     assert all(os.getpgid(entry["pid"]) == entry["pid"] for entry in logged(log))

@@ -12,9 +12,10 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import made_up
 import pytest
-from conftest import REPOSITORY, chosen, every
+from support import made_up
+from support.configs import chosen, every
+from support.data import REPOSITORY
 
 from labelnoise.config import identity
 from labelnoise.config.compose import compose, from_yaml
@@ -83,7 +84,7 @@ def test_two_drivers_run_nothing_twice(train, tmp_path: Path, monkeypatch) -> No
     A truncated record is reported and made again.
     """
     results, log = tmp_path / "r", tmp_path / "trained"
-    spy = ["tracker._target_=sweep_stand_in.counting", f"results={results}"]
+    spy = ["tracker._target_=support.sweep_stand_in.counting", f"results={results}"]
     arguments = ["-m", *SHORT, "loss=ce,gce,agce", "seed=1,2", *spy]
     drivers = [start(*arguments, f"hydra.launcher.n_jobs={n}", TRAINED=str(log), MEET="3") for n in (1, 2)]
     for code, out, err in map(ended, drivers):
@@ -265,7 +266,7 @@ def test_killed_thirty_times(uninterrupted: dict[str, dict], tmp_path: Path) -> 
     draw = random.Random(7)
     log = tmp_path / "trained"
     results = tmp_path / "r"
-    command = [*TWENTY, f"results={results}", "tracker._target_=sweep_stand_in.counting"]
+    command = [*TWENTY, f"results={results}", "tracker._target_=support.sweep_stand_in.counting"]
     finished: dict[Path, tuple[int, int]] = {}
     kills = drivers = 0
     process = None

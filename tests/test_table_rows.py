@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import made_up
 import pytest
 import yaml
 from omegaconf import OmegaConf
+from support import made_up
 
 from labelnoise.cli.table import FORMATS
 from labelnoise.config.compose import compose

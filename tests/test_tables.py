@@ -15,19 +15,20 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import made_up
 import numpy as np
 import pytest
-from conftest import Ended, every, with_values
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from published_values import RELEASED
+from labelnoise.experiment.auto import settled
+from support import made_up
+from support.command import Ended
+from support.configs import every, with_values
+from support.published_values import RELEASED
 
 from labelnoise.cli.table import FORMATS
 from labelnoise.config import identity
 from labelnoise.config.compose import compose
 from labelnoise.config.groups import CONFIGS
-from labelnoise.experiment.auto import settled
 from labelnoise.files import claims
 from labelnoise.records import store
 from labelnoise.tables import comparison, configurations, sheet

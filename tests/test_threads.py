@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import REPOSITORY, stop_at
+from support.command import stop_at
+from support.data import REPOSITORY
 from torch import nn
 
 from labelnoise.experiment.run import compose, run
 from labelnoise.networks.cnn import cnn4
 from labelnoise.networks.resnet import resnet18
 from labelnoise.training import device, load, signals, threads
-from labelnoise.training.device import prepare, choose_threads
+from labelnoise.training.device import choose_threads, prepare
 
 DIGITS = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=2", "num_trusted=1300"]
 
@@ -119,7 +120,9 @@ def test_a_busy_machine_gets_fewer_threads_and_one_line_says_so(monkeypatch) -> 
     said: dict[float, list[str]] = {1.3: [], 3.9: []}
     for free, lines in said.items():
         monkeypatch.setattr(device, "free_cores", lambda used, free=free: free)
-        place = choose_threads(prepare("cpu", "float32", "auto"), "auto", cnn4(10, 1, 28), (1, 28, 28), 128, None, lines.append)
+        place = choose_threads(
+            prepare("cpu", "float32", "auto"), "auto", cnn4(10, 1, 28), (1, 28, 28), 128, None, lines.append
+        )
         assert place.threads == torch.get_num_threads() == round(free)
     assert said == {1.3: ["threads=1: other processes keep 2.7 of 4 cores busy (threads=4 if idle)"], 3.9: []}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import wandb
-from conftest import stop_at
+from support.command import stop_at
 
 from labelnoise.experiment.run import compose, run
 from labelnoise.training.signals import Stopped

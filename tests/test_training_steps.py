@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from plain_training import CLASSES, STEPS_AN_EPOCH, Plain, train_both
+from support.plain_training import CLASSES, STEPS_AN_EPOCH, Plain, train_both
 from torch import Tensor
 from torch.nn import functional as F
 

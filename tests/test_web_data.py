@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from image_trees import image
+from support.image_trees import image
 
 from labelnoise.config.check import check
 from labelnoise.config.identity import effective, run_id

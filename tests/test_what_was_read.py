@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Ended
-from image_trees import image, table, tree
 from PIL import Image
+from support.command import Ended
+from support.image_trees import image, table, tree
 
 from labelnoise.data.dataset import Dataset
 from labelnoise.data.folder import folder

@@ -93,7 +93,7 @@ class LabelnoiseSweeper(BasicSweeper):
 
     def _identifier(self, overrides: list[str]) -> str | None:
         """The id of a job's record; None if an option is wrong."""
-        from labelnoise.experiment.auto import id_of
+        from labelnoise.config.identity import effective, run_id
 
         assert self.config is not None
         assert self.hydra_context is not None
@@ -101,7 +101,7 @@ class LabelnoiseSweeper(BasicSweeper):
             cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
             with read_write(cfg), open_dict(cfg):
                 del cfg["hydra"]  # some of its values are missing until the job runs
-            return id_of(cfg)
+            return run_id(effective(cfg))
         except (OmegaConfBaseException, HydraException, ValueError):
             return None
 

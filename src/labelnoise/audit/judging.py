@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import hydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from labelnoise.experiment.auto import id_of
+from labelnoise.config.identity import effective, run_id
 from labelnoise.experiment.run import train
 from labelnoise.files.atomic import write_whole
 
@@ -108,7 +108,7 @@ def judge_out_of_fold(cfg: DictConfig, folds: int, folder: Path, quiet: bool = F
 
 def _of_fold(cfg: DictConfig, shape: tuple[int, int], folder: Path, quiet: bool) -> "Tensor":
     """The probabilities of the held-out fold: of an earlier, stopped audit, else of a network trained now."""
-    path = folder / f"{id_of(cfg)}.npy"
+    path = folder / f"{run_id(effective(cfg))}.npy"
     if not cfg.force and (found := _read_array(path, shape)) is not None:
         if not quiet:
             print(f"{path} is done already (force=true trains it again)")

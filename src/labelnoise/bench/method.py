@@ -31,30 +31,29 @@ class Training:
     """
 
     def __init__(self, overrides: list[str], count: int) -> None:
-        from labelnoise.bench.sides import Deaf, data
+        from labelnoise.bench.sides import data
         from labelnoise.experiment.assemble import assemble
-        from labelnoise.experiment.components import make_loss, make_regulariser
-        from labelnoise.training.device import prepare, choose_threads
+        from labelnoise.experiment.components import make_components
+        from labelnoise.training.device import choose_threads
         from labelnoise.training.graphs import Steps
         from labelnoise.training.state import TrainState
 
         cfg = compose(overrides)
         dataset, labels = data(cfg)
         cfg.num_val = max(cfg.num_val, len(labels) - cfg.num_trusted - count)
-        runtime = prepare(cfg.device, cfg.precision, cfg.threads, cfg.deterministic)
-        loss = make_loss(cfg)
-        made = assemble(cfg, dataset, labels, loss, runtime, regulariser=make_regulariser(cfg))
+        components = make_components(cfg)
+        made = assemble(cfg, dataset, labels, components)
         shape = dataset.train_images.shape[1:]
-        self.runtime = choose_threads(runtime, cfg.threads, made.method.network, shape, cfg.batch_size)
+        self.runtime = choose_threads(components.runtime, cfg.threads, made.method.network, shape, cfg.batch_size)
         self.method, self.truth = made.method, made.evaluation.truth
-        self.state, self.steps, self.listener = TrainState(), Steps(made.method), Deaf()
+        self.state, self.steps = TrainState(), Steps(made.method)
 
     def epoch(self) -> float:
         """Train one epoch. Returns seconds."""
         from labelnoise.training.loop import train_epoch
 
         start = time.perf_counter()
-        row = train_epoch(self.method, self.state, self.truth, self.steps, self.listener)
+        row = train_epoch(self.method, self.state, self.truth, self.steps)
         seconds = time.perf_counter() - start
         self.state.end_epoch(row)
         self.method.clock.epoch = self.state.epoch

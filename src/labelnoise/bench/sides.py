@@ -17,19 +17,20 @@ EVALUATED = 2000  # images in one timing of the evaluation
 
 def ours(cfg: Any) -> dict[str, Any]:
     """This project's step, as in training: `train(steps)`, `evaluate()`, and facts about device and data."""
-    import hydra
-
-    from labelnoise.experiment.run import assemble
-    from labelnoise.training.device import prepare, choose_threads
+    from labelnoise.experiment.assemble import assemble
+    from labelnoise.experiment.components import make_components
+    from labelnoise.training.device import choose_threads
     from labelnoise.training.evaluate import confusion_matrix
     from labelnoise.training.graphs import Steps
     from labelnoise.training.loop import train_epoch
     from labelnoise.training.state import TrainState
 
-    runtime = prepare(cfg.device, cfg.precision, cfg.threads, cfg.deterministic)
+    components = make_components(cfg)
     dataset, labels = data(cfg)
-    method, evaluation = assemble(cfg, dataset, labels, hydra.utils.instantiate(cfg.loss), runtime)
-    runtime = choose_threads(runtime, cfg.threads, method.network, dataset.train_images.shape[1:], cfg.batch_size)
+    method, evaluation = assemble(cfg, dataset, labels, components)
+    runtime = choose_threads(
+        components.runtime, cfg.threads, method.network, dataset.train_images.shape[1:], cfg.batch_size
+    )
     test = evaluation.test
     evaluated = min(EVALUATED, len(test.labels))
     test = test._replace(images=test.images[:evaluated], labels=test.labels[:evaluated])
@@ -37,7 +38,7 @@ def ours(cfg: Any) -> dict[str, Any]:
 
     def train(steps: int) -> None:
         feeds = list(itertools.islice(endless(method), steps))
-        train_epoch(method, TrainState(feeds=feeds), evaluation.truth, run_step, Deaf())
+        train_epoch(method, TrainState(feeds=feeds), evaluation.truth, run_step)
 
     def evaluate() -> None:
         confusion_matrix(method, test)
@@ -45,14 +46,6 @@ def ours(cfg: Any) -> dict[str, Any]:
     sizes = {"train_images": len(labels), "test_images": len(dataset.test_labels), "evaluated": evaluated}
     facts = lambda: {**runtime.facts(), **sizes, "kind": runtime.device.type}  # noqa: E731
     return {"train": train, "evaluate": evaluate, "facts": facts, "shares": lambda: shares(method, cfg)}
-
-
-class Deaf:
-    """A listener that does nothing."""
-
-    def keep(self, state: Any) -> None: ...
-    def step(self) -> None: ...
-    def epoch(self, row: Any) -> None: ...
 
 
 def endless(method: Any) -> Any:
@@ -129,7 +122,7 @@ def data(cfg: Any) -> Any:
     import torch
 
     from labelnoise.data.dataset import Dataset
-    from labelnoise.experiment.run import load_noisy
+    from labelnoise.experiment.assemble import load_noisy
 
     try:
         return load_noisy(cfg)

@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from labelnoise.config.check import check
 from labelnoise.config.compose import compose
 from labelnoise.config.groups import choices
-from labelnoise.experiment.auto import settled
+from labelnoise.config.identity import short_name
 from labelnoise.experiment.classes import num_classes
 from labelnoise.files.atomic import write_whole
 
@@ -47,10 +47,8 @@ def losscheck(arguments: list[str]) -> None:
         plot = "losscheck.png"
     if plot is not None and not plot.endswith(FORMATS):
         raise ValueError(f"plot={plot}: must end in one of {', '.join(FORMATS)}")
-    cfg, chosen = settled(compose(overrides))
+    cfg = compose(overrides)
     check(cfg)
-    if chosen:
-        print(chosen)
     if "--all" in arguments:
         _table(overrides, num_classes(cfg))
     else:
@@ -76,9 +74,17 @@ def examine(cfg: DictConfig, overrides: list[str]) -> "Report":
         return report
     if not drawn:  # all flipped classes are alike, so the noise's name says more than a class's number
         named = replace(report.transition, noise=_chosen("noise", overrides, "clean"), rate=cfg.noise.rate)
-        return replace(report, transition=named)
+        return replace(report, transition=named, notes=(*report.notes, *_smallest(cfg, report.transition.ratio)))
     note = "this noise: by the realised noise of each class; if it depends on the image, single images may be harder"
     return replace(report, notes=(*report.notes, note))
+
+
+def _smallest(cfg: DictConfig, ratio: float) -> list[str]:
+    """A line on the smallest a that tolerates noise with this w_m / w_n, for losses that have one."""
+    from labelnoise.theory.smallest import LOSSES, smallest_in_short
+
+    name = short_name(str(cfg.loss["_target_"]))
+    return [smallest_in_short(name, cfg.loss.get("q"), ratio)] if name in LOSSES else []
 
 
 def loss_of(cfg: DictConfig, name: str) -> Any:

@@ -7,28 +7,17 @@ format=markdown (the default), latex, csv, html, json, or status: one line of pr
 (default: runs) and from the committed ones. Missing results are shown as missing; they are not an error.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 from labelnoise.config.compose import prepared
-from labelnoise.config.groups import command
 from labelnoise.experiment.progress import duration
 from labelnoise.files import claims
 from labelnoise.records import store
-from labelnoise.tables import comparison, latex, machine_readable, markdown, page
-from labelnoise.tables.sheet import Sheet, beneath
-from labelnoise.tables.table import Cell, Table, cells, read_with_folder, split_arguments
-
-FORMATS: dict[str, Callable[[Sheet], str]] = {
-    "markdown": markdown.render,
-    "latex": latex.render,
-    "csv": machine_readable.as_csv,
-    "html": page.render,
-    "json": machine_readable.as_json,
-}
+from labelnoise.tables.render import FORMATS, render
+from labelnoise.tables.table import Table, cells, read_with_folder, split_arguments
 
 
-def show(arguments: list[str]) -> None:
+def table(arguments: list[str]) -> None:
     """Print the table in the requested format.
 
     Args:
@@ -43,31 +32,30 @@ def show(arguments: list[str]) -> None:
     overrides = [a for a in arguments if not a.startswith("format=")]
     prepared(overrides)  # report a wrong override before any cell is named
     choice, extra = split_arguments(overrides)
-    table, results = read_with_folder(choice, [o for o in extra if o.startswith("results=")])
-    wanted, folder = cells(table, extra), Path(results)
+    chosen, results = read_with_folder(choice, [o for o in extra if o.startswith("results=")])
+    wanted, folder = cells(chosen, extra), Path(results)
     found = {cell.run_id: record for cell in wanted if (record := store.find(cell.run_id, folder))}
-    print(status(table, wanted, found, folder) if form == "status" else render(table, wanted, found, form, overrides))
+    if form == "status":
+        print(
+            status(chosen, len(wanted), found, [folder / f"{c.run_id}.claim" for c in wanted if c.run_id not in found])
+        )
+    else:
+        print(render(chosen, wanted, found, form, overrides))
 
 
-def render(table: Table, wanted: list[Cell], found: dict[str, store.Record], form: str, overrides: list[str]) -> str:
-    """The table in one of the formats, without a trailing newline."""
-    results = comparison.results(table, wanted, found)
-    words = " ".join(overrides)
-    commands = [f"{command('train')} -m {words}", f"{command('table')} {words} format={form}"]
-    sheet = Sheet(table, results, beneath(table, results, list(found.values()), commands))
-    return FORMATS[form](sheet).removesuffix("\n")
-
-
-def status(table: Table, wanted: list[Cell], found: dict[str, store.Record], folder: Path) -> str:
+def status(table: Table, wanted: int, found: dict[str, store.Record], left: list[Path]) -> str:
     """A table's progress in one line. The time left is estimated from the records.
 
     Running: a live process holds the claim. Failed: its process died and left the claim behind.
+
+    Args:
+        wanted: number of its cells.
+        left: the claims' paths of the cells without a record.
     """
-    left = [folder / f"{cell.run_id}.claim" for cell in wanted if cell.run_id not in found]
     running = sum(claims.living(path) for path in left)
     failed = sum(path.exists() for path in left) - running
     missing = len(left) - running - failed
-    line = f"{table.name}: {len(found)} of {len(wanted)} done, {running} running, {failed} failed, {missing} missing"
+    line = f"{table.name}: {len(found)} of {wanted} done, {running} running, {failed} failed, {missing} missing"
     if not left:
         return line
     seconds = [record["environment"].get("seconds", 0.0) for record in found.values()]

@@ -16,7 +16,6 @@ from labelnoise.config.compose import deadline
 from labelnoise.config.explain import explain, nearest
 from labelnoise.config.groups import command, option_names
 from labelnoise.config.options import COMPONENTS, EFFECTIVE, INCIDENTAL, OPTIONS
-from labelnoise.experiment.auto import settled
 
 # HELPERS exist for others to refer to. They may be unused, but no keys may be added below them.
 DATASET = ("name", "load", "augment", "strong")  # the keys of the dataset group that `run` reads
@@ -41,7 +40,6 @@ def check(cfg: DictConfig) -> None:
             raise ValueError(f"{key}: needs a value, {key}=...")
     try:
         with deadline():
-            cfg = settled(cfg)[0]
             plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except (OmegaConfBaseException, RecursionError) as error:
         raise ValueError(explain(error, [], cfg) + _choices_of(error, raw)) from None

@@ -54,8 +54,6 @@ def option_names() -> list[str]:
     return [*(option.name for option in OPTIONS), "rate", *(group.name for group in GROUPS)]
 
 
-def command(word: str) -> str:
-    """How to run a word of the command: in a checkout its script, else `labelnoise <word>`."""
-    if not IN_CHECKOUT:
-        return f"labelnoise {word}"
-    return "python train.py" if word == "train" else f"python scripts/{word}.py"
+def command(subcommand: str) -> str:
+    """How to run a subcommand: `labelnoise <subcommand>`, and in a checkout train.py."""
+    return "python train.py" if subcommand == "train" and IN_CHECKOUT else f"labelnoise {subcommand}"

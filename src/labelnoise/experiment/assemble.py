@@ -8,6 +8,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from labelnoise.arguments.direct import direct
+from labelnoise.experiment.components import Components
 from labelnoise.experiment.parts import divide
 
 if TYPE_CHECKING:  # torch takes a second to import, and `train.py --help` does not need it
@@ -49,19 +50,13 @@ def assemble(
     cfg: DictConfig,
     dataset: "Dataset",
     labels: "Tensor",
-    loss: Any,
-    runtime: "Runtime",
-    compiled: bool = False,
-    regulariser: Any = None,
+    components: Components,
 ) -> Assembled:
     """Build the method on its training set, and the labels and images that it is evaluated with.
 
     Args:
         labels: (N,), noisy, from `load_noisy`.
-        loss: from `make_loss`.
-        compiled: whether to run networks through torch.compile.
-        regulariser: from `make_regulariser`. One that needs only the weights goes to every learner, others to the
-            method.
+        components: a regulariser that needs only the weights goes to every learner, another to the method.
     Raises:
         ValueError: the method does not provide what the loss or the regulariser needs, or lacks what it needs itself.
     """
@@ -71,6 +66,7 @@ def assemble(
     from labelnoise.training.clock import Clock
     from labelnoise.training.method import Setup, Unassuming
 
+    loss, runtime, regulariser, compiled = components
     device = runtime.device
     generator = torch.Generator(device).manual_seed(cfg.seed_data)
     torch.manual_seed(cfg.seed_data)  # for random numbers drawn without a generator: dropout, negative learning
@@ -141,7 +137,9 @@ def _bound(what: str, loss: Any, method: "type[Method]", facts: dict[str, Any]) 
     return partial(loss, **given) if given else loss
 
 
-def _learner_factory(cfg: DictConfig, dataset: "Dataset", runtime: "Runtime", compiled: bool, penalty: Any = None) -> Any:
+def _learner_factory(
+    cfg: DictConfig, dataset: "Dataset", runtime: "Runtime", compiled: bool, penalty: Any = None
+) -> Any:
     """The `MakeLearner` of a configuration; `penalty` is a regulariser of the weights, or None."""
     import torch
 

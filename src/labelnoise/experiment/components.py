@@ -1,12 +1,33 @@
 """Parts of a run that are made from the configuration alone, and so are refused before any data is read."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import hydra
 from omegaconf import DictConfig
 
 if TYPE_CHECKING:
     from labelnoise.experiment.trackers import Tracker
+    from labelnoise.training.device import Runtime
+
+
+class Components(NamedTuple):
+    """Attributes: loss; runtime, where it is computed; regulariser, or None; compiled, whether networks are run through
+    torch.compile."""
+
+    loss: Any
+    runtime: "Runtime"
+    regulariser: Any = None
+    compiled: bool = False
+
+
+def make_components(cfg: DictConfig) -> Components:
+    """Raises: ValueError: the device is not there, or a hyper-parameter is out of range."""
+    from labelnoise.training.device import compiler_works, prepare
+
+    runtime = prepare(cfg.device, cfg.precision, cfg.threads, cfg.deterministic)
+    loss, regulariser = make_loss(cfg), make_regulariser(cfg)
+    check_optimizer(cfg)
+    return Components(loss, runtime, regulariser, cfg.compile and compiler_works(runtime.device))
 
 
 def make_loss(cfg: DictConfig) -> Any:

@@ -21,6 +21,16 @@ def notices(cfg: DictConfig, dataset: "Dataset", facts: dict[str, Any]) -> list[
     return [*dataset.notices, line, *_missed_rate(cfg.noise, dataset, facts["transition"])]
 
 
+def validation(cfg: DictConfig, dataset: "Dataset") -> list[str]:
+    """A line on the images that validate, and on those of the data set's own part that are trusted, if there are any."""
+    from labelnoise.experiment.metrics import validation_in_short
+
+    own = 0 if dataset.val_labels is None else len(dataset.val_labels)
+    trusted = 0 if cfg.trusted_from == "train" else cfg.num_trusted or own
+    line = validation_in_short(dataset, cfg.num_val, trusted)
+    return [line] if line else []
+
+
 def _missed_rate(noise: DictConfig, dataset: "Dataset", transition: list[list[int]] | None) -> list[str]:
     """A warning if not as many labels are wrong as the noise's rate says; no line if they are."""
     rate = noise.get("rate")

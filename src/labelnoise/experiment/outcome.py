@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
-
 from labelnoise.files.atomic import write_whole
+from labelnoise.files.run_files import RunFiles
 from labelnoise.records import store
 
 if TYPE_CHECKING:
@@ -52,24 +51,20 @@ def times(started: float, training: float, earlier: list[dict[str, Any]]) -> dic
     }
 
 
-def write(cfg: DictConfig, record: store.Record, method: "Method", dataset: "Dataset") -> store.Record:
+def write(
+    files: RunFiles, record: store.Record, method: "Method", dataset: "Dataset", save_model: bool
+) -> store.Record:
     """Write the network, if it is to be saved, then the record. If that fails, the network is removed again."""
-    model = model_path(cfg, record["run_id"])
-    if cfg.save_model:
-        _save(method, record, dataset, model)
+    if save_model:
+        _save(method, record, dataset, files.network)
     else:  # a network that an earlier training saved does not belong to this record
-        model.unlink(missing_ok=True)
+        files.network.unlink(missing_ok=True)
     try:
-        store.write(record, cfg.results)
+        store.write(record, files.results)
     except OSError:
-        model.unlink(missing_ok=True)
+        files.network.unlink(missing_ok=True)
         raise
     return record
-
-
-def model_path(cfg: DictConfig, identifier: str) -> Path:
-    """The path of a run's saved network."""
-    return Path(cfg.results) / f"{identifier}.safetensors"
 
 
 def _save(method: "Method", record: store.Record, dataset: "Dataset", path: Path) -> None:

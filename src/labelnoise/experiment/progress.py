@@ -4,20 +4,16 @@ import sys
 import time
 from collections.abc import Callable
 
-Row = dict[str, float | None]
+from labelnoise.training.listener import Listener, Row
 
 
-class Quiet:
-    """Shows nothing. Also the interface: a context manager that is called after every step and every epoch."""
+class Quiet(Listener):
+    """Shows nothing; a context manager, as every display is."""
 
     def __enter__(self) -> "Quiet":
         return self
 
     def __exit__(self, *_: object) -> None: ...
-
-    def step(self) -> None: ...
-
-    def epoch(self, row: Row) -> None: ...
 
 
 class Lines(Quiet):

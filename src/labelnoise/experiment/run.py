@@ -1,4 +1,4 @@
-"""One configuration to one record: check -> claim -> assemble -> fit -> write."""
+"""One configuration to one record: check -> claim -> load -> assemble -> fit -> write."""
 
 import contextlib
 import sys
@@ -12,16 +12,15 @@ from omegaconf import DictConfig
 from labelnoise.config import identity, tuned
 from labelnoise.config.check import check
 from labelnoise.config.compose import compose
-from labelnoise.experiment.assemble import Assembled, assemble, load_noisy
-from labelnoise.experiment.auto import settled
-from labelnoise.experiment.components import check_optimizer, make_loss, make_regulariser, make_tracker
-from labelnoise.experiment.listener import Hub
-from labelnoise.experiment.notices import notices
-from labelnoise.experiment.outcome import make_record, model_path, times, write
+from labelnoise.experiment.assemble import assemble, load_noisy
+from labelnoise.experiment.components import Components, make_components, make_tracker
+from labelnoise.experiment.notices import notices, validation
+from labelnoise.experiment.outcome import make_record, times, write
 from labelnoise.experiment.progress import duration, show
-from labelnoise.experiment.trackers import log_history
+from labelnoise.experiment.trackers import Tracked
 from labelnoise.files import atomic
 from labelnoise.files.claims import hold
+from labelnoise.files.run_files import RunFiles
 from labelnoise.records import store
 from labelnoise.records.environment import this_environment
 from labelnoise.training import checkpoints
@@ -29,10 +28,12 @@ from labelnoise.training.signals import Signals
 
 if TYPE_CHECKING:  # torch takes a second to import, and `train.py --help` does not need it
     from labelnoise.data.dataset import Dataset
+    from labelnoise.training.device import Runtime
+    from labelnoise.training.loop import EvaluationData
     from labelnoise.training.method import Method
     from labelnoise.training.state import TrainState
 
-__all__ = ["Trained", "assemble", "compose", "load_noisy", "run", "train"]
+__all__ = ["Trained", "compose", "run", "train"]
 
 
 class Trained(NamedTuple):
@@ -59,164 +60,164 @@ def run(cfg: DictConfig, quiet: bool = False) -> store.Record:
         MemoryError: a GPU's memory is too small; the message says how many such runs fit.
         FloatingPointError: the loss is NaN or infinite.
     """
-    cfg = _settled(cfg, quiet)
-    config = identity.effective(cfg)
-    if record := _existing_record(cfg, identity.run_id(config), quiet):
+    config, files = _named(cfg)
+    if record := _existing_record(cfg, files, quiet):
         return record
-    with _claimed(cfg, identity.run_id(config)) as identifier:
+    with _claimed(files):
         # Another process may have finished it between the check and the claim.
-        return _existing_record(cfg, identifier, quiet) or _train(cfg, config, identifier, quiet).record
+        return _existing_record(cfg, files, quiet) or _train(cfg, config, files, quiet).record
 
 
 def train(cfg: DictConfig, quiet: bool = False) -> Trained:
     """As `run`, but returns the trained method too, so it trains even if there is a record. Raises: as `run`."""
-    cfg = _settled(cfg, quiet)
-    config = identity.effective(cfg)
-    with _claimed(cfg, identity.run_id(config)) as identifier:
-        return _train(cfg, config, identifier, quiet)
+    config, files = _named(cfg)
+    with _claimed(files):
+        return _train(cfg, config, files, quiet)
 
 
-def _settled(cfg: DictConfig, quiet: bool) -> DictConfig:
-    """The checked configuration, with hyper-parameters that are `auto` replaced by their values."""
+def _named(cfg: DictConfig) -> tuple[dict[str, Any], RunFiles]:
+    """Check a configuration. Returns the part of it that determines the outcome, and the run's files."""
     check(cfg)
-    cfg, line = settled(cfg)
-    if line and not quiet:
-        print(line)
-    return cfg
+    config = identity.effective(cfg)
+    return config, RunFiles(Path(cfg.results), identity.run_id(config))
 
 
-def _existing_record(cfg: DictConfig, identifier: str, quiet: bool) -> store.Record | None:
+def _existing_record(cfg: DictConfig, files: RunFiles, quiet: bool) -> store.Record | None:
     """The record that makes the run unnecessary; None if there is none or the run is forced."""
-    record = None if cfg.force else store.find(identifier, cfg.results, quiet)
-    if record is None or (cfg.save_model and not model_path(cfg, identifier).is_file()):
+    record = None if cfg.force else store.find(files.run_id, cfg.results, quiet)
+    if record is None or (cfg.save_model and not files.network.is_file()):
         return None
     if not quiet:
         from labelnoise.experiment.metrics import in_short
 
-        print(f"run {identifier} is done already (force=true runs it again)\n{in_short(record['metrics'])}")
+        print(f"run {files.run_id} is done already (force=true runs it again)\n{in_short(record['metrics'])}")
     return record
 
 
 @contextlib.contextmanager
-def _claimed(cfg: DictConfig, identifier: str) -> Iterator[str]:
-    """Claim the run in its results folder and yield its id. Folders made for it that stay empty are removed."""
-    results = Path(cfg.results)
-    made = [folder for folder in (results, *results.parents) if not folder.exists()]
+def _claimed(files: RunFiles) -> Iterator[None]:
+    """Claim the run in its results folder. Folders made for it that stay empty are removed."""
+    made = [folder for folder in (files.results, *files.results.parents) if not folder.exists()]
     try:
-        atomic.check_writable(cfg.results, *(f"{identifier}.{end}" for end in store.FILES))
-        with hold(results / f"{identifier}.claim", f"run {identifier}"):
-            for left in results.glob(f"{identifier}.*.part"):  # left by a process that was killed while writing
+        atomic.check_writable(files.results, *(path.name for path in files.all()))
+        with hold(files.claim, f"run {files.run_id}"):
+            for left in files.results.glob(f"{files.run_id}.*.part"):  # of a process that was killed while writing
                 left.unlink(missing_ok=True)
-            yield identifier
+            yield
     finally:
         with contextlib.suppress(OSError):  # it is not empty
             for folder in made:
                 folder.rmdir()
 
 
-def _train(cfg: DictConfig, config: dict[str, Any], identifier: str, quiet: bool) -> Trained:
-    from labelnoise.experiment.metrics import in_short, noise_facts, validation_in_short
-    from labelnoise.training.device import compiler_works, report_full_memory, prepare, choose_threads
+def _train(cfg: DictConfig, config: dict[str, Any], files: RunFiles, quiet: bool) -> Trained:
+    """Make what needs no data, load the data, assemble or resume, fit, and write the record."""
+    from labelnoise.experiment.metrics import noise_facts
+    from labelnoise.training.device import report_full_memory
 
-    started = time.monotonic()
+    started, say = time.monotonic(), _silent if quiet else print
     environment = this_environment()  # now, because the checkout may change during training
-    had_record = store.find(identifier, cfg.results) is not None
-    report = (lambda *_: None) if quiet else print
-    runtime = prepare(cfg.device, cfg.precision, cfg.threads, cfg.deterministic)
-    loss = make_loss(cfg)
-    regulariser = make_regulariser(cfg)
-    check_optimizer(cfg)
+    had_record = store.find(files.run_id, cfg.results) is not None
+    components = make_components(cfg)
     for line in tuned.lines(cfg):
-        report(line)
-    compiled = cfg.compile and compiler_works(runtime.device)
+        say(line)
     dataset, labels = load_noisy(cfg)
-    facts = noise_facts(dataset.true_labels, labels, dataset.num_classes, cfg.seed_noise)
-    report("\n".join(notices(cfg, dataset, facts)))
-    own = 0 if dataset.val_labels is None or cfg.trusted_from == "train" else cfg.num_trusted or len(dataset.val_labels)
-    if line := validation_in_short(dataset, cfg.num_val, own):
-        report(line)
-    path = Path(cfg.results) / f"{identifier}.checkpoint"
-    commit = environment["commit"]
-    with report_full_memory(runtime.device):
-        assembled, state, earlier = _resumed(
-            lambda: assemble(cfg, dataset, labels, loss, runtime, compiled, regulariser),
-            path,
-            checkpoints.load(path, identifier, commit if cfg.force else None),
-            commit,
-        )
-    before = earlier[-1]["threads"] if earlier else None
-    shape = dataset.train_images.shape[1:]
-    runtime = choose_threads(runtime, cfg.threads, assembled.method.network, shape, cfg.batch_size, before, report)
-    if state.feeds or state.epoch:
-        report(f"resumes after epoch {state.epoch}, step {state.done}")
-    training = time.monotonic()
-    with Signals() as signals:
-        keep = checkpoints.Checkpointer(
-            path,
-            identifier,
-            assembled.method,
-            earlier,
-            lambda: {"commit": commit, **runtime.facts()},
-            signals,
-            state.epoch,
-        )
-        with report_full_memory(runtime.device):
-            metrics = _fit(cfg, config, identifier, quiet, assembled, state, keep)
-        where = {**environment, **runtime.facts(), "compiled": compiled, **times(started, training, earlier)}
-        record = make_record(identifier, config, facts, metrics, state, where)
-        other = None if cfg.force or had_record else store.find(identifier, cfg.results)
-        record = other or write(cfg, record, assembled.method, dataset)
-        path.unlink(missing_ok=True)
-        path.with_suffix(checkpoints.EARLIER).unlink(missing_ok=True)
+    noise = noise_facts(dataset.true_labels, labels, dataset.num_classes, cfg.seed_noise)
+    say("\n".join([*notices(cfg, dataset, noise), *validation(cfg, dataset)]))
+    with report_full_memory(components.runtime.device):
+        training = _assembled(cfg, files, components, dataset, labels, environment["commit"], say)
+        began = time.monotonic()
+        with Signals() as signals:
+            metrics = _fit(cfg, config, files, training, environment["commit"], signals, quiet)
+            spent = times(started, began, training.earlier)
+            where = {**environment, **training.runtime.facts(), "compiled": components.compiled, **spent}
+            record = make_record(files.run_id, config, noise, metrics, training.state, where)
+            other = None if cfg.force or had_record else store.find(files.run_id, cfg.results)
+            record = other or write(files, record, training.method, dataset, cfg.save_model)
+            files.checkpoint.unlink(missing_ok=True)
+            files.earlier.unlink(missing_ok=True)
     if signals.noted:  # after the last step: the record is written, but further runs must not start
         signals.leave()
-    written = Path(cfg.results) / f"{identifier}.json"
     if other:
-        print(f"{written} was written by another process meanwhile; it is kept, this one is not", file=sys.stderr)
+        print(f"{files.record} was written by another process meanwhile; it is kept, this one is not", file=sys.stderr)
     else:
-        if cfg.save_model:
-            report(f"{model_path(cfg, identifier)} written")
-        report(f"{in_short(record['metrics'])}\n{written} written after {duration(time.monotonic() - started)}")
-    return Trained(record, assembled.method, dataset)
+        _say_written(cfg, files, record, time.monotonic() - started, say)
+    return Trained(record, training.method, dataset)
 
 
-def _resumed(
-    assembled: Callable[[], Assembled], path: Path, checkpoint: dict[str, Any] | None, commit: str | None
-) -> "tuple[Assembled, TrainState, list[dict[str, Any]]]":
-    """Build with `assembled` and load the checkpoint, if there is one.
+class _Training(NamedTuple):
+    """What `fit` works on, and facts about the earlier processes of this run."""
 
-    Returns:
-        what was built; the training state; facts about the earlier processes of this run.
-    """
+    method: "Method"
+    evaluation: "EvaluationData"
+    state: "TrainState"
+    runtime: "Runtime"
+    earlier: list[dict[str, Any]]
+
+
+def _assembled(
+    cfg: DictConfig,
+    files: RunFiles,
+    components: Components,
+    dataset: "Dataset",
+    labels: Any,
+    commit: str | None,
+    say: Callable[[str], object],
+) -> _Training:
+    """The method, new or as its checkpoint has it, with the final number of threads."""
+    from labelnoise.training.device import choose_threads
     from labelnoise.training.state import TrainState
 
-    made = assembled()
+    checkpoint = checkpoints.load(files, commit if cfg.force else None)
+    made, state = assemble(cfg, dataset, labels, components), None
     if checkpoint is not None:
-        state = checkpoints.restore(path, checkpoint, made.method, commit)
-        if state is not None:
-            return made, state, checkpoint["pieces"]
-        made = assembled()
-    return made, TrainState(), []
+        state = checkpoints.restore(files, checkpoint, made.method, commit)
+        if state is None:  # another commit's, which left the method half restored
+            made = assemble(cfg, dataset, labels, components)
+    earlier = [] if state is None or checkpoint is None else checkpoint["pieces"]
+    before = earlier[-1]["threads"] if earlier else None
+    shape = dataset.train_images.shape[1:]
+    runtime = choose_threads(components.runtime, cfg.threads, made.method.network, shape, cfg.batch_size, before, say)
+    if state is not None and (state.feeds or state.epoch):
+        say(f"resumes after epoch {state.epoch}, step {state.done}")
+    return _Training(made.method, made.evaluation, state or TrainState(), runtime, earlier)
 
 
 def _fit(
     cfg: DictConfig,
     config: dict[str, Any],
-    identifier: str,
+    files: RunFiles,
+    training: _Training,
+    commit: str | None,
+    signals: Signals,
     quiet: bool,
-    assembled: Assembled,
-    state: "TrainState",
-    keep: checkpoints.Checkpointer,
 ) -> dict[str, Any]:
     """Train to the end, with display, tracker and checkpoints attached. Returns the metrics."""
     from labelnoise.experiment.metrics import summarise
     from labelnoise.training.loop import fit
 
-    steps = -(-len(assembled.method.train_set) // cfg.batch_size)
-    with show(cfg.epochs, steps, quiet, state.epoch) as progress:
-        tracker = make_tracker(cfg, identifier, config)
-        with Hub(progress, tracker, keep, state.epoch) as hub:
-            log_history(tracker, state.history)  # of the epochs before a resume
-            fit(assembled.method, state, assembled.evaluation, hub, cfg.graphs == "auto")
-            hub.metrics = summarise(state.history)
-            return hub.metrics
+    method, state = training.method, training.state
+    steps = -(-len(method.train_set) // cfg.batch_size)
+    facts = lambda: {"commit": commit, **training.runtime.facts()}  # noqa: E731  # some are known after a step
+    keep = checkpoints.Checkpointer(files, method, training.earlier, facts, signals, state.epoch)
+    with (
+        show(cfg.epochs, steps, quiet, state.epoch) as display,
+        Tracked(make_tracker(cfg, files.run_id, config), state.history) as tracked,
+    ):
+        fit(method, state, training.evaluation, [display, tracked, keep], cfg.graphs == "auto")
+        tracked.metrics = summarise(state.history)
+        return tracked.metrics
+
+
+def _say_written(
+    cfg: DictConfig, files: RunFiles, record: store.Record, seconds: float, say: Callable[[str], object]
+) -> None:
+    from labelnoise.experiment.metrics import in_short
+
+    if cfg.save_model:
+        say(f"{files.network} written")
+    say(f"{in_short(record['metrics'])}\n{files.record} written after {duration(seconds)}")
+
+
+def _silent(_: str) -> None:
+    """Print nothing."""

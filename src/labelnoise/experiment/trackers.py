@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-Row = dict[str, float | None]
+from labelnoise.training.listener import Listener, Row
+
 Mode = Literal["offline", "online", "disabled"]
 
 
@@ -20,6 +21,35 @@ class Tracker(NamedTuple):
 
     log: Callable[[int, Row], None]
     finish: Callable[[dict[str, Any]], None]
+
+
+class Tracked(Listener):
+    """Tells a tracker every epoch. On exit the tracker is always finished.
+
+    Args:
+        history: of the epochs before a resume; it is logged first.
+    Attributes:
+        metrics: given to the tracker at the end.
+    """
+
+    def __init__(self, tracker: Tracker, history: Mapping[str, Sequence[float | None] | None]) -> None:
+        self._tracker, self._history, self._epoch = (
+            tracker,
+            history,
+            max(map(len, filter(None, history.values())), default=0),
+        )
+        self.metrics: dict[str, Any] = {}
+
+    def __enter__(self) -> "Tracked":
+        log_history(self._tracker, self._history)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._tracker.finish(self.metrics)
+
+    def epoch(self, row: Row) -> None:
+        self._epoch += 1
+        self._tracker.log(self._epoch, row)
 
 
 def log_history(tracker: Tracker, history: Mapping[str, Sequence[float | None] | None]) -> None:

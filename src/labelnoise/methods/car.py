@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from labelnoise.arguments.ranges import Fraction, NonNegative, checked
 from labelnoise.losses.base import at_least_single
 from labelnoise.methods.own_loss import require_cross_entropy
-from labelnoise.training.method import Judgement, Feed, Method, Setup, StepResult
+from labelnoise.training.method import Feed, Judgement, Method, Setup, StepResult
 
 LOG_ZERO = -4.0  # replaces log 0 in the reverse cross-entropy
 FLOOR = 1e-7  # lower clamp of the arguments of logarithms

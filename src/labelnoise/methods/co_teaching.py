@@ -8,7 +8,7 @@ from torch import Tensor
 
 from labelnoise.arguments.ranges import Fraction, checked
 from labelnoise.training.learner import Learners
-from labelnoise.training.method import Judgement, Feed, Method, Setup, StepResult
+from labelnoise.training.method import Feed, Judgement, Method, Setup, StepResult
 
 ForgetRate = Annotated[float, Ge(0), Lt(1)] | None
 

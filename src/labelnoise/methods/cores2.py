@@ -10,7 +10,7 @@ from labelnoise.arguments.ranges import Fraction, NonNegative, checked
 from labelnoise.losses.base import log_probs, of_label
 from labelnoise.methods.erm import ERM
 from labelnoise.methods.own_loss import require_cross_entropy
-from labelnoise.training.method import Judgement, Feed, Setup, StepResult
+from labelnoise.training.method import Feed, Judgement, Setup, StepResult
 
 
 class CORES2(ERM):

@@ -12,7 +12,7 @@ from labelnoise.arguments.ranges import Fraction, NonNegative, Positive, checked
 from labelnoise.losses.base import log_probs
 from labelnoise.methods.own_loss import require_cross_entropy
 from labelnoise.training.learner import Learners
-from labelnoise.training.method import Judgement, Feed, Method, Setup, StepResult
+from labelnoise.training.method import Feed, Judgement, Method, Setup, StepResult
 
 
 def clean_probability(losses: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import itertools
 import torch
 from torch import Tensor
 
-from labelnoise.training.method import Judgement, Feed, Method, Setup, StepResult
+from labelnoise.training.method import Feed, Judgement, Method, Setup, StepResult
 
 
 class L2RW(Method):

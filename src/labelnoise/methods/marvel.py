@@ -9,7 +9,7 @@ from torch import Tensor
 from labelnoise.arguments.ranges import Fraction, NonNegative, checked
 from labelnoise.losses.base import log_probs, margin
 from labelnoise.methods.erm import ERM
-from labelnoise.training.method import Judgement, Feed, Setup, StepResult
+from labelnoise.training.method import Feed, Judgement, Setup, StepResult
 
 
 class MARVEL(ERM):

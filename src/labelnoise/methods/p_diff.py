@@ -10,7 +10,7 @@ from labelnoise.arguments.ranges import Fraction, checked
 from labelnoise.losses.base import log_probs, margin
 from labelnoise.methods.co_teaching import noise_rate
 from labelnoise.methods.erm import ERM
-from labelnoise.training.method import Judgement, Feed, Setup, StepResult
+from labelnoise.training.method import Feed, Judgement, Setup, StepResult
 
 BINS, LOWEST, WIDTH = 220, -1.1, 0.01  # as released
 BATCHES = 100  # in the histogram, as released

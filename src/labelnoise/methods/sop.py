@@ -7,7 +7,7 @@ from labelnoise.arguments.ranges import NonNegative, checked
 from labelnoise.losses.base import at_label, log_probs
 from labelnoise.methods.erm import ERM
 from labelnoise.methods.own_loss import require_cross_entropy
-from labelnoise.training.method import Judgement, Feed, Setup, StepResult
+from labelnoise.training.method import Feed, Judgement, Setup, StepResult
 
 START = 1e-8  # standard deviation of u and v at the start
 FLOOR = 1e-4  # lower clamp of the probabilities

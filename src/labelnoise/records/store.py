@@ -19,13 +19,6 @@ Record = dict[str, Any]
 
 KEYS = ("run_id", "config", "noise", "metrics", "history", "environment")
 COMMITTED = REPOSITORY / "results" / "runs"
-FILES = (
-    "json",
-    "checkpoint",
-    "earlier",
-    "safetensors",
-    "claim",
-)  # endings of the files that a run may write, named by its id
 LARGEST = 2**24  # bytes of a record; one of CIFAR-100 has some 60,000
 
 _reported: set[tuple[str, str, int]] = set()  # path, reason and modification time of files already reported

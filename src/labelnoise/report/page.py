@@ -1,22 +1,11 @@
-"""Write one HTML page from a folder of records: tables with published numbers, curves, noise, configurations.
-
-labelnoise report
-labelnoise report results=runs out=report.html
-
-Records are read from results= (default: runs) and from the committed ones.
-
-The page is self-contained: tables as HTML, records as compressed JSON, Vega-Lite as compressed JavaScript. It opens
-from disk. Its content security policy allows no requests and no script but its own.
-"""
+"""One self-contained HTML page: tables with published numbers, curves, noise, configurations, from records."""
 
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-from labelnoise.files.atomic import write_whole
 from labelnoise.files.html import asset, render_with_script
 from labelnoise.report import loss_curves
-from labelnoise.report.collect import Collection, Sheet, collect, default_folder
+from labelnoise.report.collect import Collection, Sheet
 from labelnoise.report.pack import content, packed
 from labelnoise.tables.comparison import Result, ranks
 from labelnoise.tables.sheet import apart, beneath, theirs
@@ -24,25 +13,6 @@ from labelnoise.tables.sheet import apart, beneath, theirs
 SCRIPTS = ("dom", "charts", "tables", "panel", "run", "runs", "losses", "main")  # assets/<name>.js, in this order
 STEPS = (0.5, 2.0, 5.0)  # points from the published mean at which a cell's colour gets stronger
 BELOW = (1.0, 3.0, 6.0, 12.0, 25.0)  # the same below the best of a column, for tables without published numbers
-
-
-def report(arguments: list[str]) -> None:
-    """Write the page from `results=` to `out=` and print one line.
-
-    Raises:
-        ValueError: another argument, the folder does not exist, or the extra `report` is not installed.
-        OSError: `out` cannot be written.
-    """
-    given = dict(argument.partition("=")[::2] for argument in arguments)
-    for name, value in given.items():
-        if name not in ("results", "out") or not value:
-            raise ValueError(f"{name}={value}: the report takes results=DIR and out=FILE")
-    library = charting_library()
-    collection = collect(given.get("results") or default_folder())
-    out = Path(given.get("out") or "report.html")
-    text = render(collection, library).encode()
-    write_whole(out, text)
-    print(f"{out} written: {len(collection.records):,} runs, {len(text) / 1e6:.1f} MB")
 
 
 @cache

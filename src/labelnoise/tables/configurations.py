@@ -13,7 +13,6 @@ from labelnoise.config import identity, options
 from labelnoise.config.compose import compose
 from labelnoise.config.explain import explain
 from labelnoise.config.groups import CONFIGS
-from labelnoise.experiment.auto import settled
 from labelnoise.files import atomic
 from labelnoise.files.reading import read_bounded
 
@@ -51,7 +50,7 @@ class Configurations:
             return known
         cfg = compose(list(overrides))
         try:
-            config = identity.effective(settled(cfg)[0])
+            config = identity.effective(cfg)
         except OmegaConfBaseException as error:
             raise ValueError(explain(error, list(overrides), cfg)) from None
         external = any("${" in o or o.lstrip("+~").startswith("hydra") for o in overrides)

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labelnoise.files.atomic import write_whole
+from labelnoise.files.run_files import RunFiles
+from labelnoise.training.listener import Listener
 from labelnoise.training.signals import Signals
 
 if TYPE_CHECKING:
@@ -22,17 +24,15 @@ if TYPE_CHECKING:
     from labelnoise.training.method import Method
     from labelnoise.training.state import TrainState
 
-EARLIER = ".earlier"  # the ending of another commit's checkpoint that does not fit, until the record is written
 EVERY = 120.0  # seconds between two checkpoints inside an epoch
 AT_LEAST = 10.0  # seconds between two checkpoints after epochs, which may be shorter
 
 
-class Checkpointer:
+class Checkpointer(Listener):
     """Called after every step: saves when a checkpoint is due, and stops the run if a signal requested it.
 
     Args:
-        path: of the checkpoint.
-        identifier: the run's id.
+        files: of the run.
         method: the method being trained.
         earlier: facts about each process that worked on the run before this one.
         facts: returns those of this process.
@@ -42,19 +42,18 @@ class Checkpointer:
 
     def __init__(
         self,
-        path: Path,
-        identifier: str,
+        files: RunFiles,
         method: "Method",
         earlier: list[dict[str, Any]],
         facts: Callable[[], dict[str, Any]],
         signals: Signals,
         epoch: int,
     ) -> None:
-        self.path, self._identifier, self._method = path, identifier, method
+        self._files, self._method = files, method
         self._earlier, self._facts, self._signals, self._started = earlier, facts, signals, time.monotonic()
         self._saved, self._epoch, self._warned = self._started, epoch, False
 
-    def __call__(self, state: "TrainState") -> None:
+    def consistent(self, state: "TrainState") -> None:
         asked = self._signals.noted is not None
         since = time.monotonic() - self._saved
         written = True
@@ -77,7 +76,10 @@ class Checkpointer:
         except OSError as error:
             self._saved, self._epoch = time.monotonic(), state.epoch
             if not self._warned:
-                print(f"{self.path} cannot be written ({error.strerror}); the run continues without", file=sys.stderr)
+                print(
+                    f"{self._files.checkpoint} cannot be written ({error.strerror}); the run continues without",
+                    file=sys.stderr,
+                )
             self._warned = True
             return False
         return True
@@ -89,7 +91,7 @@ class Checkpointer:
         stretch = {**self._facts(), "seconds": round(time.monotonic() - self._started, 1)}
         train = self._method.train_set
         whole = {
-            "run_id": self._identifier,
+            "run_id": self._files.run_id,
             "pieces": [*self._earlier, stretch],
             "method": self._method.state_dict(),
             "generators": {"data": train.generator.get_state(), **_default_generators(train.labels.device)},
@@ -98,11 +100,11 @@ class Checkpointer:
         content = io.BytesIO()
         torch.save(whole, content)
         # No fsync: a checkpoint damaged by a power cut is refused when it is read.
-        write_whole(self.path, content.getvalue(), sync=False)
+        write_whole(self._files.checkpoint, content.getvalue(), sync=False)
         self._saved, self._epoch = time.monotonic(), state.epoch
 
 
-def load(path: Path, identifier: str, commit: str | None = None) -> dict[str, Any] | None:
+def load(files: RunFiles, commit: str | None = None) -> dict[str, Any] | None:
     """Read the checkpoint; None if there is none. A damaged one, or one of another run, is refused with a message.
 
     Args:
@@ -112,6 +114,7 @@ def load(path: Path, identifier: str, commit: str | None = None) -> dict[str, An
 
     from labelnoise.training.checkpoint_schema import fault
 
+    path = files.checkpoint
     if not path.is_file():
         return None
     reason = None
@@ -119,7 +122,7 @@ def load(path: Path, identifier: str, commit: str | None = None) -> dict[str, An
         content = torch.load(path, map_location="cpu", weights_only=True)
         if wrong := fault(content):
             reason = f"it is not a whole checkpoint of this version ({wrong})"
-        elif content["run_id"] != identifier:
+        elif content["run_id"] != files.run_id:
             reason = "it belongs to another run"
         elif commit is not None and content["pieces"][-1]["commit"] != commit:
             reason = "force=true, and another commit wrote it"
@@ -130,7 +133,7 @@ def load(path: Path, identifier: str, commit: str | None = None) -> dict[str, An
     return None if reason else content
 
 
-def restore(path: Path, content: dict[str, Any], method: "Method", commit: str | None) -> "TrainState | None":
+def restore(files: RunFiles, content: dict[str, Any], method: "Method", commit: str | None) -> "TrainState | None":
     """Load a checkpoint's content into the method and the generators, and return the state to resume from.
 
     Returns None if that fails and another commit, whose method may differ, wrote the checkpoint. The method may then be
@@ -141,7 +144,7 @@ def restore(path: Path, content: dict[str, Any], method: "Method", commit: str |
     """
     from labelnoise.training.state import TrainState
 
-    device = method.train_set.labels.device
+    device, path = method.train_set.labels.device, files.checkpoint
     try:
         state = TrainState.of(content["state"], device)
         method.load_state_dict(content["method"])
@@ -150,9 +153,8 @@ def restore(path: Path, content: dict[str, Any], method: "Method", commit: str |
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         if commit is not None and content["pieces"][-1].get("commit") == commit:
             raise ValueError(f"{path}: does not fit this run ({reason}); remove it to start again") from error
-        kept = path.with_suffix(EARLIER)
-        path.replace(kept)  # the new training's checkpoints would overwrite it
-        refuse(path, f"another commit wrote it, and it does not fit ({reason}); it is kept as {kept.name}")
+        path.replace(files.earlier)  # the new training's checkpoints would overwrite it
+        refuse(path, f"another commit wrote it, and it does not fit ({reason}); it is kept as {files.earlier.name}")
         return None
     return state
 

@@ -1,13 +1,16 @@
 """The training loop. Only here are a method's results compared with the true labels."""
 
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from labelnoise.training.diagnose import judgement_metrics, diagnose
+from labelnoise.training.diagnose import diagnose, judgement_metrics
 from labelnoise.training.evaluate import Labelled, accuracy, confusion_matrix
 from labelnoise.training.graphs import Steps
+from labelnoise.training.listener import Listener
 from labelnoise.training.method import Method
 from labelnoise.training.state import Row, TrainState
 
@@ -28,24 +31,17 @@ class EvaluationData(NamedTuple):
     every: int
 
 
-class Listener(Protocol):
-    """Is notified of a training's progress."""
-
-    def keep(self, state: TrainState) -> None:
-        """Called after every step, every epoch and every batch of an evaluation. `state` and the method are then
-        consistent, so both can be saved, or the run can be stopped."""
-
-    def step(self) -> None:
-        """Called after every step."""
-
-    def epoch(self, row: Row) -> None:
-        """Called after every epoch, with its row of the history."""
-
-
-def fit(method: Method, state: TrainState, evaluation: EvaluationData, listener: Listener, graphs: bool = True) -> None:
+def fit(
+    method: Method,
+    state: TrainState,
+    evaluation: EvaluationData,
+    listeners: Sequence[Listener] = (),
+    graphs: bool = True,
+) -> None:
     """Train to the end of the method's clock, with evaluations. `state` is updated in place.
 
     Args:
+        listeners: notified in this order.
         graphs: whether a GPU may replay steps as CUDA graphs.
     Raises:
         FloatingPointError: the loss or an output is NaN or infinite; gives the epoch or step.
@@ -55,17 +51,25 @@ def fit(method: Method, state: TrainState, evaluation: EvaluationData, listener:
     if clock.steps is not None:
         clock.steps.fill_(state.steps)
     while clock.epoch < clock.epochs:
-        row = train_epoch(method, state, evaluation.truth, steps, listener)
-        row |= evaluate(method, state, evaluation, listener)
+        row = train_epoch(method, state, evaluation.truth, steps, listeners)
+        row |= evaluate(method, state, evaluation, listeners)
         if len(method.stages) > 1:
             row["stage"] = method.stage
         state.end_epoch(row)
         clock.epoch = state.epoch
-        listener.epoch(row)
-        listener.keep(state)
+        for listener in listeners:
+            listener.epoch(row)
+        _consistent(state, listeners)
 
 
-def train_epoch(method: Method, state: TrainState, truth: Tensor | None, steps: Steps, listener: Listener) -> Row:
+def _consistent(state: TrainState, listeners: Sequence[Listener]) -> None:
+    for listener in listeners:
+        listener.consistent(state)
+
+
+def train_epoch(
+    method: Method, state: TrainState, truth: Tensor | None, steps: Steps, listeners: Sequence[Listener] = ()
+) -> Row:
     """Train the rest of the current epoch; waits for the device only at its end. Returns its history row.
 
     Raises:
@@ -82,8 +86,9 @@ def train_epoch(method: Method, state: TrainState, truth: Tensor | None, steps: 
         state.note(feed, steps(feed), len(method.train_set))
         if method.clock.steps is not None:
             method.clock.steps.add_(1)
-        listener.step()
-        listener.keep(state)
+        for listener in listeners:
+            listener.step()
+        _consistent(state, listeners)
     finite = torch.stack(state.means["train_loss"][0]).isfinite()
     if not finite.all():
         step = int(finite.int().argmin()) + 1
@@ -91,7 +96,7 @@ def train_epoch(method: Method, state: TrainState, truth: Tensor | None, steps: 
     return diagnose(state, truth, method.train_set.labels)
 
 
-def evaluate(method: Method, state: TrainState, evaluation: EvaluationData, listener: Listener) -> Row:
+def evaluate(method: Method, state: TrainState, evaluation: EvaluationData, listeners: Sequence[Listener] = ()) -> Row:
     """The evaluation's part of the history row; null in an epoch without evaluation."""
     row: Row = {"test_acc": None}  # a quantity that comes later is null before, see `TrainState.end_epoch`
     if evaluation.val is not None:
@@ -100,13 +105,13 @@ def evaluate(method: Method, state: TrainState, evaluation: EvaluationData, list
     if epoch % evaluation.every and epoch < method.clock.epochs:
         return row
     try:
-        keep = lambda: listener.keep(state)  # noqa: E731
-        state.confusion = confusion_matrix(method, evaluation.test, keep)
+        between = partial(_consistent, state, listeners)
+        state.confusion = confusion_matrix(method, evaluation.test, between)
         row["test_acc"] = accuracy(state.confusion)
         if evaluation.val is not None:
-            row["val_acc"] = accuracy(confusion_matrix(method, evaluation.val, keep))
+            row["val_acc"] = accuracy(confusion_matrix(method, evaluation.val, between))
         for name, predict in method.apart().items():
-            row[f"{name}_test_acc"] = accuracy(confusion_matrix(method, evaluation.test, keep, predict))
+            row[f"{name}_test_acc"] = accuracy(confusion_matrix(method, evaluation.test, between, predict))
     except FloatingPointError as error:
         raise FloatingPointError(f"{error} after epoch {epoch}") from None
     if (judgement := method.judgement()) is not None:

@@ -12,7 +12,7 @@ from labelnoise.data.train_set import Batch
 from labelnoise.methods.erm import ERM
 from labelnoise.training.criterion import Outputs
 from labelnoise.training.learner import Learners
-from labelnoise.training.method import Judgement, Feed, Method, Setup, StepResult
+from labelnoise.training.method import Feed, Judgement, Method, Setup, StepResult
 
 
 class TwoInAList(Method):

@@ -5,9 +5,9 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from labelnoise.theory.auto import critical_ratio, resolve, smallest_a
 
 from labelnoise import losses
-from labelnoise.theory.auto import critical_ratio, resolve, smallest_a
 from labelnoise.theory.verdicts import gather
 
 RATIOS = st.floats(1.001, 400)

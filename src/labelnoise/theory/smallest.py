@@ -1,4 +1,4 @@
-"""The smallest a at which AGCE, AUL or AEL tolerates a noise: the value of `loss.a=auto`.
+"""The smallest a at which AGCE, AUL or AEL tolerates a noise.
 
 Source: the closed forms of the asymmetry ratio (Zhou et al. 2021, arXiv:2106.03110, section 3.3), solved for a. Taking
 the smallest is our choice: as a grows, all three become linear in p_y like MAE, which learns slowly, and the theory
@@ -8,8 +8,8 @@ needs no larger a.
 from math import ceil, expm1, floor, inf, isfinite, log, log10
 
 from labelnoise.theory import closed_forms
-from labelnoise.theory.noise_ratios import kind_of, noise_ratio
 
+LOSSES = ("agce", "aul", "ael")  # that have an a
 DIGITS = 4  # significant digits of the returned a, which is rounded up so that it stays tolerant
 TINY = 1e-300  # the a of AGCE where the exact one is below what a float holds
 
@@ -28,11 +28,11 @@ def smallest_a(loss: str, q: float | None, ratio: float) -> float:
     Raises:
         ValueError: the loss is another one, q is missing, or no a exists for this ratio.
     """
-    if loss not in ("agce", "aul", "ael"):
-        raise ValueError(f"loss.a=auto: for agce, aul and ael, not {loss}")
+    if loss not in LOSSES:
+        raise ValueError(f"the smallest a is known for agce, aul and ael, not {loss}")
     if not ratio > 1 or not isfinite(ratio):
         raise ValueError(
-            f"loss.a=auto: no a is tolerant of noise with w_m / w_n = {ratio:.4g}; it must be above 1 and finite, "
+            f"no a is tolerant of noise with w_m / w_n = {ratio:.4g}; it must be above 1 and finite, "
             "the true label likelier than any other"
         )
     if loss != "ael" and (q is None or not q > 0):
@@ -55,7 +55,7 @@ def _rounded_up(loss: str, q: float | None, ratio: float, exact: float) -> float
     a = ceil(exact / unit) * unit
     a = float(f"{a if critical_ratio(loss, a, q) <= ratio else a + unit:.{DIGITS}g}")
     if not critical_ratio(loss, a, q) <= ratio:
-        raise ValueError(f"loss.a=auto: no a can be computed for {loss} with q={q} at w_m / w_n = {ratio:.6g}")
+        raise ValueError(f"no a can be computed for {loss} with q={q} at w_m / w_n = {ratio:.6g}")
     return a
 
 
@@ -67,23 +67,11 @@ def critical_ratio(loss: str, a: float, q: float | None) -> float:
     return 1 / r if r else inf
 
 
-def resolve(loss: str, q: float | None, noise: str, rate: float, num_classes: int) -> tuple[float, str]:
-    """The value of `loss.a=auto`, and a line that reports it.
-
-    Args:
-        loss: agce, aul or ael. q: its q; None for ael.
-        noise: the noise's name, as in `noise=` or its function's. rate: its rate. num_classes: C.
-    Raises:
-        ValueError: the noise has no nominal transition matrix, or no a exists for its ratio; one line.
-    """
-    if kind_of(noise) is None:
-        name = noise.rsplit(".", 1)[-1]
-        raise ValueError(f"loss.a=auto: needs noise=sym, asym or pairflip, whose matrix is known; not {name}")
-    ratio = noise_ratio(noise, rate, num_classes)
-    a = smallest_a(loss, q, ratio)
-    critical = critical_ratio(loss, a, q)
+def smallest_in_short(loss: str, q: float | None, ratio: float) -> str:
+    """One line on the smallest tolerant a, or on why there is none. Args: as `smallest_a`."""
+    try:
+        a = smallest_a(loss, q, ratio)
+    except ValueError as error:
+        return str(error)
     with_q = "" if loss == "ael" else f" with q={q:g}"
-    return a, (
-        f"loss.a=auto: a={a:g}, the smallest{with_q} that theory calls tolerant "
-        f"(needs w_m/w_n >= {critical:.6g}, the noise has {ratio:.6g})"
-    )
+    return f"the smallest tolerant a{with_q} is {a:g}: it needs w_m/w_n >= {critical_ratio(loss, a, q):.6g}"

@@ -72,7 +72,7 @@ if __name__ == "__main__":
         from labelnoise.launch import driver, pool
         from labelnoise.launch.jobs import make_jobs
 
-        pool.COMMAND = [sys.executable, "-m", "sweep_stand_in"]
+        pool.COMMAND = [sys.executable, __file__]
         texts = json.loads(sys.argv[1])
         jobs = make_jobs([[f"job={i}"] for i in range(len(texts))], 0)
         ended = driver.drive(jobs, lambda job: texts[job.number], [None, None], lambda: None)

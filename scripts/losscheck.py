@@ -1,6 +1,0 @@
-"""`labelnoise losscheck` from a checkout; --help says what it does."""
-
-from labelnoise.cli.main import script
-
-if __name__ == "__main__":
-    script("losscheck")

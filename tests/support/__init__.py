@@ -1,0 +1,1 @@
+"""What tests share: small data and networks, reference formulas, made-up records, and the command line in this process."""

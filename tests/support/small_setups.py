@@ -1,0 +1,32 @@
+"""What a method is built from, small: linear networks in float64 on random images."""
+
+import torch
+from torch import nn
+
+from labelnoise.data.train_set import TrainSet
+from labelnoise.losses import ce
+from labelnoise.training.clock import Clock
+from labelnoise.training.learner import Learner
+from labelnoise.training.method import Setup
+
+
+def images(count: int, seed: int = 0) -> torch.Tensor:
+    return torch.randint(0, 256, (count, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+def small_setup(labels: list[int], classes: int = 3, epochs: int = 10, trusted: list[int] | None = None) -> Setup:
+    """Linear networks in float64 on random images."""
+    facts = (classes, (0.5,), (0.25,), None, torch.Generator().manual_seed(0))
+    few = None if trusted is None else TrainSet(images(len(trusted), 1), torch.tensor(trusted), *facts)
+    train = TrainSet(images(len(labels)), torch.tensor(labels), *facts, few)
+    made = 0
+
+    def make_learner(during: range | None = None, **_: object) -> Learner:
+        nonlocal made
+        torch.manual_seed(made)
+        made += 1
+        network = nn.Sequential(nn.Flatten(), nn.Linear(16, classes))
+        make = lambda weights: torch.optim.SGD(weights, lr=0.1)  # noqa: E731
+        return Learner(network, make, lambda epoch, epochs: 1.0, during or range(epochs), None, torch.float32)
+
+    return Setup(make_learner, ce, train, Clock(epochs, len(labels)))
