@@ -2,11 +2,9 @@
 
 import os
 import signal
+import sys
 import urllib.error
 import urllib.request
-
-from support.command import Ended, exit_code
-from support.data import REPOSITORY
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -16,8 +14,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.command import Ended, exit_code
+from support.data import REPOSITORY
 
-from labelnoise.experiment.run import compose, load_noisy
+from labelnoise.config.compose import compose, from_yaml
+from labelnoise.config.errors import one_line
+from labelnoise.experiment.assemble import load_noisy
+from labelnoise.experiment.run import run
+from labelnoise.launch import driver
+from labelnoise.launch.jobs import Job, Outcome
 from labelnoise.records import store
 
 torch.set_num_threads(1)
@@ -85,3 +90,24 @@ def train(labelnoise: Callable[..., Ended]) -> Callable[..., Ended]:
 @pytest.fixture(scope="session")
 def digits():
     return load_noisy(compose(["dataset=digits"]))[0]
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The local launcher runs its jobs here, one after another: another process would import torch once more."""
+
+    def drive(jobs, compose, places, check_results) -> driver.Ended:
+        check_results()
+        return driver.Ended([_outcome(job, compose) for job in jobs], False, None)
+
+    monkeypatch.setattr("labelnoise.launch.local.drive", drive)
+
+
+def _outcome(job: Job, compose) -> Outcome:
+    try:
+        record = run(from_yaml(compose(job)), quiet=True)
+    except Exception as error:
+        reason = one_line(error, list(job.overrides))
+        print(f"error: job {job.number} ({job.name}): {reason}", file=sys.stderr)
+        return Outcome(job, "failed", reason)
+    return Outcome(job, "done", accuracy=record["metrics"]["test_acc_last"])

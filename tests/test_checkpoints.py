@@ -19,6 +19,7 @@ from support.data import REPOSITORY
 from labelnoise.config import identity
 from labelnoise.experiment import outcome
 from labelnoise.experiment.run import run
+from labelnoise.files.run_files import RunFiles
 from labelnoise.records import environment, store
 from labelnoise.training import checkpoints, signals
 from labelnoise.training.state import TrainState
@@ -82,7 +83,7 @@ def test_a_records_durations_are_those_of_all_its_processes(monkeypatch) -> None
 def test_stopped_twice_and_in_the_evaluation(whole, tmp_path: Path, monkeypatch) -> None:
     stop_at(STEPS, monkeypatch)
     monkeypatch.setattr("labelnoise.training.evaluate.EVAL_BATCH", 100)
-    evaluated = checkpoints.Checkpointer.__call__
+    evaluated = checkpoints.Checkpointer.consistent
 
     def late(self, state) -> None:  # the signal comes with the last step; act on it in the evaluation
         if state.done == STEPS and self._signals.noted and not hasattr(self, "waited"):
@@ -90,11 +91,11 @@ def test_stopped_twice_and_in_the_evaluation(whole, tmp_path: Path, monkeypatch)
             return
         evaluated(self, state)
 
-    monkeypatch.setattr(checkpoints.Checkpointer, "__call__", late)
+    monkeypatch.setattr(checkpoints.Checkpointer, "consistent", late)
     for step in (STEPS, STEPS - 2):
         with pytest.raises(signals.Stopped):
             run(job(tmp_path), quiet=True)
-        monkeypatch.setattr(checkpoints.Checkpointer, "__call__", evaluated)
+        monkeypatch.setattr(checkpoints.Checkpointer, "consistent", evaluated)
         stop_at(step, monkeypatch)
     monkeypatch.undo()
     record = run(job(tmp_path), quiet=True)
@@ -254,11 +255,11 @@ NONE = {
 
 @pytest.mark.parametrize("name", NONE)
 def test_what_is_no_checkpoint_is_refused_in_one_line(tmp_path: Path, capsys, name: str) -> None:
-    path = tmp_path / "0123456789ab.checkpoint"
-    torch.save(WHOLE, path)
-    assert checkpoints.load(path, "0123456789ab") == WHOLE
+    files = RunFiles(tmp_path, "0123456789ab")
+    torch.save(WHOLE, path := files.checkpoint)
+    assert checkpoints.load(files) == WHOLE
     torch.save(NONE[name], path)
-    assert checkpoints.load(path, "0123456789ab") is None
+    assert checkpoints.load(files) is None
     said = capsys.readouterr().err
     assert said.startswith(f"{path} is not used: it ")
     assert said.count("\n") == 1

@@ -45,7 +45,7 @@ GROUPS = (
 
 
 def rate_of(noise: str) -> list[str]:
-    return ["rate=0.4"] if "rate: ???" in (CONFIGS / "noise" / f"{noise}.yaml").read_text() else []
+    return ["rate=0.4"] if "${rate}" in (CONFIGS / "noise" / f"{noise}.yaml").read_text() else []
 
 
 def test_the_groups_are_the_folders() -> None:

@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import save_file
 from support.report_records import made_up
 
-from labelnoise.figures import command, curves, embedding, hyper_parameters, matrices, runs, style
+from labelnoise.cli.figures import OF_A_TABLE, figures
+from labelnoise.figures import curves, embedding, hyper_parameters, matrices, runs, style
 from labelnoise.networks.cnn import cnn4
 from labelnoise.records import store
 
@@ -38,10 +39,10 @@ def cells_of(folder: Path) -> runs.Cells:
     return runs.read(chosen, [f"results={folder}"])
 
 
-@pytest.mark.parametrize("name", command.OF_A_TABLE)
+@pytest.mark.parametrize("name", OF_A_TABLE)
 def test_a_figure_is_a_pdf_and_a_png_of_a_papers_width(name: str, folder: Path, tmp_path: Path, capsys) -> None:
     options = [*PART, "column=sym_0.4", f"results={folder}"]
-    command.figures([name, *options, f"out={tmp_path / 'first'}"])
+    figures([name, *options, f"out={tmp_path / 'first'}"])
     stem = f"{name}_digits_sym_0.4"
     assert capsys.readouterr().out == f"{tmp_path}/first/{stem}.pdf and {tmp_path}/first/{stem}.png written\n"
     png, pdf = ((tmp_path / "first" / f"{stem}.{form}").read_bytes() for form in ("png", "pdf"))
@@ -55,16 +56,16 @@ def test_a_figure_is_a_pdf_and_a_png_of_a_papers_width(name: str, folder: Path, 
 
 def test_cells_without_a_record_are_named(folder: Path, tmp_path: Path, capsys) -> None:
     options = ["table=digits", "rows=[ce,gce]", "column=sym_0.4", f"results={folder}", f"out={tmp_path}"]
-    command.figures(["memorisation", *options])
+    figures(["memorisation", *options])
     assert capsys.readouterr().out.startswith("not drawn, because there is no record: gce in sym_0.4\n")
-    command.figures(["memorisation", "column=sym_0.4", f"results={folder}", f"out={tmp_path}"])
+    figures(["memorisation", "column=sym_0.4", f"results={folder}", f"out={tmp_path}"])
     first = "focal in sym_0.4, gce in sym_0.4, sce in sym_0.4, nlnl in sym_0.4, rce in sym_0.4 and 10 more\n"
     assert capsys.readouterr().out.startswith(f"not drawn, because there is no record: {first}")
 
 
 def test_the_same_figure_has_the_same_bytes(folder: Path, tmp_path: Path) -> None:
     for out in ("first", "second"):
-        command.figures(["memorisation", *PART, "column=sym_0.4", f"results={folder}", f"out={tmp_path / out}"])
+        figures(["memorisation", *PART, "column=sym_0.4", f"results={folder}", f"out={tmp_path / out}"])
     first, second = (sorted((tmp_path / out).iterdir()) for out in ("first", "second"))
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
@@ -120,7 +121,7 @@ def test_a_and_q_takes_the_largest_group_of_runs_that_are_alike(tmp_path: Path) 
     np.testing.assert_allclose(np.asarray(image.get_array()), np.full((2, 2), mean))
     for record in found:
         store.write(record, tmp_path)
-    command.figures(["a_q", f"results={tmp_path}", f"out={tmp_path}"])
+    figures(["a_q", f"results={tmp_path}", f"out={tmp_path}"])
     assert (tmp_path / "a_q_agce_digits.pdf").is_file()
 
 
@@ -139,10 +140,10 @@ def test_tsne_of_a_saved_network(tmp_path: Path, digits) -> None:
     mean, std = (torch.tensor(v)[:, None, None] for v in (digits.mean, digits.std))
     with torch.no_grad():
         torch.testing.assert_close(network.head(seen), network(normalise(images, mean, std)))
-    command.figures(["tsne", f"model={model}", "dataset=digits", "images=120", f"out={tmp_path}"])
+    figures(["tsne", f"model={model}", "dataset=digits", "images=120", f"out={tmp_path}"])
     assert (tmp_path / "tsne_0123456789ab.png").is_file()
     with pytest.raises(ValueError, match=r"^images=20: t-SNE needs more than 90 images$"):
-        command.figures(["tsne", f"model={model}", "dataset=digits", "images=20", f"out={tmp_path}"])
+        figures(["tsne", f"model={model}", "dataset=digits", "images=20", f"out={tmp_path}"])
 
 
 @pytest.mark.parametrize(
@@ -168,7 +169,7 @@ def test_a_mistake_is_one_line_and_writes_nothing(
 ) -> None:
     extra = [f"results={folder}", f"out={tmp_path / 'out'}"] if arguments else []
     with pytest.raises(ValueError, match=said) as error:
-        command.figures([*arguments, *extra])
+        figures([*arguments, *extra])
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.command import stop_at
 from support.configs import chosen, composed, every
 from support.permuted_truth import COMMON, small
 from support.small_setups import small_setup
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 
 from labelnoise.data.train_set import TrainSet, normalise
 from labelnoise.experiment.assemble import Assembled, assemble
-from labelnoise.experiment.components import make_loss
+from labelnoise.experiment.components import Components, make_loss
 from labelnoise.experiment.metrics import summarise
 from labelnoise.experiment.run import compose, run
 from labelnoise.methods.erm import ERM
@@ -60,15 +61,7 @@ def equal(one: nn.Module, other: nn.Module) -> bool:
 def built(*overrides: str) -> Assembled:
     """The method of a configuration, on 120 small digits."""
     cfg = composed(*COMMON, *overrides)
-    return assemble(cfg, *small(), make_loss(cfg), prepare("cpu", "float32", 1))
-
-
-class Silent:
-    """A listener."""
-
-    def keep(self, state: TrainState) -> None: ...
-    def step(self) -> None: ...
-    def epoch(self, row: object) -> None: ...
+    return assemble(cfg, *small(), Components(make_loss(cfg), prepare("cpu", "float32", 1)))
 
 
 # ------------------------------------------------------------------------------------------------------------ stages
@@ -263,7 +256,7 @@ def test_a_step_is_found_by_its_name() -> None:
     one, two = (method.step(feed) for feed in method.feeds())
     assert one.predicted is not None
     assert (float(two.loss), list(two.metrics)) == (2.0, ["x"])
-    with pytest.raises(AttributeError, match=r"Named has no mix_step, for its feeds of kind \('mix', 1\)"):
+    with pytest.raises(AttributeError, match=r"Named has no mix_step, for its feeds \('mix', 1\)"):
         method.step(Feed(("mix", 1), {}))
 
 
@@ -282,7 +275,7 @@ def test_a_memory_has_a_place_for_each_image() -> None:
 @pytest.mark.parametrize("name", every("method"))
 def test_what_a_method_stores_for_each_image_is_a_memory(name: str) -> None:
     cfg = chosen("method", name, *COMMON, num_trusted=20)
-    method = assemble(cfg, *small(), make_loss(cfg), prepare("cpu", "float32", 1)).method
+    method = assemble(cfg, *small(), Components(make_loss(cfg), prepare("cpu", "float32", 1))).method
     count = len(method.train_set)
     of_images = {own for own, buffer in method._buffers.items() if buffer is not None and buffer.shape[:1] == (count,)}
     assert count > 100
@@ -315,7 +308,7 @@ def test_further_predictions_are_evaluated_apart() -> None:
     made = built("epochs=2", "eval_every=2")
     method = Doubting(Setup(*(getattr(made.method, n) for n in ("make_learner", "loss", "train_set", "clock"))))
     progress = TrainState()
-    fit(method, progress, made.evaluation, Silent())
+    fit(method, progress, made.evaluation)
     history = progress.history
     assert history["same_test_acc"] == history["test_acc"]
     assert history["test_acc"][0] is None
@@ -333,7 +326,7 @@ def test_a_method_knows_the_superclasses() -> None:
     groups = torch.arange(10) // 2
     place = prepare("cpu", "float32", 1)
     for given in (groups, None):
-        method = assemble(cfg, dataset._replace(superclass=given), labels, make_loss(cfg), place).method
+        method = assemble(cfg, dataset._replace(superclass=given), labels, Components(make_loss(cfg), place)).method
         assert method.seen is given if given is None else torch.equal(method.seen, given)
 
 
@@ -423,7 +416,7 @@ def test_images_are_normalised_as_the_teacher_knows_them() -> None:
 def test_a_loss_may_know_the_number_of_the_update() -> None:
     made = built("loss._target_=support.toy_losses.of_step", "epochs=2")
     progress = TrainState()
-    fit(made.method, progress, made.evaluation, Silent())
+    fit(made.method, progress, made.evaluation)
     count = -(-len(made.method.train_set) // 60)
     sizes = [len(index) for index in torch.arange(len(made.method.train_set)).split(60)]
     numbers = [[0, 1], [2, 3]]
@@ -434,8 +427,6 @@ def test_a_loss_may_know_the_number_of_the_update() -> None:
 
 
 def test_the_number_of_the_update_survives_a_stop(tmp_path: Path, monkeypatch) -> None:
-    from conftest import stop_at
-
     from labelnoise.training import checkpoints, signals
 
     common = ["dataset=digits", "num_trusted=1300", "threads=1", "epochs=3", "network=cnn4"]

@@ -50,13 +50,15 @@ def test_the_configured_noise_is_judged_without_data(command: Command, noise: st
     assert (found["noise"], found["rate"], found["tolerant"]) == (noise, rate, tolerant)
 
 
-def test_auto_is_settled_and_said(command: Command) -> None:
-    first, *_, last = command("loss=agce", "loss.a=auto", "dataset=cifar100", "noise=asym", "rate=0.4").out.splitlines()
-    assert first.startswith("loss.a=auto: a=0.5696")
-    found = json.loads(last)
-    assert found["loss"] == "agce(a=0.5696, q=0.6)"
+def test_the_smallest_tolerant_a_is_said(command: Command) -> None:
+    noise = ["dataset=cifar100", "noise=asym", "rate=0.4"]
+    said = command("loss=agce", *noise).out
+    assert "- the smallest tolerant a with q=0.6 is 0.5696: it needs w_m/w_n >= 1.49999\n" in said
+    found = json.loads(command("loss=agce", "loss.a=0.5696", *noise).out.splitlines()[-1])
     assert found["transition"]["margin"] == pytest.approx(1, abs=1e-4)
     assert found["transition"]["tolerant"]
+    assert "smallest" not in command("loss=gce", *noise).out, "it has no a"
+    assert "no a is tolerant of noise with w_m / w_n = 1;" in command("loss=ael", *noise[:2], "rate=0.5").out
 
 
 def test_instance_noise_is_judged_by_what_it_does(command: Command) -> None:

@@ -21,7 +21,7 @@ from support.replaying import train as replayed
 
 from labelnoise.data import digits
 from labelnoise.experiment import assemble
-from labelnoise.experiment.components import make_loss
+from labelnoise.experiment.components import Components, make_loss
 from labelnoise.experiment.run import compose
 from labelnoise.records import store
 from labelnoise.training import checkpoints, graphs, learner, signals
@@ -122,7 +122,7 @@ def small(method: str) -> Method:
     own = [word for word in overrides(method) if not word.startswith(("--", "mine"))]
     cfg = compose([*own, "hydra.searchpath=[mine]", "num_trusted=20", "batch_size=16", "network=cnn4", "threads=1"])
     place = prepare("cpu", "float32", 1)
-    return assemble.assemble(cfg, *permuted_truth.small(), make_loss(cfg), place).method
+    return assemble.assemble(cfg, *permuted_truth.small(), Components(make_loss(cfg), place)).method
 
 
 @pytest.mark.parametrize("method", STAGES)

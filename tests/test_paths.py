@@ -121,7 +121,6 @@ def test_odd_names_through_the_commands(tmp_path: Path, labelnoise: Callable[...
     assert len((audit / "labels.csv").read_text().splitlines()) == 11
     assert {path.name for path in tmp_path.iterdir()} == {home.name}, "nothing was written elsewhere"
     np.save(home / "a,b.npy", np.zeros(10, np.int64))
-    alone = ["hydra/launcher=basic", "hydra.sweep.dir=sweep"]  # in this process
     run(
         "train",
         "-m",
@@ -130,6 +129,6 @@ def test_odd_names_through_the_commands(tmp_path: Path, labelnoise: Callable[...
         "noise=file",
         f"noise.path='{home}/a,b.npy'",
         "results=out (1)",
-        *alone,
+        "hydra.sweep.dir=sweep",
     )
     assert len(list(Path("out (1)").glob("*.json"))) == 1

@@ -17,7 +17,6 @@ from support.configs import every, with_values
 from support.data import REPOSITORY
 
 from labelnoise.config import identity
-from labelnoise.experiment import auto
 from labelnoise.experiment.metrics import summarise
 from labelnoise.experiment.run import compose
 from labelnoise.files.arrays import read_npy
@@ -230,7 +229,7 @@ def test_the_command_of_every_committed_record_finds_it(tmp_path: Path) -> None:
         if base not in bases:
             bases[base] = compose(base)
         cfg = with_values(bases[base], **seeds)
-        assert auto.id_of(cfg) == identifier, command
+        assert identity.run_id(identity.effective(cfg)) == identifier, command
     identifier = next(iter(commands))
     assert found_again(identifier, commands[identifier])
 

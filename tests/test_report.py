@@ -11,6 +11,7 @@ import pytest
 from support.data import REPOSITORY
 from support.report_records import MARKUP, content_of, made_up, write_many
 
+from labelnoise.cli.report import report
 from labelnoise.config.groups import choices
 from labelnoise.config.identity import effective, run_id
 from labelnoise.experiment.run import compose
@@ -43,7 +44,7 @@ def written(tmp_path: Path, *made: dict) -> str:
     for record in made:
         store.write(record, tmp_path / "runs")
     out = tmp_path / "report.html"
-    page.report([f"results={tmp_path / 'runs'}", f"out={out}"])
+    report([f"results={tmp_path / 'runs'}", f"out={out}"])
     return out.read_text()
 
 
@@ -139,9 +140,9 @@ def test_truth_may_be_unknown(tmp_path: Path) -> None:
 def test_a_mistake_is_one_line_and_writes_nothing(tmp_path: Path) -> None:
     out = tmp_path / "report.html"
     with pytest.raises(ValueError, match=r"^table=digits: the report takes results=DIR and out=FILE$"):
-        page.report(["table=digits", f"out={out}"])
+        report(["table=digits", f"out={out}"])
     with pytest.raises(ValueError, match=r"^results=\S+nowhere: no such folder$"):
-        page.report([f"results={tmp_path}/nowhere", f"out={out}"])
+        report([f"results={tmp_path}/nowhere", f"out={out}"])
     assert not out.exists()
 
 

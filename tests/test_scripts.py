@@ -1,43 +1,49 @@
-"""The scripts: what they print, and that their figures are those of the runs behind them."""
+"""The command and the developers' scripts: what they print, and that figures are those of the runs behind them."""
 
 import json
 import math
 import multiprocessing
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from labelnoise.cli.baseline import baseline
-from labelnoise.cli.parity import interval, parity
+from baseline import baseline
+from parity import interval, parity
 from support.data import REPOSITORY
 
-from labelnoise.cli.main import WORDS
+from labelnoise.cli.main import SUBCOMMANDS
 from labelnoise.experiment.run import compose, run
 
 SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "num_trusted=1300", "threads=1"]
 
 
-@pytest.mark.parametrize("word", WORDS)
-def test_every_word_explains_itself(word: str, labelnoise) -> None:
-    ended = labelnoise(word, "--help")
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_every_subcommand_explains_itself(name: str, labelnoise) -> None:
+    ended = labelnoise(name, "--help")
     assert ended.code == 0
-    assert f"labelnoise {word} " in ended.out or f"python {word}.py " in ended.out
-    assert WORDS[word].help in labelnoise("--help").out
+    assert f"labelnoise {name}" in ended.out or f"python {name}.py " in ended.out
+    assert SUBCOMMANDS[name].help in labelnoise("--help").out
+
+
+def test_every_file_of_cli_is_a_subcommand_or_a_part_of_the_command() -> None:
+    parts = {"__init__", "arguments", "errors", "help", "main"}
+    assert {path.stem for path in (REPOSITORY / "src/labelnoise/cli").glob("*.py")} == parts | set(SUBCOMMANDS)
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "scripts").glob("*.py")), ids=lambda path: path.stem)
-def test_every_script_is_a_word(path: Path) -> None:
-    """A script of a checkout is a thin call: the logic lies in the package."""
-    word = re.search(r'^    script\("(\w+)"\)$', path.read_text(), re.M)[1]
-    assert word in WORDS
-    assert len(path.read_text().splitlines()) < 10
+def test_a_developers_script_is_no_subcommand_and_says_how_it_is_run(path: Path, labelnoise) -> None:
+    assert f"python scripts/{path.name} " in path.read_text()
+    ended = labelnoise(path.stem)
+    assert (ended.code, ended.err) == (
+        1,
+        f"error: {path.stem}: is a script now, python scripts/{path.stem}.py in a checkout\n",
+    )
 
 
 def test_the_command_runs_from_any_folder(tmp_path: Path) -> None:
-    for command in (["-m", "labelnoise", "--version"], [str(REPOSITORY / "scripts" / "table.py"), "--help"]):
+    for command in (["-m", "labelnoise", "--version"], [str(REPOSITORY / "train.py"), "--help"]):
         done = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")
         assert "labelnoise" in done.stdout
@@ -60,10 +66,10 @@ def test_a_shell_completes(line: str, offered: str, labelnoise, monkeypatch) -> 
     assert "complete -o nospace" in labelnoise("-sc", "install=bash").out
 
 
-def test_a_wrong_word_is_told(labelnoise) -> None:
+def test_a_wrong_subcommand_is_refused(labelnoise) -> None:
     ended = labelnoise("tabel")
     assert ended.code == 1
-    assert ended.err.startswith("error: tabel: no such word; did you mean table?; one of train, table,")
+    assert ended.err.startswith("error: tabel: no such subcommand; did you mean table?; one of train, table,")
 
 
 def test_baseline_is_cross_entropy_under_the_same_noise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,7 +110,7 @@ def test_parity_interval_is_students() -> None:
 
 @pytest.mark.slow
 def test_bench_prints_its_table_and_one_json_line(tmp_path: Path) -> None:
-    command = [sys.executable, str(REPOSITORY / "scripts" / "bench.py"), "dataset=digits", "batch_size=32", "threads=1"]
+    command = [sys.executable, "-m", "labelnoise", "bench", "dataset=digits", "batch_size=32", "threads=1"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     line = json.loads(done.stdout.splitlines()[-1])
     assert line["network"] == "cnn4"
@@ -177,8 +183,8 @@ def test_a_methods_cost_is_its_epochs_over_plain_ones(monkeypatch, capsys: pytes
 
 
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
-    """`scripts/table.py ... | head -1`: nothing on standard error."""
-    command = [sys.executable, "scripts/table.py", "table=digits", "format=json"]
+    """`labelnoise table ... | head -1`: nothing on standard error."""
+    command = [sys.executable, "-m", "labelnoise", "table", "table=digits", "format=json"]
     process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stderr is not None
@@ -189,7 +195,7 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
 
 @pytest.mark.parametrize("argument", ["threads=x", "threads=0", "thread=2"])
 def test_bench_convolution_says_what_it_takes(argument: str) -> None:
-    from labelnoise.cli.bench_convolution import bench
+    from bench_convolution import bench
 
     with pytest.raises(ValueError, match=f"^{argument}: the only option is threads=N, a whole number, at least 1$"):
         bench([argument])

@@ -4,16 +4,14 @@ import csv
 import io
 import json
 import os
-import runpy
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support import made_up
 from support.command import Ended
-from support.data import REPOSITORY
 
 from labelnoise.config import identity
 from labelnoise.records import store
@@ -24,23 +22,9 @@ ACCURACY = {("ce", 1): 0.5, ("ce", 2): 0.6, ("ce", 3): 0.64, ("gce", 1): 0.9, ("
 
 
 @pytest.fixture
-def summary(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    """`python scripts/summary.py <arguments>` in this process."""
-
-    def command(*arguments: object) -> Ended:
-        monkeypatch.setattr("sys.argv", ["summary.py", *map(str, arguments)])
-        capsys.readouterr()
-        code = 0
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys.stdout, "reconfigure", lambda **_: None, raising=False)
-            try:
-                runpy.run_path(str(REPOSITORY / "scripts" / "summary.py"), run_name="__main__")
-            except SystemExit as end:
-                code = end.code if isinstance(end.code, int) else 1
-                print(end.code, file=sys.stderr)
-        return Ended(code, *capsys.readouterr())
-
-    return command
+def summary(labelnoise: Callable[..., Ended]) -> Callable[..., Ended]:
+    """`labelnoise summary <arguments>` in this process."""
+    return partial(labelnoise, "summary")
 
 
 @pytest.fixture

@@ -19,13 +19,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from labelnoise.experiment.auto import settled
 from support import made_up
 from support.command import Ended
 from support.configs import every, with_values
 from support.published_values import RELEASED
 
-from labelnoise.cli.table import FORMATS
 from labelnoise.config import identity
 from labelnoise.config.compose import compose
 from labelnoise.config.groups import CONFIGS
@@ -34,6 +32,7 @@ from labelnoise.records import store
 from labelnoise.tables import comparison, configurations, sheet
 from labelnoise.tables import table as tables
 from labelnoise.tables.comparison import Published, Result
+from labelnoise.tables.render import FORMATS
 from labelnoise.tables.table import Cell, Table
 
 TABLES = [name for name in every("table") if name != "none"]
@@ -78,7 +77,7 @@ def assert_ids_are_the_runs(table: Table, row: str, column: str) -> None:
     """The whole command is composed once more, with the cell's own seed."""
     (cell,) = tables.cells(part(table, row, column, 2))
     assert (cell.row, cell.column, cell.seed) == (row, column, 2)
-    assert cell.run_id == identity.run_id(identity.effective(settled(compose(list(cell.overrides)))[0])), cell
+    assert cell.run_id == identity.run_id(identity.effective(compose(list(cell.overrides)))), cell
 
 
 def fabricate(cell: Cell, folder: Path, accuracy: float, **environment: object) -> Path:
@@ -111,7 +110,7 @@ def test_ids_are_those_of_the_runs(name: str, cache: Path, monkeypatch: pytest.M
         seeds = dict(o.split("=") for o in cell.overrides if o.partition("=")[0] in ("seed", *tables.SEEDS))
         assert seeds["seed"] == "2"
         cfg = with_values(cfg, **{key: int(number) for key, number in seeds.items()})
-        assert cell.run_id == identity.run_id(identity.effective(settled(cfg)[0])), cell
+        assert cell.run_id == identity.run_id(identity.effective(cfg)), cell
 
 
 @pytest.mark.slow

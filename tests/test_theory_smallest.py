@@ -1,13 +1,13 @@
-"""loss.a=auto: the smallest a that is tolerant, by its definition and against the closed forms."""
+"""The smallest a that is tolerant, by its definition and against the closed forms."""
 
 import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from labelnoise.theory.auto import critical_ratio, resolve, smallest_a
 
 from labelnoise import losses
+from labelnoise.theory.smallest import critical_ratio, smallest_a, smallest_in_short
 from labelnoise.theory.verdicts import gather
 
 RATIOS = st.floats(1.001, 400)
@@ -39,36 +39,18 @@ def test_it_is_tolerant_and_a_little_less_is_not(loss: str, q: float, ratio: flo
 
 @pytest.mark.parametrize("ratio", [1.0, 0.5, math.inf, math.nan])
 def test_no_a_exists(ratio: float) -> None:
-    with pytest.raises(ValueError, match=r"^loss\.a=auto: no a is tolerant"):
+    with pytest.raises(ValueError, match=r"^no a is tolerant"):
         smallest_a("agce", 0.6, ratio)
 
 
-def test_resolve_says_what_was_chosen_and_why() -> None:
-    a, line = resolve("agce", 0.6, "labelnoise.noise.asymmetric.asymmetric", 0.4, 10)
-    assert a == 0.5696
-    assert line.startswith("loss.a=auto: a=0.5696, the smallest with q=0.6")
-    assert "needs w_m/w_n >= 1.49999, the noise has 1.5" in line
-    assert resolve("ael", None, "sym", 0.8, 10)[0] == pytest.approx(1 / math.log(2.25), abs=1e-3)
-    assert resolve("ael", None, "sym", 0.8, 100)[0] == pytest.approx(1 / math.log(24.75), abs=1e-3)
+def test_one_line_says_what_it_needs_or_that_there_is_none() -> None:
+    said = "the smallest tolerant a with q=0.6 is 0.5696: it needs w_m/w_n >= 1.49999"
+    assert smallest_in_short("agce", 0.6, 1.5) == said
+    assert smallest_in_short("ael", None, 2.25) == "the smallest tolerant a is 1.234: it needs w_m/w_n >= 2.24873"
+    assert smallest_in_short("ael", None, 1.0).startswith("no a is tolerant of noise with w_m / w_n = 1;")
+    assert smallest_in_short("agce", -1.0, 1.5) == "loss.q=-1.0: must be a number above 0"
 
 
-@pytest.mark.parametrize(
-    ("noise", "rate", "expected"),
-    [
-        ("labelnoise.noise.given.given", 0.0, "needs noise=sym, asym or pairflip"),
-        ("labelnoise.noise.human.human", 0.0, "needs noise=sym, asym or pairflip"),
-        ("mine.symmetric", 0.4, "needs noise=sym, asym or pairflip"),
-        ("instance", 0.4, "needs noise=sym, asym or pairflip"),
-        ("sym", 0.9, "no a is tolerant of noise with w_m / w_n = 1"),
-        ("pairflip", 0.5, "no a is tolerant of noise with w_m / w_n = 1"),
-        ("asym", 0.0, "no a is tolerant"),
-    ],
-)
-def test_noise_without_an_a_is_refused(noise: str, rate: float, expected: str) -> None:
-    with pytest.raises(ValueError, match=f"^loss.a=auto: {expected}"):
-        resolve("agce", 0.6, noise, rate, 10)
-
-
-def test_other_losses_have_no_auto() -> None:
-    with pytest.raises(ValueError, match=r"^loss\.a=auto: for agce, aul and ael, not ce$"):
-        resolve("ce", None, "sym", 0.4, 10)
+def test_other_losses_have_none() -> None:
+    with pytest.raises(ValueError, match=r"^the smallest a is known for agce, aul and ael, not ce$"):
+        smallest_a("ce", None, 1.5)

@@ -17,7 +17,7 @@ from support.permuted_truth import COMMON, HELD_OUT, SEED, TRUSTED, holds, outco
 from labelnoise.data.dataset import Dataset
 from labelnoise.data.split import split
 from labelnoise.experiment.assemble import Assembled, assemble
-from labelnoise.experiment.components import make_loss
+from labelnoise.experiment.components import Components, make_loss
 from labelnoise.training.device import prepare
 from labelnoise.training.diagnose import OF_COLUMN
 
@@ -100,7 +100,7 @@ def test_a_matrix_is_refused_to_a_method_that_does_not_declare_it() -> None:
 def test_validation_uses_the_noisy_labels(trusted: int) -> None:
     cfg = composed(*COMMON, f"num_trusted={trusted}")
     dataset, labels = small()
-    made = assemble(cfg, dataset, labels, make_loss(cfg), prepare("cpu", "float32", 1))
+    made = assemble(cfg, dataset, labels, Components(make_loss(cfg), prepare("cpu", "float32", 1)))
     held_out = split(dataset.true_labels, HELD_OUT, trusted, SEED)[1]
     assert torch.equal(made.evaluation.val.images, dataset.train_images[held_out])
     assert torch.equal(made.evaluation.val.labels, labels[held_out])

@@ -26,11 +26,9 @@ class LocalLauncher(Launcher):
     """Runs each job's composed configuration; Hydra's `task_function` is not called.
 
     Attributes:
-        prints_summary: it prints itself which jobs are done, failed and missing.
         means: whether to print the means over the seeds too; a table shows them anyway.
     """
 
-    prints_summary = True
     means = True
 
     def __init__(self, n_jobs: Any, jobs_per_gpu: Any) -> None:

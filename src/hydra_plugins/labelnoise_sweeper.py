@@ -16,6 +16,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+LOCAL = "hydra_plugins.labelnoise_local.LocalLauncher"
+
 
 @dataclass
 class SweeperConf:
@@ -37,9 +39,12 @@ class LabelnoiseSweeper(BasicSweeper):
         """
         from labelnoise.launch import slurm
 
-        self.on_slurm = config.hydra.launcher._target_ == slurm.TARGET
+        target = config.hydra.launcher._target_
+        self.on_slurm = target == slurm.TARGET
         if self.on_slurm:
             slurm.check()
+        elif target != LOCAL:
+            raise ValueError(f"hydra.launcher._target_={target}: the launchers are local and submitit_slurm")
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -49,7 +54,8 @@ class LabelnoiseSweeper(BasicSweeper):
             ValueError: the table or an override is wrong; nothing was run.
             SystemExit: with exit code 1, a job failed or is missing; or the launcher was stopped.
         """
-        from labelnoise.config.compose import alone
+        from labelnoise.config.check import check_rate
+        from labelnoise.config.compose import as_typed
         from labelnoise.launch import cells, slurm
 
         assert self.config is not None
@@ -63,15 +69,15 @@ class LabelnoiseSweeper(BasicSweeper):
         of_table = cells.chooses_table(arguments)
         vars(self.launcher)["means"] = not of_table
         if of_table:
-            several = [line for o in parsed if o.is_sweep_override() and (line := alone(o)) == o.input_line]
-            arguments = [alone(override) for override in parsed[-len(arguments) :]]
+            several = [line for o in parsed if o.is_sweep_override() and (line := as_typed(o)) == o.input_line]
+            arguments = [as_typed(override) for override in parsed[-len(arguments) :]]
             again = bool(self.config.force or self.config.save_model)
             wanted = cells.missing([*arguments, *own], several, results, again)
             jobs, identifiers = [list(cell.overrides) for cell in wanted], [cell.run_id for cell in wanted]
         else:
             jobs = [[*job, *own] for job in self.split_arguments(parsed, None)[0]]
-            self.validate_batch_is_legal(cells.each_value_once(jobs))
-        summary_printed = getattr(self.launcher, "prints_summary", False)
+            for job in cells.each_value_once(jobs):
+                check_rate(self._compose(job))
         size = self.max_batch_size or len(jobs) or 1
         returns: list[Sequence[JobReturn]] = []
         reasons: dict[int, str] = {}
@@ -84,7 +90,7 @@ class LabelnoiseSweeper(BasicSweeper):
                     returns.append(self.launcher.launch(batch, initial_job_idx=start))
         finally:
             # Also if the launcher raised, as submitit does for a job that died.
-            all_done = summary_printed or cells.report_from_records(
+            all_done = not self.on_slurm or cells.report_from_records(
                 identifiers or [self._identifier(job) for job in jobs], jobs, results, reasons, not of_table
             )
         if not all_done or any(one.status == JobStatus.FAILED for batch in returns for one in batch):
@@ -95,15 +101,19 @@ class LabelnoiseSweeper(BasicSweeper):
         """The id of a job's record; None if an option is wrong."""
         from labelnoise.config.identity import effective, run_id
 
-        assert self.config is not None
-        assert self.hydra_context is not None
         try:
-            cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
-            with read_write(cfg), open_dict(cfg):
-                del cfg["hydra"]  # some of its values are missing until the job runs
-            return run_id(effective(cfg))
+            return run_id(effective(self._compose(overrides)))
         except (OmegaConfBaseException, HydraException, ValueError):
             return None
+
+    def _compose(self, overrides: Sequence[str]) -> DictConfig:
+        """A job's configuration, without Hydra's own part, some of whose values are missing until the job runs."""
+        assert self.config is not None
+        assert self.hydra_context is not None
+        cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+        with read_write(cfg), open_dict(cfg):
+            del cfg["hydra"]
+        return cfg
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="labelnoise", node=SweeperConf, provider="labelnoise")

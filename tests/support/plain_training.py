@@ -22,6 +22,7 @@ from labelnoise.config.compose import compose
 from labelnoise.data.dataset import Dataset
 from labelnoise.data.split import split
 from labelnoise.experiment.assemble import assemble
+from labelnoise.experiment.components import Components
 from labelnoise.training.device import Runtime
 from labelnoise.training.loop import fit
 from labelnoise.training.method import Method, StepResult
@@ -273,8 +274,9 @@ def train_both(
     tested = images[:2], truth[:2]
     dataset = Dataset("cifar10", images, truth, *tested, tuple("0123456789"), MEAN, STD, true_labels=truth)
     copies = [NETWORKS[network]() for _ in range(networks)]  # draws too, so before the project seeds the generator
-    place = Runtime(torch.device("cpu"), torch.float32, 1)
-    method, evaluation = assemble(cfg, dataset, labels, hydra.utils.instantiate(cfg.loss), place)
+    runtime = Runtime(torch.device("cpu"), torch.float32, 1)
+    components = Components(hydra.utils.instantiate(cfg.loss), runtime)
+    method, evaluation = assemble(cfg, dataset, labels, components)
     in_float64(method)
     for target, learner in zip(copies, method.learners(), strict=True):
         with torch.no_grad():

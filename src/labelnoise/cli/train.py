@@ -21,7 +21,6 @@ from labelnoise.experiment.run import run
 
 # Hydra 1.3 warns that it validates configs/hydra/launcher/submitit_slurm.yaml against the plugin's schema, as intended.
 warnings.filterwarnings("ignore", r"\s*'hydra/launcher/submitit_slurm' is validated against", UserWarning)
-_failed: list[int] = []  # numbers of the jobs of a multirun that failed in this process
 
 
 def train(arguments: list[str]) -> None:
@@ -37,12 +36,12 @@ def train(arguments: list[str]) -> None:
     elif "--version" in flags:
         print(f"labelnoise {labelnoise.__version__}")
     elif flags.keys() <= {"--run"}:
-        _alone(overrides)
+        _single_run(overrides)
     else:
         _through_hydra(flags, overrides)
 
 
-def _alone(overrides: list[str]) -> None:
+def _single_run(overrides: list[str]) -> None:
     """One run without -m.
 
     Raises:
@@ -69,7 +68,6 @@ def _through_hydra(flags: dict[str, str], overrides: list[str]) -> None:
     written = overrides if "--shell-completion" in flags else prepared(overrides, several="--multirun" in flags)
     given = [f"{name}={value}" if value else name for name, value in flags.items()]
     main = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")(_job)
-    _failed.clear()
     try:
         sys.argv = [before[0], *given, *written]  # Hydra needs its flags before the overrides
         if "--multirun" in flags and "--cfg" not in flags:
@@ -79,8 +77,6 @@ def _through_hydra(flags: dict[str, str], overrides: list[str]) -> None:
                 main()
     finally:
         sys.argv = before
-    if _failed:
-        sys.exit(1)
 
 
 def _refuse_other_sweepers(override: str) -> None:
@@ -108,6 +104,4 @@ def _job(cfg: DictConfig) -> None:
             raise
         line = one_line(error, overrides)
         print(f"error: job {job.job.num} ({' '.join(overrides)}): {line}", file=sys.stderr, flush=True)
-        if not HydraConfig.get().launcher._target_.endswith("BasicLauncher"):
-            raise JobFailed from None  # another launcher's process ends here, so its exit code must be 1
-        _failed.append(job.job.num)
+        raise JobFailed from None  # the job's process ends here, so its exit code must be 1

@@ -16,6 +16,7 @@ from labelnoise.config.compose import deadline
 from labelnoise.config.explain import explain, nearest
 from labelnoise.config.groups import command, option_names
 from labelnoise.config.options import COMPONENTS, EFFECTIVE, INCIDENTAL, OPTIONS
+from labelnoise.config.renamed import refuse_old
 
 # HELPERS exist for others to refer to. They may be unused, but no keys may be added below them.
 DATASET = ("name", "load", "augment", "strong")  # the keys of the dataset group that `run` reads
@@ -35,6 +36,8 @@ def check(cfg: DictConfig) -> None:
     if "table" in cfg:
         raise ValueError(f"table=...: a table is many runs and needs -m, {command('train')} -m table=...")
     raw: Any = OmegaConf.to_container(cfg, resolve=False)
+    refuse_old(raw)  # a user's own file may have them
+    check_rate(cfg)
     for key in EFFECTIVE + INCIDENTAL:
         if key not in raw:
             raise ValueError(f"{key}: needs a value, {key}=...")
@@ -48,6 +51,23 @@ def check(cfg: DictConfig) -> None:
     for where, supplied in COMPONENTS.items():
         _check_component(where, _at(plain, where), raw, supplied)
     _check_plain(plain, "")
+
+
+def check_rate(cfg: DictConfig) -> None:
+    """Refuse a rate that the noise does not read, and a noise without the rate that it needs; imports nothing.
+
+    Raises:
+        ValueError: names the rate.
+    """
+    raw: Any = OmegaConf.to_container(cfg, resolve=False)
+    rate, noise = raw.get("rate"), raw.get("noise")
+    read = "${rate}" in str({key: value for key, value in raw.items() if key != "rate"})
+    if rate is not None and not read:
+        fixed = isinstance(noise, dict) and "rate" in noise
+        reason = "noise.rate is given instead" if fixed else "this noise has no rate; one that has is noise=sym"
+        raise ValueError(f"rate={_shown(rate)}: {reason}")
+    if rate is None and read:
+        raise ValueError("rate: this noise needs one, such as rate=0.4")
 
 
 def _choices_of(error: Exception, raw: dict[str, Any]) -> str:
@@ -83,10 +103,7 @@ def _check_all_read(plain: dict[str, Any], raw: dict[str, Any]) -> None:
     for key, value in plain.items():
         if key in EFFECTIVE + INCIDENTAL + HELPERS or key in referred_to:
             continue
-        fixed = isinstance(plain["noise"], dict) and "rate" in plain["noise"]
-        absent = "noise.rate is given instead" if fixed else "this noise has no rate"
-        reason = absent if key == "rate" else f"nothing reads this option{nearest(key, option_names())}"
-        raise ValueError(f"{key!s}={_shown(value)}: {reason}")
+        raise ValueError(f"{key!s}={_shown(value)}: nothing reads this option{nearest(key, option_names())}")
     _check_keys("dataset", plain["dataset"], DATASET)
     if not isinstance(plain["dataset"].get("name"), str):
         raise ValueError(f"dataset.name={_shown(plain['dataset'].get('name'))}: must be text")

@@ -30,6 +30,7 @@ from labelnoise.config import tuned  # noqa: F401  # registers ${row:...}, also 
 from labelnoise.config.explain import explain, several_values
 from labelnoise.config.groups import CONFIGS, choices
 from labelnoise.config.options import GROUPS, NO_PATHS, names_a_path
+from labelnoise.config.renamed import refuse_old
 
 SECONDS = 10.0  # processor time for composing or resolving one configuration, which takes some hundredths
 AGAIN = 0.5  # then every so many seconds: Python drops what a signal raises inside a destructor
@@ -104,14 +105,15 @@ def prepared(overrides: Sequence[str], several: bool = False) -> list[str]:
     """The overrides in Hydra's form: paths quoted, every choice of a group checked.
 
     Hydra composes a sweep once without what is swept, to configure itself. There the options of a swept group, such as
-    rate with noise=sym,asym, would be unknown, so they are handed over as sweeps of one value (`alone` undoes it). With
-    a table, whose rows and columns choose the options, so are those of every group.
+    loss.q with loss=gce,agce, would be unknown, so they are handed over as sweeps of one value (`as_typed` undoes it).
+    With a table, whose rows and columns choose the options, so are those of every group.
 
     Args:
         several: whether an override may give several values, as with -m.
     Raises:
         ValueError: one cannot be parsed, chooses an option that its group does not have, or gives several values.
     """
+    refuse_old(overrides)
     written = [_quoted(override, several) for override in overrides]
     parser = OverridesParser.create()
     swept: set[str] = set()
@@ -137,12 +139,12 @@ def prepared(overrides: Sequence[str], several: bool = False) -> list[str]:
 def _with_its_group(override: str, swept: set[str]) -> str:
     """An option of a swept group as a sweep of one value; any other as it is."""
     name, equals, value = override.partition("=")
-    group = "noise" if name == "rate" else name.lstrip("+").partition(".")[0]
+    group = name.lstrip("+").partition(".")[0]
     ours = group in swept and name not in swept and group in [known.name for known in GROUPS]
     return f"{name}=choice({value or QuotedString('', Quote.single).with_quotes()})" if ours and equals else override
 
 
-def alone(override: Override) -> str:
+def as_typed(override: Override) -> str:
     """An override as typed; a sweep of one value, which `prepared` makes, without the `choice()` around it."""
     line = str(override.input_line)
     value = override.value()

@@ -81,10 +81,6 @@ def _given(key: str, overrides: Sequence[str]) -> str:
 
 def _not_overridden(key: str, overrides: Sequence[str]) -> str:
     given = _given(key, overrides)
-    if key == "rate":
-        noise = next((o for o in reversed(overrides) if o.startswith("noise=")), "noise=clean")
-        noise = f"one of {noise}" if "," in noise else noise
-        return f"{given}: {noise} has no rate; choose a noise that has one, such as noise=sym"
     if "." not in key:
         return f"{given}: no such option{nearest(key, option_names())}"
     group = key.partition(".")[0]

@@ -50,8 +50,8 @@ def keys_of(group: str, option: str, overrides: Sequence[str] = ()) -> list[str]
 
 
 def option_names() -> list[str]:
-    """Every global option, every group, and `rate`, which most noises have."""
-    return [*(option.name for option in OPTIONS), "rate", *(group.name for group in GROUPS)]
+    """Every global option and every group."""
+    return [*(option.name for option in OPTIONS), *(group.name for group in GROUPS)]
 
 
 def command(subcommand: str) -> str:

@@ -47,6 +47,13 @@ class Option(NamedTuple):
 
 
 OPTIONS = (
+    Option(
+        "rate",
+        None,
+        Annotated[float, Ge(0), Le(1)] | None,
+        HELPER,
+        "the noise's: the share of labels that it makes wrong; null for a noise without one",
+    ),
     Option("epochs", "${recipe.epochs}", Positive, OUTCOME, "length of the training"),
     Option(
         "batch_size",

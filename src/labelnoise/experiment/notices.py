@@ -22,7 +22,7 @@ def notices(cfg: DictConfig, dataset: "Dataset", facts: dict[str, Any]) -> list[
 
 
 def validation(cfg: DictConfig, dataset: "Dataset") -> list[str]:
-    """A line on the images that validate, and on those of the data set's own part that are trusted, if there are any."""
+    """A line on the images that validate and on the trusted ones of the data set's own part, if there are any."""
     from labelnoise.experiment.metrics import validation_in_short
 
     own = 0 if dataset.val_labels is None else len(dataset.val_labels)

@@ -1,4 +1,4 @@
-"""Diagnostics of an epoch's steps and of a method's judgement of the labels, compared with the true labels if they are known."""
+"""An epoch's steps and a method's judgement of the labels, compared with the true labels if they are known."""
 
 import torch
 from torch import Tensor
