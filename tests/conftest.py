@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 import torch
 from support.command import Ended, exit_code
-from support.data import REPOSITORY
 
 from labelnoise.config.compose import compose, from_yaml
 from labelnoise.config.errors import one_line
@@ -30,14 +29,6 @@ torch.set_num_threads(1)
 for number in (signal.SIGINT, signal.SIGHUP):  # ignored in a shell's background job and under nohup; tests send them
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, signal.SIG_DFL if number == signal.SIGHUP else signal.default_int_handler)
-
-
-def readme_table(*first: str) -> tuple[list[str], dict[str, list[str]]]:
-    """The README's table whose header begins with these cells: the header, and its lines by their first cell."""
-    tables = (REPOSITORY / "README.md").read_text().split("\n\n")
-    cells = [[[c.strip(" `") for c in line[1:-1].split("|")] for line in table.splitlines()] for table in tables]
-    ((heads, _, *lines),) = (table for table in cells if tuple(table[0][: len(first)]) == first)
-    return heads, {line[0]: line for line in lines}
 
 
 @pytest.fixture(autouse=True)

@@ -257,7 +257,7 @@ def test_a_value_just_outside_a_range_is_refused() -> None:
             ["regulariser=pgm", "regulariser.strength=1"],
             "regulariser.strength=1: must be a number, at least 0 and below 1",
         ),
-        (["noise=sym", "rate=1.5"], "rate=1.5: must be a number from 0 to 1"),
+        (["noise=sym", "rate=1.5"], "rate=1.5: must be a number from 0 to 1, or null"),
         (
             ["dataset=folder", "dataset.load.split_seed=4294967296"],
             "dataset.load.split_seed=4294967296: must be a whole number, at least 0 and below 2^32",

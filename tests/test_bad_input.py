@@ -41,7 +41,7 @@ MISTAKES = {
     "added data set key": (["+dataset.foo=1"], ["dataset.foo=1: nothing reads this option"]),
     "added letter of a sum": (["loss=nce_agce", "+loss.zz=1"], ["loss.zz=1: no such hyper-parameter"]),
     "rate without noise": (["noise=clean", "rate=0.2"], ["rate=0.2: this noise has no rate", "noise=sym"]),
-    "added rate without noise": (["noise=clean", "+rate=0.2"], ["+rate=0.2: is an option already"]),
+    "added rate without noise": (["noise=clean", "+rate=0.2"], ["rate=0.2: this noise has no rate"]),
     "no rate": (["noise=sym"], ["rate: this noise needs one, such as rate=0.4"]),
     "rate above 1": (["noise=sym", "rate=1.5"], ["rate=1.5: must be a number from 0 to 1"]),
     "rate below 0": (["noise=sym", "rate=-0.1"], ["rate=-0.1: must be a number from 0 to 1"]),

@@ -191,11 +191,6 @@ def test_each_global_option_is_declared_once(train) -> None:
     assert set(identity.effective(compose([]))) == {e.name for e in (*OPTIONS, *OPTION_GROUPS) if e.decides == OUTCOME}
 
 
-def test_the_readme_names_every_global_option() -> None:
-    table = (REPOSITORY / "README.md").read_text().partition("| option | meaning | default |")[2].partition("\n\n")[0]
-    assert [option.name for option in OPTIONS if f"`{option.name}`" not in table] == []
-
-
 @pytest.mark.parametrize("path", ["runs(1)", "runs/lr=0.1", "Läufe", "a b", "it's", "a;b", "a{b}", "c#d", "100%", "$x"])
 def test_a_path_may_have_any_characters(path: str) -> None:
     for option in ("results", "data_dir"):

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import readme_table
 from omegaconf import DictConfig
 from support.command import Ended
 from support.configs import chosen, every
@@ -107,11 +106,6 @@ def test_every_loss_stands_in_the_table(command: Command, monkeypatch: pytest.Mo
     assert rows["mae"]["asymmetric"] == "completely"
     assert rows["ce"]["critical_ratio"] == "never"
     assert len(re.findall(r"^\| `\w+` \|", ended.out, re.MULTILINE)) == len(rows)
-    heads, of_readme = readme_table("loss", "paper")
-    assert list(of_readme) == sorted(every("loss"))
-    for name, line in of_readme.items():
-        for key in ("symmetric", "asymmetric", "critical_ratio"):
-            assert line[heads.index(key.replace("_", " "))] == rows[name][key], (name, key)
 
 
 def test_the_figure_is_written(command: Command, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from labelnoise.experiment.metrics import summarise
 from labelnoise.experiment.run import compose
 from labelnoise.files.arrays import read_npy
 from labelnoise.files.reading import read_bounded, sha256
+from labelnoise.files.run_files import RunFiles
 from labelnoise.noise.given import from_file
 from labelnoise.records import store
 from labelnoise.records.environment import this_environment
@@ -347,7 +348,7 @@ def test_a_run_goes_on_from_a_broken_record(train, tmp_path: Path, name: str) ->
     assert store.load(path)["metrics"]["confusion"] != [[3, 1], [0, 4]]
 
 
-@pytest.mark.parametrize("end", store.FILES)
+@pytest.mark.parametrize("end", [path.suffix[1:] for path in RunFiles(Path(), "x").all()])
 def test_a_folder_where_a_file_must_go_is_told_before_training(train, tmp_path: Path, monkeypatch, end: str) -> None:
     monkeypatch.setattr("labelnoise.experiment.run._train", lambda *_: pytest.fail("trained"))
     folder = tmp_path / f"{made_up.record(DIGITS)['run_id']}.{end}"

@@ -12,10 +12,10 @@ from support import chromium
 from support.data import REPOSITORY
 from support.report_records import MARKUP, made_up, write_many
 
+from labelnoise.cli.report import report
 from labelnoise.config.compose import compose
 from labelnoise.config.identity import effective, run_id
 from labelnoise.records import store
-from labelnoise.report.page import report
 from labelnoise.tables import table as tables
 
 pytestmark = [pytest.mark.browser, pytest.mark.committed]

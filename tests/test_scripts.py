@@ -13,7 +13,7 @@ from baseline import baseline
 from parity import interval, parity
 from support.data import REPOSITORY
 
-from labelnoise.cli.main import SUBCOMMANDS
+from labelnoise.config.subcommands import SUBCOMMANDS
 from labelnoise.experiment.run import compose, run
 
 SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "num_trusted=1300", "threads=1"]

@@ -46,7 +46,7 @@ def test_no_a_exists(ratio: float) -> None:
 def test_one_line_says_what_it_needs_or_that_there_is_none() -> None:
     said = "the smallest tolerant a with q=0.6 is 0.5696: it needs w_m/w_n >= 1.49999"
     assert smallest_in_short("agce", 0.6, 1.5) == said
-    assert smallest_in_short("ael", None, 2.25) == "the smallest tolerant a is 1.234: it needs w_m/w_n >= 2.24873"
+    assert smallest_in_short("ael", None, 2.25) == "the smallest tolerant a is 1.234: it needs w_m/w_n >= 2.24875"
     assert smallest_in_short("ael", None, 1.0).startswith("no a is tolerant of noise with w_m / w_n = 1;")
     assert smallest_in_short("agce", -1.0, 1.5) == "loss.q=-1.0: must be a number above 0"
 

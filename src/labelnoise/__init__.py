@@ -1,3 +1,38 @@
-"""Train with noisy labels: robust losses, label noise, methods, and a complete record of every run."""
+"""Train with noisy labels: robust losses, label noise, methods, and a complete record of every run.
 
+`__all__` is the public interface, described in docs/python.md. Importing it loads no torch: each name is imported when
+it is first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from labelnoise import losses
+    from labelnoise.config.compose import compose
+    from labelnoise.experiment.run import run, train
+    from labelnoise.launch.run_many import run_many
+    from labelnoise.theory.checking import check
+
+__all__ = ["check", "compose", "losses", "run", "run_many", "train"]
 __version__ = "0.1.0"
+
+_WHERE = {
+    "check": "theory.checking",
+    "compose": "config.compose",
+    "run": "experiment.run",
+    "run_many": "launch.run_many",
+    "train": "experiment.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "losses":
+        return importlib.import_module("labelnoise.losses")
+    if name in _WHERE:
+        return getattr(importlib.import_module(f"labelnoise.{_WHERE[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -10,7 +10,6 @@ values of parameters from torch's default generator, with seed 3 after the netwo
 import copy
 import math
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from typing import NamedTuple
 
 import hydra
@@ -293,7 +292,7 @@ def train_both(
         return steps[-1]
 
     method.step = noted  # type: ignore[assignment, method-assign]
-    fit(method, TrainState(), evaluation, SimpleNamespace(keep=lambda _: None, step=lambda: None, epoch=lambda _: None))
+    fit(method, TrainState(), evaluation)
     torch.manual_seed(SEED)
     loop(plain)
 

@@ -1,7 +1,7 @@
 """The command `labelnoise`, also `python -m labelnoise`: a subcommand and its arguments.
 
-A subcommand is a file of this package with a function of its name, and a line in SUBCOMMANDS. The function takes the
-arguments as a list; `labelnoise <subcommand> --help` prints the file's docstring.
+A subcommand is a file of this package with a function of its name, and a line in `config/subcommands.py`. The function
+takes the arguments as a list; `labelnoise <subcommand> --help` prints the file's docstring.
 """
 
 import importlib
@@ -10,37 +10,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import labelnoise
 from labelnoise.cli.arguments import check_flags, with_config_dirs
 from labelnoise.cli.errors import guard
 from labelnoise.config.explain import nearest
-
-
-class Subcommand(NamedTuple):
-    """Attributes: help, one line; flags, the flags with dashes that it takes."""
-
-    help: str
-    flags: tuple[str, ...] = ()
-
-
-SUBCOMMANDS = {
-    "train": Subcommand("train one configuration, or many with -m", ("*",)),
-    "table": Subcommand("print a table of results beside the published numbers"),
-    "summary": Subcommand("mean and standard deviation of any records, grouped by setting"),
-    "figures": Subcommand("draw a figure of a paper from records"),
-    "report": Subcommand("write one HTML page from a folder of records"),
-    "audit": Subcommand("find the wrong labels of a data set, including your own"),
-    "merge": Subcommand("copy records made elsewhere into a folder of records"),
-    "predict": Subcommand("classify the test images with a saved network"),
-    "noise": Subcommand("show what a noise does to the labels, and write them to a file"),
-    "losscheck": Subcommand("print what theory guarantees for a loss", ("--plot", "--all")),
-    "track": Subcommand("send finished runs to W&B or TensorBoard, from their records"),
-    "bench": Subcommand("measure a training step against the published code's"),
-    "docs": Subcommand("write the tables of the documents from configurations, signatures and records"),
-}
-FOR_DEVELOPERS = ("baseline", "bench_convolution", "bench_threads", "parity")  # scripts that were subcommands
+from labelnoise.config.subcommands import FOR_DEVELOPERS, SUBCOMMANDS
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

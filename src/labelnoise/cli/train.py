@@ -16,7 +16,8 @@ from labelnoise.cli.errors import JobFailed
 from labelnoise.cli.help import train_help
 from labelnoise.config.compose import compose, deadline, prepared
 from labelnoise.config.errors import one_line
-from labelnoise.config.groups import CONFIGS, SEARCHPATH, command
+from labelnoise.config.groups import CONFIGS, SEARCHPATH
+from labelnoise.config.subcommands import command
 from labelnoise.experiment.run import run
 
 # Hydra 1.3 warns that it validates configs/hydra/launcher/submitit_slurm.yaml against the plugin's schema, as intended.

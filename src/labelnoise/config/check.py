@@ -14,9 +14,10 @@ from labelnoise.arguments.rows import KINDS, SOURCE, leaves
 from labelnoise.config import tuned as tuned_rows
 from labelnoise.config.compose import deadline
 from labelnoise.config.explain import explain, nearest
-from labelnoise.config.groups import command, option_names
+from labelnoise.config.groups import option_names
 from labelnoise.config.options import COMPONENTS, EFFECTIVE, INCIDENTAL, OPTIONS
 from labelnoise.config.renamed import refuse_old
+from labelnoise.config.subcommands import command
 
 # HELPERS exist for others to refer to. They may be unused, but no keys may be added below them.
 DATASET = ("name", "load", "augment", "strong")  # the keys of the dataset group that `run` reads

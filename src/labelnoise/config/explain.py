@@ -10,7 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 from yaml import MarkedYAMLError
 
-from labelnoise.config.groups import choices, command, keys_of, option_names
+from labelnoise.config.groups import choices, keys_of, option_names
+from labelnoise.config.subcommands import command
 
 
 def explain(error: Exception, overrides: Sequence[str], cfg: DictConfig | None = None) -> str:

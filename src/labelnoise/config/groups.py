@@ -52,8 +52,3 @@ def keys_of(group: str, option: str, overrides: Sequence[str] = ()) -> list[str]
 def option_names() -> list[str]:
     """Every global option and every group."""
     return [*(option.name for option in OPTIONS), *(group.name for group in GROUPS)]
-
-
-def command(subcommand: str) -> str:
-    """How to run a subcommand: `labelnoise <subcommand>`, and in a checkout train.py."""
-    return "python train.py" if subcommand == "train" and IN_CHECKOUT else f"labelnoise {subcommand}"

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from labelnoise.config import groups
+from labelnoise.config.subcommands import command
 from labelnoise.experiment.progress import duration
 
 SEEDS = ("seed=", "seed_noise=", "seed_init=", "seed_data=")
@@ -65,7 +65,7 @@ def summary(outcomes: Sequence[Outcome]) -> str:
     lines = [f"done {count['done']}, failed {count['failed']}, missing {count['missing']}"]
     for outcome in outcomes:
         if outcome.status == "failed":
-            lines += [f"failed: {outcome.job.name}: {outcome.reason}", f"  {command(outcome.job)}"]
+            lines += [f"failed: {outcome.job.name}: {outcome.reason}", f"  {command_of(outcome.job)}"]
     return "\n".join(lines)
 
 
@@ -93,6 +93,6 @@ def spread(values: Sequence[float]) -> str:
     return f"{statistics.mean(values):.2f}{deviation} ({len(values)})"
 
 
-def command(job: Job) -> str:
+def command_of(job: Job) -> str:
     """The command line that runs the job alone."""
-    return f"{groups.command('train')} {shlex.join(job.overrides)}"
+    return f"{command('train')} {shlex.join(job.overrides)}"

@@ -44,6 +44,12 @@ def find(identifier: str, results: str | Path, quiet: bool = False) -> Record | 
     return None
 
 
+def committed(identifier: str) -> Record | None:
+    """The committed record with this id; None if there is none. Raises: ValueError: it is not a whole record."""
+    path = COMMITTED / f"{identifier}.json"
+    return load(path) if path.is_file() else None
+
+
 def report(path: Path, reason: str) -> None:
     """Report on standard error that a record is left out, once for each state of its file."""
     try:

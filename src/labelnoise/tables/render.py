@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from labelnoise.config.groups import command
+from labelnoise.config.subcommands import command
 from labelnoise.records.store import Record
 from labelnoise.tables import comparison, latex, machine_readable, markdown, page
 from labelnoise.tables.sheet import Sheet, beneath

@@ -1,0 +1,1 @@
+"""The tables of the documents, written from configurations, signatures and records: `labelnoise docs`."""

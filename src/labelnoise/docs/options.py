@@ -1,0 +1,66 @@
+"""What can be set and called: the groups, the global options, the subcommands, the Python interface."""
+
+import importlib
+import inspect
+from types import ModuleType
+from typing import Any
+
+import labelnoise
+from labelnoise.config.groups import choices
+from labelnoise.config.options import GROUPS, OPTIONS
+from labelnoise.config.subcommands import SUBCOMMANDS
+from labelnoise.tables.markdown import bars
+
+
+def markdown(*rows: list[str]) -> str:
+    """A table whose first row is its head; a bar in a cell is escaped."""
+    head, *lines = [[cell.replace("|", r"\|") for cell in row] for row in rows]
+    return "\n".join(map(bars, [head, ["---"] * len(head), *lines]))
+
+
+def groups() -> str:
+    """Every group with its options."""
+    rows = []
+    for group in GROUPS:
+        names = choices(group.name)
+        rows.append([f"`{group.name}`", group.help, str(len(names)), ", ".join(f"`{name}`" for name in names)])
+    return markdown(["group", "what", "number", "options"], *rows)
+
+
+def options() -> str:
+    """Every global option with its meaning and its default."""
+    rows = [[f"`{option.name}`", option.help, f"`{_default(option.default)}`"] for option in OPTIONS]
+    return markdown(["option", "meaning", "default"], *rows)
+
+
+def _default(value: Any) -> str:
+    """A default as it is written in YAML."""
+    return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
+
+
+def subcommands() -> str:
+    """Every subcommand of `labelnoise` with its help line."""
+    rows = [[f"`labelnoise {name}`", subcommand.help] for name, subcommand in SUBCOMMANDS.items()]
+    return markdown(["command", "what it does"], *rows)
+
+
+def interface() -> str:
+    """The names of `labelnoise.__all__`: how each is called, and the first line of its docstring."""
+    rows = []
+    for name in labelnoise.__all__:
+        public = getattr(labelnoise, name)
+        called = name if isinstance(public, ModuleType) else f"{name}{_signature(public)}"
+        rows.append([f"`labelnoise.{called}`", (inspect.getdoc(public) or "").partition("\n")[0]])
+    return markdown(["name", "what"], *rows)
+
+
+def _signature(function: object) -> str:
+    """The parameters with their defaults, without annotations."""
+    parameters = inspect.signature(function).parameters.values()  # type: ignore[arg-type]
+    return "(" + ", ".join(str(p.replace(annotation=p.empty)) for p in parameters) + ")"
+
+
+def function_of(target: str) -> object:
+    """The function that a `_target_` names."""
+    module, _, name = target.rpartition(".")
+    return getattr(importlib.import_module(module), name)
