@@ -11,7 +11,7 @@ JOB = $(if $(filter dataset=%,$(ARGS)),,dataset=digits) $(if $(filter loss=%,$(A
 TABLES = $(filter-out none,$(basename $(notdir $(wildcard configs/table/*.yaml))))
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-slow test-browser test-lowest table report audit bench check format
+.PHONY: help install train test test-slow test-browser test-lowest table report audit bench docs check format
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -31,7 +31,7 @@ train: install  ## train on digits in seconds; make train ARGS="dataset=cifar10 
 	@$(BIN)/python train.py $(JOB) results=runs/first force=true $(ARGS)
 	@$(if $(ARGS),,$(BIN)/python scripts/baseline.py $(JOB) results=runs/first force=true)
 
-test: install  ## run the tests: six to eight minutes on two cores, no downloads
+test: install  ## run the tests: about five minutes on two cores, no downloads
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 test-slow: install  ## run the tests that take minutes
@@ -52,19 +52,22 @@ test-lowest:  ## run the tests with the lowest version of every package that pyp
 table: install  ## run the missing cells of a table and print it; make table TABLE=digits ARGS="table.seeds=[1]"
 	@test -n "$(filter $(TABLE),$(TABLES))" || { echo "error: TABLE=$(TABLE): must be one of $(TABLES)" >&2; exit 1; }
 	@code=0; $(BIN)/python train.py -m table=$(TABLE) $(ARGS) || code=$$?; test $$code -gt 1 || \
-	  $(BIN)/python scripts/table.py table=$(TABLE) $(if $(FORMAT),format=$(FORMAT)) $(ARGS) || exit 1; exit $$code
+	  $(BIN)/labelnoise table table=$(TABLE) $(if $(FORMAT),format=$(FORMAT)) $(ARGS) || exit 1; exit $$code
 
 report: install  ## write one HTML page over the committed records and runs/; make report ARGS="results=DIR out=FILE"
-	@$(BIN)/python scripts/report.py $(ARGS)
+	@$(BIN)/labelnoise report $(ARGS)
 
 audit: install  ## rank your own labels by how probably they are wrong; make audit DATA=PATH ARGS="folds=5"
 	@test -n "$(DATA)" || { echo "error: DATA: needs a value, make audit DATA=PATH" >&2; exit 1; }
-	@$(BIN)/python scripts/audit.py dataset=folder data_dir="$(DATA)" $(ARGS)
+	@$(BIN)/labelnoise audit dataset=folder data_dir="$(DATA)" $(ARGS)
 
 bench: install  ## compare training speed with the published code's; make bench ARGS="network=cnn4 dataset=mnist"
-	@$(BIN)/python scripts/bench.py $(ARGS)
+	@$(BIN)/labelnoise bench $(ARGS)
 
-check: install  ## run ruff and mypy, and check the imports between the rooms
+docs: install  ## write the tables of the documents: README.md, docs/, results/*.md
+	@$(BIN)/labelnoise docs
+
+check: install  ## run ruff and mypy, and check the imports between the packages
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache
 
 format: install  ## let ruff fix and format the code

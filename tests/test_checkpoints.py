@@ -267,10 +267,12 @@ def test_what_is_no_checkpoint_is_refused_in_one_line(tmp_path: Path, capsys, na
 
 def test_a_whole_checkpoint_that_does_not_fit_is_an_error(tmp_path: Path, monkeypatch) -> None:
     """Of this configuration and commit: starting again in silence would drop hours of work, again and again."""
+    monkeypatch.setenv("LABELNOISE_COMMIT", "0123456789")
     stop_at(2 * STEPS + 2, monkeypatch)
     with pytest.raises(signals.Stopped):
         run(job(tmp_path), quiet=True)
     monkeypatch.undo()
+    monkeypatch.setenv("LABELNOISE_COMMIT", "0123456789")  # outside a checkout
     (checkpoint,) = tmp_path.glob("*.checkpoint")
     content = torch.load(checkpoint, weights_only=True)
     torch.save({**content, "method": {}}, checkpoint)

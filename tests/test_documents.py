@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from labelnoise.config.check import check
 from labelnoise.config.compose import compose, prepared
 from labelnoise.config.subcommands import SUBCOMMANDS
 from labelnoise.docs.pages import PART, documents
+from labelnoise.docs.results import chosen
 from labelnoise.records import store
 from labelnoise.tables import table as tables
 
@@ -46,9 +48,11 @@ def test_regenerating_changes_nothing() -> None:
 )
 def test_train_commands_compose(overrides: tuple[str, ...]) -> None:
     """Every value of every multirun command too. What names a folder or a file of the reader's is only parsed."""
-    given = [word for word in overrides if not word.startswith("-")]
-    if "--config-dir" in overrides or any(word in " ".join(given) for word in ("PATH", "FILE", "noise.path", "<")):
-        prepared([word for word in given if "=" in word], several="-m" in overrides)
+    given = [word for word in overrides if "=" in word and not word.startswith("-")]
+    if "--config-dir" in overrides:
+        return  # test_own_folder.py and test_own_method.py have such folders
+    if any(word in " ".join(given) for word in ("PATH", "FILE", "noise.path", "<")):
+        prepared(given, several="-m" in overrides)
         return
     if any(o.startswith("table=") for o in given):
         choice, extra = tables.split_arguments(given)
@@ -121,16 +125,62 @@ def test_a_record_that_is_named_is_committed() -> None:
     assert not {run_id for run_id in named if not (store.COMMITTED / f"{run_id}.json").is_file()}
 
 
+@pytest.mark.committed
+def test_the_figure_shows_what_its_paragraph_says() -> None:
+    """The numbers of README's paragraph on memorisation, from the records behind the figure."""
+    text = " ".join(README.split())
+    ce, robust = (
+        [record for run_id in run_ids if (record := store.committed(run_id))]
+        for run_ids in (("642308135f03",), ("ef8b9a1a9b69", "8e29565531af"))
+    )
+    test, wrong = ce[0]["history"]["test_acc"], ce[0]["history"]["acc_wrong_given"]
+    best = test.index(max(test)) + 1
+    assert f"its test accuracy reaches {max(test):.1%} at epoch {best} and falls to {test[-1]:.1%}" in text
+    assert f"from {wrong[9]:.0%} to {wrong[-1]:.0%}" in text, "after ten epochs, and at the end"
+    last = {f"{record['metrics']['test_acc_last']:.1%}" for record in robust}
+    memorised = statistics.fmean(record["history"]["acc_wrong_given"][-1] for record in robust)
+    assert f"NCE+AGCE goes on to {last.pop()}, reproduces {memorised:.0%} of them" in text
+    corrected = sorted(100 * record["history"]["acc_wrong_true"][-1] for record in robust)
+    assert f"gives {corrected[0]:.0f} to {corrected[1]:.0f}% of the wrongly labelled" in text
+
+
+@pytest.mark.committed
+@pytest.mark.parametrize("page", ["digits", "losses", "methods"])
+def test_an_accuracy_that_a_page_names_is_a_tables(page: str) -> None:
+    """`name` (NN.N%) in the prose: the mean of that row in one of the tables of digits."""
+    text = PART.sub("", (REPOSITORY / "docs" / f"{page}.md").read_text())
+    named = re.findall(r"`(\w+)`[^`()\n]{0,40}\((\d+\.\d)%", text)
+    assert named or page == "digits"
+    for row, number in named:
+        found = {
+            f"{result.mean:.1f}"
+            for table in ("digits", "digits_zoo", "digits_methods")
+            for (name_of, _), result in chosen(table).results.items()
+            if name_of.startswith(row) and result.mean is not None
+        }
+        assert number in found, f"{row}: {number}%"
+
+
+@pytest.mark.committed
+def test_speeds_in_the_readme_are_those_of_the_benchmarks_page() -> None:
+    found = re.search(r"trains ([\d.]+) times as fast .*? and ([\d.]+)", " ".join(README.split()))
+    page = (REPOSITORY / "docs" / "performance.md").read_text()
+    lines = [line for line in page.splitlines() if line.startswith("| `make bench` (CNN-8 on CIFAR-10)")]
+    assert found is not None
+    ratios = [float(re.findall(r"([\d.]+), side by side", line)[0]) for line in lines]
+    assert [f"{ratio:.1f}" for ratio in ratios] == list(found.groups())
+
+
 def test_a_part_that_is_asked_for_wrongly_is_refused(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     for asked in ("lossses", "means", "means digits rows=nope"):
         (tmp_path / "README.md").write_text(f"<!-- generated: {asked} -->\n<!-- end -->\n")
         with pytest.raises(ValueError, match=r"README\.md: "):
             list(documents(tmp_path))
-    (tmp_path / "README.md").write_text("<!-- generated: subcommands -->\nold\n<!-- end -->\nand more\n")
+    (tmp_path / "README.md").write_text("<!-- generated: subcommands -->\nbefore\n<!-- end -->\nand more\n")
     ((_, text),) = documents(tmp_path)
     assert "| `labelnoise bench` |" in text
-    assert "old" not in text
+    assert "before" not in text
     assert text.endswith("<!-- end -->\nand more\n")
 
 
@@ -139,6 +189,13 @@ def test_every_generated_part_is_used() -> None:
 
     used = {found[2].split()[0] for path in PAGES for found in PART.finditer(path.read_text())}
     assert used == set(MAKERS)
+
+
+def test_the_map_of_the_tests_has_every_file() -> None:
+    section = PAGES[1].read_text().partition("## The tests")[2]
+    named = [name for row in re.findall(r"^\|.*\| (.*) \|$", section, re.M)[1:] for name in row.split(", ")]
+    there = [path.stem.removeprefix("test_") for path in (REPOSITORY / "tests").glob("test_*.py")]
+    assert sorted(named) == sorted(there)
 
 
 def test_no_folder_or_registry_of_a_machine_in_the_documents() -> None:

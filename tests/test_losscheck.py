@@ -131,10 +131,6 @@ def test_number_of_classes_is_the_data_sets(name: str) -> None:
     assert load_noisy(compose([f"dataset={name}"]))[0].num_classes == CLASSES[name]
 
 
-def test_every_published_data_set_has_its_number_of_classes() -> None:
-    assert sorted(CLASSES) == sorted(set(every("dataset")) - {"folder"})
-
-
 def test_the_documented_figure_is_small() -> None:
     assert (REPOSITORY / "docs" / "theory.png").stat().st_size < 300_000
 

@@ -1,5 +1,5 @@
-"""docs/methods.md: its examples, word for word, in a folder of one's own: they train, stop anywhere and resume, can be
-replayed, and learn nothing from true labels."""
+"""docs/own_method.md: its examples, word for word, in a folder of one's own: they train, stop anywhere and resume, can
+be replayed, and learn nothing from true labels."""
 
 import random
 import re
@@ -29,7 +29,7 @@ from labelnoise.training.device import prepare
 from labelnoise.training.graphs import Steps
 from labelnoise.training.method import Method
 
-PAGE = (REPOSITORY / "docs" / "methods.md").read_text()
+PAGE = (REPOSITORY / "docs" / "own_method.md").read_text()
 FILES = dict(re.findall(r"`mine/(\S+)`:\n\n```\w+\n(.*?)```", PAGE, re.S))
 COMMANDS = [shlex.split(line) for line in re.findall(r"^PYTHONPATH=.*$", PAGE, re.M)]
 # The epochs of each stage, and the steps in each of them with batches of 64 images.

@@ -13,7 +13,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 from support import made_up
-from support.configs import every, with_values
+from support.configs import with_values
 from support.data import REPOSITORY
 
 from labelnoise.config import identity
@@ -27,6 +27,7 @@ from labelnoise.records import store
 from labelnoise.records.environment import this_environment
 from labelnoise.report.collect import collect
 from labelnoise.report.commands import SEEDS, Overrides, command_of
+from labelnoise.tables.table import read
 
 COMMITTED = sorted((REPOSITORY / "results" / "runs").glob("*.json"))
 
@@ -239,8 +240,9 @@ def test_committed_folder_holds_records_only() -> None:
     assert [p.name for p in (REPOSITORY / "results" / "runs").iterdir() if p.suffix != ".json"] == []
 
 
-def test_a_digits_record_of_each_loss_is_committed() -> None:
-    ids = {id_of("dataset=digits", "noise=sym", "rate=0.4", "seed=1", f"loss={name}") for name in every("loss")}
+def test_a_digits_record_of_each_loss_of_the_tables_is_committed() -> None:
+    names = {row for table in ("digits", "digits_zoo") for row in read([f"table={table}"]).rows}
+    ids = {id_of("dataset=digits", "noise=sym", "rate=0.4", "seed=1", f"loss={name}") for name in names}
     assert ids <= {path.stem for path in COMMITTED}
 
 

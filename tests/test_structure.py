@@ -43,6 +43,25 @@ def test_packages_import_only_what_is_below_them(monkeypatch: pytest.MonkeyPatch
     assert lint_imports(no_cache=True) == 0
 
 
+def test_no_two_files_import_each_other() -> None:
+    """Nor more of them in a circle, wherever in a file the import stands."""
+    files = {f"labelnoise.{module(path)}".removesuffix(".__init__"): path for path in FILES}
+    needs = {name: {n for n in _modules(path, files) if n != name} for name, path in files.items()}
+    needs["labelnoise"] = set()  # hands its public names on when they are used
+    while free := [name for name, others in needs.items() if not others]:
+        for name in free:
+            del needs[name]
+        for others in needs.values():
+            others.difference_update(free)
+    assert not needs, "circles, and what needs them"
+
+
+def _modules(path: Path, files: dict[str, Path]) -> set[str]:
+    """The files of this package that a file imports."""
+    names = imported(path)
+    return {n if n in files else n.rpartition(".")[0] for n in names} & files.keys()
+
+
 def test_every_package_says_what_it_holds() -> None:
     for package in (path for path in SOURCE.iterdir() if path.is_dir() and path.name != "__pycache__"):
         assert ast.get_docstring(ast.parse((package / "__init__.py").read_text())), package.name
@@ -138,3 +157,15 @@ def _names(node: ast.stmt) -> list[str]:
 
 def test_version_is_the_packages() -> None:
     assert f'version = "{labelnoise.__version__}"' in (REPOSITORY / "pyproject.toml").read_text()
+
+
+def test_a_package_fits_into_a_head() -> None:
+    """A file has at most 250 lines (above), a package at most 2,500."""
+    for package in (path for path in SOURCE.iterdir() if path.is_dir()):
+        assert sum(len(path.read_text().splitlines()) for path in package.rglob("*.py")) <= 2500, package.name
+
+
+def test_no_test_imports_another() -> None:
+    for path in (REPOSITORY / "tests").rglob("*.py"):
+        found = {name.split(".")[0] for name in imported(path)}
+        assert not [name for name in found if name.startswith("test_") or name == "conftest"], path.name

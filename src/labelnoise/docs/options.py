@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 from types import ModuleType
 from typing import Any
 
@@ -13,9 +14,14 @@ from labelnoise.tables.markdown import bars
 
 
 def markdown(*rows: list[str]) -> str:
-    """A table whose first row is its head; a bar in a cell is escaped."""
-    head, *lines = [[cell.replace("|", r"\|") for cell in row] for row in rows]
+    """A table whose first row is its head."""
+    head, *lines = [[_escaped(cell) for cell in row] for row in rows]
     return "\n".join(map(bars, [head, ["---"] * len(head), *lines]))
+
+
+def _escaped(cell: str) -> str:
+    """A bar ends a cell, and `<name>` outside code is a tag."""
+    return re.sub(r"(?<![`\w])<[\w/.<>]+", r"`\g<0>`", cell.replace("|", r"\|"))
 
 
 def groups() -> str:

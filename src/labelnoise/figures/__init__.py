@@ -1,1 +1,1 @@
-"""Figures for a paper, drawn from records with matplotlib: `scripts/figures.py NAME`."""
+"""Figures for a paper, drawn from records with matplotlib: `labelnoise figures NAME`."""

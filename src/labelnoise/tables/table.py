@@ -1,7 +1,7 @@
 """Tables of papers: rows x columns x seeds, each cell with the command that runs it and the id of its record.
 
 A table is one file, `configs/table/<name>.yaml`: `python train.py -m table=<name>` runs its missing cells and
-`python scripts/table.py table=<name>` prints it. A cell is `common + row + column + seed + the user's overrides`.
+`labelnoise table table=<name>` prints it. A cell is `common + row + column + seed + the user's overrides`.
 """
 
 import json

@@ -2,12 +2,12 @@
 
 from math import isinf
 
-from labelnoise.theory.report import Report, Verdict
+from labelnoise.theory.findings import Findings, Verdict
 
 BAR = 24  # characters of the longest bar in the curve of sample weights
 
 
-def lines(report: Report) -> list[str]:
+def lines(report: Findings) -> list[str]:
     """The report, at most 120 characters a line."""
     shown = [
         f"{report.loss}, {report.num_classes} classes",
@@ -33,7 +33,7 @@ def _row(name: str, text: str) -> str:
     return f"  {name:<18}{text}"
 
 
-def _symmetric(report: Report) -> str:
+def _symmetric(report: Findings) -> str:
     found = "yes" if report.symmetric else "no"
     return f"{found} (the sum over labels varies by {report.spread:.1e} of the loss's range)"
 
@@ -42,7 +42,7 @@ def _number(value: float) -> str:
     return "inf" if isinf(value) else f"{value:.4g}"
 
 
-def _ratios(report: Report) -> str:
+def _ratios(report: Findings) -> str:
     assert report.asymmetry_ratio is not None
     assert report.upper_ratio is not None
     how = f"closed form {report.formula}" if report.formula else "numerical"
@@ -50,7 +50,7 @@ def _ratios(report: Report) -> str:
     return f"r = {report.asymmetry_ratio:.4g}{upper} ({how})"
 
 
-def _critical(report: Report) -> str:
+def _critical(report: Findings) -> str:
     if report.completely_asymmetric:
         return "1: completely asymmetric, tolerant whenever the true label is the most likely one"
     if report.critical_ratio is not None:
@@ -62,7 +62,7 @@ def _critical(report: Report) -> str:
     return "never" if report.minimum == "vertex" else "none (see below)"
 
 
-def _calibrated(report: Report) -> str:
+def _calibrated(report: Findings) -> str:
     found = report.calibration
     if found is None:
         return "not checked: no single minimiser, or the loss cannot be computed for three classes"
@@ -73,7 +73,7 @@ def _calibrated(report: Report) -> str:
     return f"yes: the minimiser {order} ({how})"
 
 
-def _excess(report: Report) -> str:
+def _excess(report: Findings) -> str:
     if report.excess_risk_factor is None:
         return "no bound known (one is derived for completely asymmetric l(p_y))"
     return (
@@ -82,7 +82,7 @@ def _excess(report: Report) -> str:
     )
 
 
-def _gradient(report: Report) -> str:
+def _gradient(report: Findings) -> str:
     found = report.gradient_at_initialisation
     return "; ".join(f"{value:.3g} at K = {K}, {value / (1 - 1 / K):.2g} of CE's" for K, value in found.items())
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from labelnoise.theory import additive, closed_forms, symmetry
 from labelnoise.theory.critical import Minimum, Search, search
 from labelnoise.theory.evaluation import LossFunction
+from labelnoise.theory.findings import Verdict
 from labelnoise.theory.noise_ratios import row_ratio
-from labelnoise.theory.report import Verdict
 from labelnoise.theory.search import logits_of, refined, risks
 
 EXACT = 1e-9  # relative tolerance: the ratio of a decimal rate is not exact

@@ -1,0 +1,75 @@
+"""CONTRIBUTING's examples, word for word, in a copy of the project: a loss, a method, a noise, a network, a data set,
+two files each. They train, the documents take them in, and so do the project's tests."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.data import REPOSITORY
+
+FOLDERS = ("src", "configs", "tests", "docs", "scripts", "results", ".ci")
+FILES = ("train.py", "pyproject.toml", "README.md", "CONTRIBUTING.md", "Makefile", "LICENSE")
+NEW = {"loss": "hinge", "method": "self_weighted", "noise": "one_class", "network": "mlp", "dataset": "stripes"}
+# Without Numba, which would compile all kernels for the copy; and never the package of this checkout.
+START = "import sys; sys.modules['numba'] = None; sys.path[:0] = ['src', '.']; "
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The copy with the new files."""
+    root = tmp_path_factory.mktemp("copy")
+    for folder in FOLDERS:
+        shutil.copytree(REPOSITORY / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in FILES:
+        shutil.copy(REPOSITORY / file, root / file)
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text()
+    written = re.findall(r"`((?:src|configs)/\S+)`[^\n]*:\n\n```\w+\n(.*?)```", text, re.S)
+    names = [name for name, _ in written]
+    assert [Path(name).suffix for name in names] == [".py", ".yaml"] * len(NEW)
+    assert [name for name in names if name.endswith(".yaml")] == [f"configs/{g}/{n}.yaml" for g, n in NEW.items()]
+    for name, content in written:
+        assert not (root / name).exists()
+        (root / name).write_text(content)
+    python(root, "from labelnoise.cli.main import main; main(['docs'])")
+    return root
+
+
+def python(copy: Path, code: str) -> str:
+    """What the code prints in the copy."""
+    environment = {**os.environ, "LABELNOISE_COMMIT": "none", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", START + code]
+    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
+
+
+def passing(copy: Path, *arguments: str) -> int:
+    """Run tests in the copy. Returns how many passed."""
+    said = python(copy, f"import pytest; sys.exit(pytest.main({['-p', 'no:cacheprovider', *arguments]!r}))")
+    return int(re.findall(r"(\d+) passed", said)[-1])
+
+
+def test_together_they_train_and_are_documented(copy: Path) -> None:
+    options = [f"{group}={name}" for group, name in NEW.items()]
+    short = ["rate=0.3", "epochs=1", "threads=1", "results=trained"]
+    python(copy, f"from labelnoise.cli.main import main; main({['train', *options, *short]!r})")
+    assert len(list((copy / "trained").glob("*.json"))) == 1
+    shutil.rmtree(copy / "trained")
+    assert "| `hinge` | Crammer and Singer 2001 (JMLR) |" in (copy / "docs" / "losses.md").read_text()
+    assert "| `self_weighted` | none | weights |" in (copy / "docs" / "methods.md").read_text()
+    for page, name in (("data", "one_class"), ("data", "stripes"), ("options", "mlp")):
+        assert f"| `{name}` | " in (copy / "docs" / f"{page}.md").read_text()
+
+
+def test_every_test_that_takes_an_option_takes_them(copy: Path) -> None:
+    """And so do those of the structure."""
+    assert passing(copy, "tests", "-k", " or ".join([*NEW.values(), "test_structure"])) > 800
+
+
+@pytest.mark.slow
+def test_the_whole_suite_takes_them(copy: Path) -> None:
+    assert passing(copy, "tests", "--deselect", "tests/test_two_files.py") > 4000
