@@ -336,10 +336,10 @@ def test_other_pixels_are_not_the_published_ones() -> None:
     images = torch.randint(0, 256, (60, 28, 28), generator=generator, dtype=torch.uint8)
     pixels = images.double() / 255
     mean, std = float(pixels.mean()), float(pixels.std(unbiased=False))
-    mnist._check_pixels("fashion_mnist", Path("raw"), images, mean, std)
+    mnist.check_pixels("fashion_mnist", Path("raw"), images, mean, std)
     for wrong in ((mean + 0.003, std), (mean, std - 0.003)):
         with pytest.raises(ValueError, match=r"^dataset=fashion_mnist: raw holds other images"):
-            mnist._check_pixels("fashion_mnist", Path("raw"), images, *wrong)
+            mnist.check_pixels("fashion_mnist", Path("raw"), images, *wrong)
 
 
 @real("cifar10")
@@ -374,7 +374,7 @@ def test_the_noise_of_many_classes_is_a_summary(labelnoise, monkeypatch, tmp_pat
         std=(0.5,),
         true_labels=labels,
     )
-    monkeypatch.setattr("labelnoise.experiment.assemble._load", lambda _: made)
+    monkeypatch.setattr("labelnoise.experiment.assemble.load", lambda _: made)
     out = tmp_path / "matrix.csv"
     ended = labelnoise("noise", "dataset=digits", "dataset.name=many", "noise=pairflip", "rate=0.4", f"out={out}")
     assert (ended.code, ended.err) == (0, "")

@@ -86,7 +86,7 @@ def test_stopped_twice_and_in_the_evaluation(whole, tmp_path: Path, monkeypatch)
     evaluated = checkpoints.Checkpointer.consistent
 
     def late(self, state) -> None:  # the signal comes with the last step; act on it in the evaluation
-        if state.done == STEPS and self._signals.noted and not hasattr(self, "waited"):
+        if state.done == STEPS and self.signals.noted and not hasattr(self, "waited"):
             self.waited = True
             return
         evaluated(self, state)
@@ -313,7 +313,7 @@ def test_a_checkpoint_of_a_cpu_resumes_on_a_gpu(monkeypatch, capsys) -> None:
     data = SimpleNamespace(device=torch.device("cuda:0"), initial_seed=lambda: 7, manual_seed=seeds.append)
     states = {"torch": torch.get_rng_state(), "data": torch.Generator().get_state()}
     for epoch, done in ((0, 3), (0, 4), (1, 0)):
-        checkpoints._restore_generators(Path("a.checkpoint"), states, data, TrainState(epoch, done=done))
+        checkpoints.restore_generators(Path("a.checkpoint"), states, data, TrainState(epoch, done=done))
     assert seeds[0::2] == seeds[1::2]
     assert len({7, *seeds}) == 4
     assert "a.checkpoint is from a CPU: on this GPU the run resumes" in capsys.readouterr().err

@@ -109,8 +109,8 @@ def test_every_data_set_loads_and_takes_a_step(option: str, tmp_path: Path, monk
     def few(dataset: Dataset) -> Dataset:
         return dataset._replace(test_images=dataset.test_images[:100], test_labels=dataset.test_labels[:100])
 
-    load = assemble._load
-    monkeypatch.setattr(assemble, "_load", lambda component: few(load(component)))
+    load = assemble.load
+    monkeypatch.setattr(assemble, "load", lambda component: few(load(component)))
     short = [f"dataset={option}", "network=cnn4", "epochs=1", "threads=1", f"results={tmp_path}"]
     images = len(load_noisy(compose(short))[0].train_labels)
     cfg = compose([*short, f"num_trusted={images - 200}"])

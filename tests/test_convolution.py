@@ -83,12 +83,12 @@ def test_transforms_do_not_depend_on_the_threads(shape: tuple[int, ...], parts: 
         torch.set_num_threads(threads)
         x, _, bias, grad = tensors(shape)
         assert compiler.usable()
-        kernels, (N, _, K, H, W) = convolution._ready(), shape
+        kernels, (N, _, K, H, W) = convolution.ready(), shape
         grad, count = grad.contiguous(memory_format=FORMAT), N * (H // 4) * (W // 4) // parts
         planes = torch.zeros(2, parts * 36 * kernels.PLANE)
         kernels.input_tiles(convolution.as_rows(x), H, W, parts, 0, count, planes[0].numpy())
         kernels.gradient_tiles(convolution.as_rows(grad), H, W, parts, 0, count, planes[1].numpy())
-        tiles = convolution._planes(planes[1], parts, count, K).reshape(parts, 36, count, K)
+        tiles = convolution.as_planes(planes[1], parts, count, K).reshape(parts, 36, count, K)
         out = torch.empty_like(grad, memory_format=FORMAT)
         kernels.output_tiles(tiles.numpy(), H, W, 0, bias.numpy(), convolution.as_rows(out))
         return [planes, out]
@@ -138,9 +138,9 @@ def test_other_shapes_are_torchs(shape: tuple[int, ...]) -> None:
 
 
 def test_a_plane_holds_the_most_tiles_of_the_most_channels() -> None:
-    kernels = convolution._ready()
+    kernels = convolution.ready()
     for channels in range(convolution.FEWEST, convolution.MOST + 1):
-        _, most = max(convolution._chunks(torch.empty(999, 1, 8, 8), channels, 1), key=lambda chunk: chunk[1])
+        _, most = max(convolution.chunks(torch.empty(999, 1, 8, 8), channels, 1), key=lambda chunk: chunk[1])
         assert most * channels <= kernels.PLANE
 
 

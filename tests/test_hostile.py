@@ -22,7 +22,7 @@ def ask(*arguments: str) -> Ended:
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         patch.setattr("sys.argv", ["labelnoise", *arguments])
-        patch.setattr("labelnoise.experiment.assemble._load", accept)
+        patch.setattr("labelnoise.experiment.assemble.load", accept)
         patch.setattr("labelnoise.training.loop.train_epoch", accept)
         code = exit_code()
     return Ended(code, out.getvalue(), err.getvalue())

@@ -251,8 +251,8 @@ def test_evaluation_is_torchs_bit_for_bit(
     trained(made, x, None)  # running statistics that are not round numbers
     made.eval()
     calls = []
-    ready = batch_norm._ready
-    monkeypatch.setattr(batch_norm, "_ready", lambda: calls.append(1) or ready())
+    ready = batch_norm.ready
+    monkeypatch.setattr(batch_norm, "ready", lambda: calls.append(1) or ready())
     with torch.no_grad():
         fused = made(x)
     assert calls
@@ -368,11 +368,11 @@ def test_an_unwritable_cache_folder_is_passed_over(tmp_path: Path, monkeypatch: 
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     monkeypatch.setattr(compiler.tempfile, "tempdir", str(tmp_path))
-    folder = compiler._cache_folder()
-    assert folder == compiler._cache_folder()
+    folder = compiler.cache_folder()
+    assert folder == compiler.cache_folder()
     assert folder.parent == tmp_path
     folder.chmod(0o777)  # now anyone could put code there
-    assert compiler._cache_folder() != folder
+    assert compiler.cache_folder() != folder
 
 
 def test_functional_gradients_are_plain() -> None:

@@ -79,7 +79,7 @@ def test_refinerys_penalties_vanish_where_they_should() -> None:
 def test_refinerys_second_network_starts_its_schedule_late() -> None:
     method = refinery()
     first, second = method.learners()
-    second._schedule = cosine
+    second.schedule = cosine
     rates = []
     for epoch in range(10):
         for learner in (first, second):

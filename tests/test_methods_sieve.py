@@ -74,7 +74,7 @@ def test_sop_updates_its_parameters_by_their_own_losses() -> None:
 def test_sop_gives_a_wrong_label_to_its_own_parameter() -> None:
     """All images are of class 0 but for one that looks the same."""
     made = small_setup([0] * 9 + [1], epochs=200)
-    made.train._images.fill_(128)
+    made.train.images.fill_(128)
     method = SOP(made, lr_u=10.0, lr_v=10.0)
     for _ in range(200):
         method.step(method.feeds()[0])

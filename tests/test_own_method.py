@@ -61,9 +61,9 @@ def eight_pixels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     few = {name: getattr(whole, name)[:384, :, 2:26:3, 2:26:3] for name in ("train_images", "test_images")}
     few |= {name: getattr(whole, name)[:384] for name in ("train_labels", "true_labels", "test_labels")}
     monkeypatch.setattr(digits, "digits", lambda: whole._replace(**few))
-    assemble._load.cache_clear()
+    assemble.load.cache_clear()
     yield
-    assemble._load.cache_clear()
+    assemble.load.cache_clear()
 
 
 def overrides(method: str) -> list[str]:
@@ -127,7 +127,7 @@ def small(method: str) -> Method:
 
 @pytest.mark.parametrize("method", STAGES)
 def test_an_examples_steps_can_be_replayed(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graphs, "_given_up", False)
+    monkeypatch.setattr(graphs, "given_up", False)
     monkeypatch.setattr(learner, "TENSOR_RATES", ("cpu",))
     recorded, plain = small(method), small(method)
     recorder = Frozen(recorded)

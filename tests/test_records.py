@@ -13,7 +13,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 from support import made_up
-from support.configs import with_values
+from support.configs import chosen, with_values
 from support.data import REPOSITORY
 
 from labelnoise.config import identity
@@ -242,7 +242,8 @@ def test_committed_folder_holds_records_only() -> None:
 
 def test_a_digits_record_of_each_loss_of_the_tables_is_committed() -> None:
     names = {row for table in ("digits", "digits_zoo") for row in read([f"table={table}"]).rows}
-    ids = {id_of("dataset=digits", "noise=sym", "rate=0.4", "seed=1", f"loss={name}") for name in names}
+    common = ("dataset=digits", "noise=sym", "rate=0.4", "seed=1")
+    ids = {identity.run_id(identity.effective(chosen("loss", name, *common))) for name in names}
     assert ids <= {path.stem for path in COMMITTED}
 
 
@@ -352,7 +353,7 @@ def test_a_run_goes_on_from_a_broken_record(train, tmp_path: Path, name: str) ->
 
 @pytest.mark.parametrize("end", [path.suffix[1:] for path in RunFiles(Path(), "x").all()])
 def test_a_folder_where_a_file_must_go_is_told_before_training(train, tmp_path: Path, monkeypatch, end: str) -> None:
-    monkeypatch.setattr("labelnoise.experiment.run._train", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr("labelnoise.training.loop.fit", lambda *_: pytest.fail("trained"))
     folder = tmp_path / f"{made_up.record(DIGITS)['run_id']}.{end}"
     folder.mkdir()
     ended = train(*DIGITS, f"results={tmp_path}")

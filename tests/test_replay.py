@@ -13,7 +13,7 @@ import pytest
 import torch
 from support import recorders
 from support.recorders import Frozen
-from support.replaying import BATCH, EPOCHS, make, plainly, same, train
+from support.replaying import BATCH, EPOCHS, IMAGES, make, plainly, same, train
 from support.toy_methods import Staged, TwoInAList
 from torch import Tensor
 
@@ -31,7 +31,7 @@ BEFORE = "without a CUDA graph from here on: "
 
 @pytest.fixture(autouse=True)
 def as_in_a_new_process(monkeypatch) -> None:
-    monkeypatch.setattr(graphs, "_given_up", False)
+    monkeypatch.setattr(graphs, "given_up", False)
 
 
 # ------------------------------------------------------------------------------------------------------- right ones
@@ -300,7 +300,6 @@ def test_after_a_failure_no_graph_is_tried_again_in_this_process(monkeypatch) ->
     made = make(ReadsTheEpoch)
     with pytest.warns(RuntimeWarning, match=BEFORE):
         train(made, Steps(made, recorder=Frozen(made)), epochs=1)
-    assert graphs._given_up
     monkeypatch.setattr(graphs, "CudaRecorder", lambda *_: pytest.fail("a second attempt"))
     on_gpu = make(ERM)
     on_gpu.train_set.labels = OnGpu(on_gpu.train_set.labels)  # type: ignore[assignment]
@@ -352,10 +351,11 @@ def test_a_failed_attempt_keeps_no_tensor(monkeypatch) -> None:
 
 def test_the_cpu_runs_the_step_itself() -> None:
     made = make(ERM)
-    steps = Steps(made)
-    assert steps._recorder is None
-    train(made, steps, epochs=1)
-    assert not steps._kinds
+    taken = []
+    step = made.step
+    made.step = lambda feed: taken.append(feed) or step(feed)  # type: ignore[method-assign]
+    train(made, Steps(made), epochs=1)
+    assert len(taken) == -(-IMAGES // BATCH), "every one, none from a recording"
 
 
 # ------------------------------------------------------------------------------------------------------- CUDA's own

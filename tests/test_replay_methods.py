@@ -47,7 +47,7 @@ def make(name: str) -> Method:
 
 @pytest.mark.parametrize("name", every("method"))
 def test_every_methods_steps_can_be_replayed(name: str, monkeypatch) -> None:
-    monkeypatch.setattr(graphs, "_given_up", False)
+    monkeypatch.setattr(graphs, "given_up", False)
     monkeypatch.setattr(learner, "TENSOR_RATES", ("cpu",))
     replayed = make(name)
     recorder = Frozen(replayed)

@@ -248,6 +248,6 @@ def test_only_what_may_have_a_record_is_composed(tmp_path: Path, monkeypatch: py
 def test_no_committed_cell_is_out_of_reach() -> None:
     """Every row and column of the digits table, whose records are all committed."""
     folder = REPOSITORY / "results" / "runs"
-    there = {collect._traits(store.load(path)) for path in folder.glob("*.json")}
+    there = {collect.traits(store.load(path)) for path in folder.glob("*.json")}
     whole = READ(["table=digits"])
-    assert collect._with_records(whole, there) == whole
+    assert collect.with_records(whole, there) == whole

@@ -53,7 +53,7 @@ def test_packed_runs_equal_the_same_runs_alone(tmp_path: Path, monkeypatch) -> N
     assert len(list((tmp_path / "packed").glob("*.json"))) == 3
 
     monkeypatch.setattr("labelnoise.launch.run_many.ProcessPoolExecutor", Here)
-    monkeypatch.setattr("labelnoise.experiment.run._train", lambda *_: pytest.fail("there are records"))
+    monkeypatch.setattr("labelnoise.training.loop.fit", lambda *_: pytest.fail("there are records"))
     found = run_many(packed, at_once=2)
     monkeypatch.undo()
     for overrides, record in zip(chosen, found, strict=True):

@@ -116,7 +116,7 @@ def test_an_image_that_went_away_is_named(tmp_path: Path) -> None:
 
 
 def test_it_is_chosen_where_memory_does_not_suffice(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("labelnoise.data.from_files._memory", lambda: 2 * 20 * 8 * 8 * 3 - 1)
+    monkeypatch.setattr("labelnoise.data.from_files.memory", lambda: 2 * 20 * 8 * 8 * 3 - 1)
     assert isinstance(folder(str(made), size=8).train_images, StreamedImages)
-    monkeypatch.setattr("labelnoise.data.from_files._memory", lambda: 2 * 20 * 8 * 8 * 3)
+    monkeypatch.setattr("labelnoise.data.from_files.memory", lambda: 2 * 20 * 8 * 8 * 3)
     assert isinstance(folder(str(made), size=8).train_images, torch.Tensor)

@@ -325,7 +325,7 @@ def test_gpus_where_nvidia_smi_is_missing_or_fails(smi, driver, counted, gpus, t
 def test_gpus_of_nvidia_smi() -> None:
     listed = "GPU 0: NVIDIA A (UUID: GPU-1a)\nGPU 1: NVIDIA A (UUID: GPU-2b)\n  MIG 1g Device 0: (UUID: MIG-3c)\n"
     listed += "  MIG 1g Device 1: (UUID: MIG-4d)\nGPU 2: NVIDIA A (UUID: GPU-5e)\n"
-    assert pool._named_by_nvidia_smi(listed) == ["GPU-1a", "MIG-3c", "MIG-4d", "GPU-5e"]
+    assert pool.named_by_nvidia_smi(listed) == ["GPU-1a", "MIG-3c", "MIG-4d", "GPU-5e"]
 
 
 @pytest.mark.parametrize(("n_jobs", "jobs_per_gpu"), [(0, 1), ("many", 1), (1.5, 1), (True, 1), (1, 0), (1, "auto")])

@@ -114,8 +114,9 @@ def test_options_of_what_is_swept(train, in_this_process, tmp_path: Path) -> Non
     """rate and loss.q have one value for every noise and loss between commas; no default noise or loss has them."""
     swept = ["noise=sym,asym", "rate=0.4", "loss=gce,agce", "loss.q=0.5"]
     short = ["dataset=digits", "epochs=1", "num_trusted=1400"]
-    ended = train("-m", *short, *swept, f"results={tmp_path}")
+    ended = train(*short, *swept, "-m", f"results={tmp_path}")  # the flag may stand anywhere
     assert ended.code == 0, ended
+    assert "done 4, failed 0, missing 0" in ended.out
     configs = [store.load(path)["config"] for path in tmp_path.glob("*.json")]
     assert sorted((c["noise"]["_target_"], c["noise"]["rate"], c["loss"]["q"]) for c in configs) == [
         *[("asymmetric", 0.4, 0.5)] * 2,

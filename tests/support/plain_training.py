@@ -229,7 +229,7 @@ def in_float64(method: Method) -> None:
     """Double all weights and memories of a method; images stay rounded to float32 and are doubled from there on."""
     method.double()
     for train in filter(None, (method.train_set, method.train_set.trusted)):
-        train._normalised = lambda images, single=train._normalised: single(images).double()
+        train.normalised = lambda images, single=train.normalised: single(images).double()
     for learner in method.learners():  # evaluation hands over float32
         learner.network.register_forward_pre_hook(lambda _, given: (given[0].double(),))
 

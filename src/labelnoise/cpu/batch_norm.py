@@ -68,7 +68,7 @@ def batch_norm_relu_evaluated(
     if not (usable and compiler.in_use()):
         y = F.relu(F.batch_norm(x, running_mean, running_var, weight, bias, False, 0.0, eps))
         return F.max_pool2d(y, 2) if pool else y
-    passes = _ready()
+    passes = ready()
     N, C, H, W = x.shape
     table = torch.zeros(7, C)  # torch computes x * scale + shift, so the kernel's mean is 0
     torch.mul(torch.rsqrt(running_var + eps), weight, out=table[passes.SCALE])
@@ -114,7 +114,7 @@ def _fusible(x: Tensor, weight: Tensor, running_mean: Tensor, residual: Tensor |
     )
 
 
-def _ready() -> ModuleType:
+def ready() -> ModuleType:
     """The kernels, which `compiler.usable` has imported, set to torch's number of threads."""
     from labelnoise.cpu import passes
 
@@ -135,7 +135,7 @@ class _Fused(torch.autograd.Function):
         momentum: float,
         form: Form,
     ) -> Tensor:
-        passes = _ready()
+        passes = ready()
         N, C, H, W = x.shape
         rows, table = as_rows(x), torch.empty(7, C, dtype=torch.float32)
         parts = torch.empty(passes.PARTS, 2, C, dtype=torch.float64).numpy()
@@ -177,7 +177,7 @@ def _fused_backward(
     x: Tensor, grad: Tensor, residual: Tensor | None, out: Tensor | None, table: Any, form: Form
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """Gradients of x, weight, bias and residual."""
-    passes = _ready()
+    passes = ready()
     C, H, W = x.shape[1:]
     rows, grad_rows = as_rows(x), as_rows(grad)
     dx, dweight, dbias = torch.empty_like(x, memory_format=torch.channels_last), *torch.empty(2, C, dtype=torch.float32)

@@ -51,7 +51,7 @@ def _load() -> None:
     # OpenMP first: it uses the libgomp that torch has loaded, so convolutions and kernels share one thread pool
     config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
     user_folder = config.CACHE_DIR
-    config.CACHE_DIR = str((Path(user_folder) if user_folder else _cache_folder()) / _version())
+    config.CACHE_DIR = str((Path(user_folder) if user_folder else cache_folder()) / _version())
     try:
         from labelnoise.cpu import passes, winograd  # noqa: F401 (importing them reads CACHE_DIR)
     finally:
@@ -107,7 +107,7 @@ def _version() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
     """The user's cache folder or, if it is not writable, a private folder among the temporary files."""
     try:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "labelnoise" / "numba"

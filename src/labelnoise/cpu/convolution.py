@@ -102,7 +102,7 @@ def _nine(weight: Tensor) -> Tensor:
 
 def _convolved(x: Tensor, nine: Tensor, bias: Tensor | None) -> Tensor:
     """Shapes: x (N, C, H, W), nine (9, K, C), bias (K,) or None -> (N, K, H, W)."""
-    winograd = _ready()
+    winograd = ready()
     N, C, H, W = x.shape
     K, parts = nine.shape[1], _parts()
     out = torch.empty((N, K, H, W), memory_format=torch.channels_last)
@@ -110,44 +110,44 @@ def _convolved(x: Tensor, nine: Tensor, bias: Tensor | None) -> Tensor:
     added = (torch.zeros(K) if bias is None else bias.detach()).numpy()
     inputs = torch.empty(parts * 36 * winograd.PLANE)
     x_rows, planes, out_rows = as_rows(x), inputs.numpy(), as_rows(out)
-    for first, count in _chunks(x, max(C, K), parts):
+    for first, count in chunks(x, max(C, K), parts):
         winograd.input_tiles(x_rows, H, W, parts, first, count, planes)
-        outputs = torch.bmm(_planes(inputs, parts, count, C), weights)
+        outputs = torch.bmm(as_planes(inputs, parts, count, C), weights)
         winograd.output_tiles(outputs.view(parts, 36, count, K).numpy(), H, W, first, added, out_rows)
     return out
 
 
 def _weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
     """Shapes: x (N, C, H, W), grad (N, K, H, W) -> (K, C, 3, 3)."""
-    winograd = _ready()
+    winograd = ready()
     C, H, W = x.shape[1:]
     K, parts = grad.shape[1], _parts()
     total = torch.zeros(parts * 36, K, C)
     inputs, grads = torch.empty(2, parts * 36 * winograd.PLANE)
     x_rows, planes, grad_rows, grad_planes = as_rows(x), inputs.numpy(), as_rows(grad), grads.numpy()
-    for first, count in _chunks(x, max(C, K), parts):
+    for first, count in chunks(x, max(C, K), parts):
         winograd.input_tiles(x_rows, H, W, parts, first, count, planes)
         winograd.gradient_tiles(grad_rows, H, W, parts, first, count, grad_planes)
         torch.baddbmm(
-            total, _planes(grads, parts, count, K).transpose(1, 2), _planes(inputs, parts, count, C), out=total
+            total, as_planes(grads, parts, count, K).transpose(1, 2), as_planes(inputs, parts, count, C), out=total
         )
     nine = _taps(parts).T @ total.view(-1, K * C)
     return nine.view(3, 3, K, C).permute(2, 3, 0, 1).contiguous(memory_format=torch.channels_last)
 
 
-def _chunks(x: Tensor, channels: int, parts: int) -> list[tuple[int, int]]:
+def chunks(x: Tensor, channels: int, parts: int) -> list[tuple[int, int]]:
     """(first tile, number of tiles) of each chunk within a part."""
     N, _, H, W = x.shape
     total, most = N * (H // 4) * (W // 4) // parts, max(NUMBERS // channels, TILES)
     return [(first, min(most, total - first)) for first in range(0, total, most)]
 
 
-def _planes(numbers: Tensor, parts: int, count: int, channels: int) -> Tensor:
+def as_planes(numbers: Tensor, parts: int, count: int, channels: int) -> Tensor:
     """The kernels' flat planes as a tensor (parts * 36, count, channels)."""
     return numbers.as_strided((parts * 36, count, channels), (_winograd().PLANE, channels, 1))
 
 
-def _ready() -> ModuleType:
+def ready() -> ModuleType:
     """The kernels, set to torch's number of threads."""
     compiler.use_torch_threads()
     return _winograd()

@@ -72,7 +72,7 @@ def dataset_of(name: str, found: Listed, parts: Parts, size: int, colour: bool, 
     """
     number = {label: i for i, label in enumerate(found.classes)}
     bytes_ = len(parts.train) * size * size * (3 if colour else 1)
-    if stream or (stream is None and bytes_ > SHARE * _memory()):
+    if stream or (stream is None and bytes_ > SHARE * memory()):
         pixels: Any = _streamed(found, parts, size, colour)
     else:
         pixels = _in_memory(found, parts, size, colour)
@@ -106,7 +106,7 @@ def _best(entry: Entry) -> str:
     return entry.corrected or entry.label
 
 
-def _memory() -> int:
+def memory() -> int:
     """The machine's memory in bytes."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 

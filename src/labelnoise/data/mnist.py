@@ -64,7 +64,7 @@ def _load(
         return both[0], both[1]
 
     train, test = obtain(name, raw.parent, load, faults)
-    _check_pixels(name, raw, train.data, mean[0], std[0])
+    check_pixels(name, raw, train.data, mean[0], std[0])
     return Dataset(
         name=name,
         train_images=train.data[:, None],
@@ -87,7 +87,7 @@ def _fault(kind: str, path: Path) -> str | None:
     return f"{path} is MNIST's file, not {kind}'s" if is_mnists else None
 
 
-def _check_pixels(name: str, raw: Path, images: Tensor, mean: float, std: float) -> None:
+def check_pixels(name: str, raw: Path, images: Tensor, mean: float, std: float) -> None:
     """Refuse images whose mean and deviation are not the published ones; not all files have a known checksum.
 
     Raises:

@@ -58,7 +58,7 @@ class TrainSet:
         trusted: "TrainSet | None" = None,
         strong: Augment | None = None,
     ) -> None:
-        self._images = images.contiguous(memory_format=torch.channels_last)  # crops gather whole pixels
+        self.images = images.contiguous(memory_format=torch.channels_last)  # crops gather whole pixels
         self.labels, self.num_classes, self.trusted = labels, num_classes, trusted
         self._mean = torch.tensor(mean, device=images.device)[:, None, None]
         self._std = torch.tensor(std, device=images.device)[:, None, None]
@@ -81,15 +81,15 @@ class TrainSet:
             if self._strong is None:
                 raise ValueError("dataset.strong=null: this method needs a strong augmentation, such as ${strong}")
             images = self._strong(images, self.generator)
-        return self._normalised(images)
+        return self.normalised(images)
 
     def plain(self, index: Tensor) -> Tensor:
         """The images without augmentation. Shapes: (B,) -> (B, channels, H, W) float32, normalised."""
-        return self._normalised(self.pixels(index))
+        return self.normalised(self.pixels(index))
 
     def pixels(self, index: Tensor) -> Tensor:
         """The stored images. Shapes: (B,) -> (B, channels, H, W) uint8."""
-        return self._images[index]
+        return self.images[index]
 
     def order(self, size: int, among: Tensor | None = None) -> list[Tensor]:
         """Every image once, in a new random order: the index (B,) of each batch; the last one may be smaller.
@@ -111,6 +111,6 @@ class TrainSet:
         """The images at `index` (B,), freshly augmented, with their labels."""
         return Batch(index, self.view(index), self.labels[index])
 
-    def _normalised(self, images: Tensor) -> Tensor:
+    def normalised(self, images: Tensor) -> Tensor:
         images = normalise(images, self._mean, self._std)
         return images.contiguous(memory_format=torch.channels_last)

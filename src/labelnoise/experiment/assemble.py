@@ -27,14 +27,14 @@ def load_noisy(cfg: DictConfig) -> "tuple[Dataset, Tensor]":
     Raises:
         ValueError, OSError: raised by the functions that load the data set and make the noise.
     """
-    dataset = _load(OmegaConf.to_yaml(cfg.dataset.load, resolve=True))
+    dataset = load(OmegaConf.to_yaml(cfg.dataset.load, resolve=True))
     if dataset.name != cfg.dataset.name:
         raise ValueError(f"dataset.name={cfg.dataset.name}: is given by the data set, {dataset.name}")
     return dataset, hydra.utils.instantiate(cfg.noise)(dataset, cfg.seed_noise)
 
 
 @lru_cache(maxsize=1)
-def _load(component: str) -> "Dataset":
+def load(component: str) -> "Dataset":
     """The data set that a component (as YAML) loads. Cached for the next job that uses it."""
     return hydra.utils.instantiate(OmegaConf.create(component))()
 

@@ -138,7 +138,7 @@ def visible_gpus(environment: Mapping[str, str]) -> list[str]:
         names = [name.strip() for name in named.split(",")]
         bad = next((i for i, name in enumerate(names) if not re.fullmatch(r"\d+|(GPU|MIG)-.+", name)), len(names))
         return names[:bad]  # CUDA ignores the first unknown name and all after it
-    if shutil.which("nvidia-smi") is not None and (names := _named_by_nvidia_smi(_answer("nvidia-smi", "-L"))):
+    if shutil.which("nvidia-smi") is not None and (names := named_by_nvidia_smi(_answer("nvidia-smi", "-L"))):
         return names
     if not any(map(os.path.exists, DRIVERS)):
         return []
@@ -155,7 +155,7 @@ def _answer(*command: str) -> str:
         return ""
 
 
-def _named_by_nvidia_smi(listed: str) -> list[str]:
+def named_by_nvidia_smi(listed: str) -> list[str]:
     """The names in the output of `nvidia-smi -L`; for a GPU with MIG instances, the instances."""
     names: list[str] = []
     for name in re.findall(r"UUID: ((?:GPU|MIG)-[^)]+)\)", listed):

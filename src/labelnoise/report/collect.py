@@ -40,12 +40,12 @@ def collect(results: str | Path) -> Collection:
     A file that is not a record is reported on standard error and left out.
     """
     found = read_records(results)
-    present = {_traits(record) for record in found.values()}
+    present = {traits(record) for record in found.values()}
     sheets: list[Sheet] = []
     commands: dict[str, Overrides] = {}
     for name in sorted((n for n in choices("table") if n != "none"), key=lambda name: (name != "digits", name)):
         chosen = table.read([f"table={name}"])
-        part = _with_records(chosen, present)
+        part = with_records(chosen, present)
         cells = table.cells(part) if part.rows and part.columns else []
         commands |= {cell.run_id: cell.overrides for cell in cells if cell.run_id in found}
         sheets.append(Sheet(chosen, comparison.results(chosen, cells, found)))
@@ -98,7 +98,8 @@ def fault(record: Record) -> str | None:
 Traits = tuple[str, frozenset[str], float | None]  # a run's data set, loss functions and noise rate
 
 
-def _traits(record: Record) -> Traits:
+def traits(record: Record) -> Traits:
+    """The data set, the loss functions and the noise rate of a record."""
     config = record["config"]
     noise, loss = config.get("noise"), config.get("loss")
     rate = noise.get("rate") if isinstance(noise, dict) else None
@@ -106,7 +107,7 @@ def _traits(record: Record) -> Traits:
     return config["dataset"]["name"], functions, float(rate) if isinstance(rate, int | float) else None
 
 
-def _with_records(chosen: Table, present: set[Traits]) -> Table:
+def with_records(chosen: Table, present: set[Traits]) -> Table:
     """The rows and columns of a table that may have records, judged by their overrides.
 
     Composing a cell to find its id takes 50 ms, and most tables have no records.

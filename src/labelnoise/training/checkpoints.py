@@ -50,11 +50,11 @@ class Checkpointer(Listener):
         epoch: int,
     ) -> None:
         self._files, self._method = files, method
-        self._earlier, self._facts, self._signals, self._started = earlier, facts, signals, time.monotonic()
+        self._earlier, self._facts, self.signals, self._started = earlier, facts, signals, time.monotonic()
         self._saved, self._epoch, self._warned = self._started, epoch, False
 
     def consistent(self, state: "TrainState") -> None:
-        asked = self._signals.noted is not None
+        asked = self.signals.noted is not None
         since = time.monotonic() - self._saved
         written = True
         ended = state.epoch == self._method.clock.epochs  # save: the disk may be too full for the record
@@ -62,7 +62,7 @@ class Checkpointer(Listener):
             written = self._try_to_save(state)
         if asked:
             try:
-                self._signals.leave()
+                self.signals.leave()
             except BaseException:  # not reached if another program's handler lets the run continue
                 of = f", step {state.done} of {len(state.feeds)}" if state.feeds else ""
                 then = "resumes from there" if written else "starts again or resumes from an earlier checkpoint"
@@ -148,7 +148,7 @@ def restore(files: RunFiles, content: dict[str, Any], method: "Method", commit: 
     try:
         state = TrainState.of(content["state"], device)
         method.load_state_dict(content["method"])
-        _restore_generators(path, content["generators"], method.train_set.generator, state)
+        restore_generators(path, content["generators"], method.train_set.generator, state)
     except Exception as error:  # any mismatch
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         if commit is not None and content["pieces"][-1].get("commit") == commit:
@@ -159,7 +159,7 @@ def restore(files: RunFiles, content: dict[str, Any], method: "Method", commit: 
     return state
 
 
-def _restore_generators(path: Path, states: dict[str, Any], data: "torch.Generator", progress: "TrainState") -> None:
+def restore_generators(path: Path, states: dict[str, Any], data: "torch.Generator", progress: "TrainState") -> None:
     """Restore the generators. A GPU's states do not fit a CPU, nor the other way round: there the run resumes with
     others, from a seed of the run's own and its progress, and one line says so. The record names both devices."""
     import torch

@@ -23,7 +23,7 @@ PLAIN = 3  # plain steps of each kind before its graph: they create optimizer st
 MOST = 32  # graphs of a method; steps of further kinds or sizes run plainly
 REGISTERED = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 14)  # later captures register by themselves
 
-_given_up = False  # True after a failed capture, which may leave this process's CUDA unable to capture
+given_up = False  # True after a failed capture, which may leave this process's CUDA unable to capture
 
 
 class Recording(NamedTuple):
@@ -65,7 +65,7 @@ class Steps:
 
     def __init__(self, method: Method, graphs: bool = True, recorder: Recorder | None = None) -> None:
         data, device = method.train_set, method.train_set.labels.device
-        if recorder is None and device.type == "cuda" and data.on_device and graphs and not _given_up:
+        if recorder is None and device.type == "cuda" and data.on_device and graphs and not given_up:
             recorder = CudaRecorder(device, data.generator)
         self._method, self._recorder = method, recorder
         self._kinds: dict[tuple[object, ...], _Kind] = {}
@@ -122,8 +122,8 @@ class Steps:
 
     def _give_up(self, reason: str) -> None:
         """No graphs in this process from here on."""
-        global _given_up
-        _given_up = True
+        global given_up
+        given_up = True
         recorder, self._recorder = self._recorder, None
         self._kinds.clear()
         warnings.warn(f"steps run without a CUDA graph from here on: {reason}", RuntimeWarning, stacklevel=2)

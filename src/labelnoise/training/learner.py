@@ -65,7 +65,7 @@ class Learner(nn.Module):
             if self._on_device is not None:
                 group["fused"], group["foreach"] = True, False
         self._by_device = [{k: group[k] for k in BY_DEVICE & group.keys()} for group in self.optimizer.param_groups]
-        self._schedule, self.during, self._clip_norm = schedule, during, clip_norm
+        self.schedule, self.during, self._clip_norm = schedule, during, clip_norm
         self.precision, self._penalty = precision, penalty
         self._make_again, self._starts = make_again, 0
 
@@ -123,7 +123,7 @@ class Learner(nn.Module):
 
     def begin_epoch(self, epoch: int) -> None:
         """Set the learning rate of an epoch (from 0)."""
-        factor = self._schedule(max(epoch - self.during.start, 0), max(len(self.during), 1))
+        factor = self.schedule(max(epoch - self.during.start, 0), max(len(self.during), 1))
         for i, (group, rate) in enumerate(zip(self.optimizer.param_groups, self._rates, strict=True)):
             group["lr"] = rate * factor if self._on_device is None else self._on_device[i].fill_(rate * factor)
 
