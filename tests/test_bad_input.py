@@ -78,6 +78,9 @@ MISTAKES = {
         ["NaN or infinite after epoch 1"],
     ),
     "recipe": (["+recipe.foo=1"], ["recipe.foo=1: nothing reads this option"]),
+    "an old name": (["regime.lr=0.5"], ["regime.lr=0.5: regime is called recipe now, recipe.lr=0.5"]),
+    "an old name below": (["+tuned.regime.x=1"], ["tuned.regime is called tuned.recipe now, tuned.recipe.x=1"]),
+    "a value that is left out": (["loss=agce", "loss.a=auto"], ["loss.a=auto: must be a number; labelnoise losscheck"]),
     "card": (["loss=agce", "+tuned.loss.cifar10.zz=1"], ["tuned.loss.cifar10.zz=1: nothing reads this option"]),
     "a method's card": (
         ["method=elr", "+tuned.method.cifar10.asym.zz=1"],
