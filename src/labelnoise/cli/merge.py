@@ -12,6 +12,7 @@ Records of earlier versions get their current ids. Exit code 0 if every record w
 import sys
 from pathlib import Path
 
+from labelnoise.cli.arguments import split_named
 from labelnoise.config.groups import IN_CHECKOUT
 from labelnoise.files.atomic import check_writable
 from labelnoise.files.text import plain
@@ -27,13 +28,12 @@ def merge(arguments: list[str]) -> None:
     Raises:
         ValueError: a path is empty, does not exist or holds no records, or `results` is not writable; none is written.
     """
-    paths = [a for a in arguments if not a.startswith("results=")]
-    named = [a.removeprefix("results=") for a in arguments if a.startswith("results=")]
+    given, paths = split_named(arguments, "results")
     if not paths:
         raise ValueError("merge: needs at least one PATH: a record, a folder or a tar archive")
-    if "" in named:
+    if given.get("results") == "":
         raise ValueError("results=: needs a folder, such as results=results/runs")
-    results = Path(named[-1]) if named else store.COMMITTED if IN_CHECKOUT else Path("runs")
+    results = Path(given.get("results", store.COMMITTED if IN_CHECKOUT else "runs"))
     found, broken = read(paths)
     incoming: dict[str, list[store.Record]] = {}
     for record in found:

@@ -1,10 +1,9 @@
 """A table as CSV and JSON: one entry for every row and column, with the same values in both."""
 
-import csv
-import io
 import json
 from typing import Any
 
+from labelnoise.files.csv_text import csv_text
 from labelnoise.tables.comparison import Result
 from labelnoise.tables.escaping import csv_cell
 from labelnoise.tables.sheet import Sheet
@@ -53,12 +52,8 @@ def as_csv(sheet: Sheet) -> str:
 
 
 def csv_of(lines: list[dict[str, Any]]) -> str:
-    """CSV with the keys of the first line as its header."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return out.getvalue()
+    """CSV with the keys of the lines as its header; all have the same, in the same order."""
+    return csv_text([lines[0], *(line.values() for line in lines)])
 
 
 def as_json(sheet: Sheet) -> str:
