@@ -24,6 +24,19 @@ class Cells(NamedTuple):
         """The columns that have a record."""
         return [column for column in self.table.columns if self.rows(column)]
 
+    def column(self, figure: str) -> str:
+        """The only column that has a record.
+
+        Raises:
+            ValueError: there are several; names the figure.
+        """
+        column, *others = self.columns()
+        if others:
+            raise ValueError(
+                f"columns={','.join([column, *others])}: {figure} is drawn for one, such as column={column}"
+            )
+        return column
+
     def missing(self) -> list[str]:
         """The cells that have no record, as `row in column`."""
         return [
