@@ -12,15 +12,8 @@ from labelnoise.records import store
 from labelnoise.records.store import Record
 from labelnoise.report.commands import command_of, targets, targets_of
 from labelnoise.tables import comparison, table
-from labelnoise.tables.comparison import Result
+from labelnoise.tables.sheet import Sheet, beneath
 from labelnoise.tables.table import Overrides, Table
-
-
-class Sheet(NamedTuple):
-    """A table with a result for every row and column, those without records included."""
-
-    table: Table
-    results: list[Result]
 
 
 class Collection(NamedTuple):
@@ -48,7 +41,9 @@ def collect(results: str | Path) -> Collection:
         part = with_records(chosen, present)
         cells = table.cells(part) if part.rows and part.columns else []
         commands |= {cell.run_id: cell.overrides for cell in cells if cell.run_id in found}
-        sheets.append(Sheet(chosen, comparison.results(chosen, cells, found)))
+        results_of_all = comparison.results(chosen, cells, found)
+        shown = [found[identifier] for identifier in dict.fromkeys(i for r in results_of_all for i in r.run_ids)]
+        sheets.append(Sheet(chosen, results_of_all, beneath(chosen, results_of_all, shown, [])))
     for identifier, record in found.items():
         if identifier not in commands and (overrides := command_of(record)):
             commands[identifier] = overrides
