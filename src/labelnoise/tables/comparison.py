@@ -1,6 +1,7 @@
 """A table's records against the published numbers: means, standard deviations, differences and Welch's test."""
 
 import csv
+import itertools
 import math
 import statistics
 from typing import NamedTuple
@@ -117,18 +118,11 @@ def results(table: Table, cells: list[Cell], found: dict[str, store.Record]) -> 
         value = metric(record, table.metric)
         if record is not None and value is not None:
             by_place.setdefault((cell.row, cell.column), []).append((100 * value, cell.run_id, machine(record)))
-    return [
-        Result(
-            row,
-            column,
-            tuple(value for value, _, _ in by_place.get((row, column), ())),
-            tuple(identifier for _, identifier, _ in by_place.get((row, column), ())),
-            published.get((row, column)),
-            tuple(where for _, _, where in by_place.get((row, column), ())),
-        )
-        for row in table.rows
-        for column in table.columns
-    ]
+    found_results = []
+    for row, column in itertools.product(table.rows, table.columns):
+        values, run_ids, machines = zip(*known, strict=True) if (known := by_place.get((row, column))) else ((),) * 3
+        found_results.append(Result(row, column, values, run_ids, published.get((row, column)), machines))
+    return found_results
 
 
 def metric(record: store.Record | None, name: str) -> float | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pydantic_core
 from omegaconf.errors import OmegaConfBaseException
+from platformdirs import user_cache_path
 
 from labelnoise.config import identity, options
 from labelnoise.config.compose import compose
@@ -35,7 +36,7 @@ class Configurations:
         sources = (Path(__file__), Path(identity.__file__), Path(options.__file__))
         for path in [*sources, *sorted(CONFIGS.rglob("*.yaml"))]:
             state.update(path.parent.name.encode() + b"/" + path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-        self._path = _cache_folder() / f"{state.hexdigest()[:16]}.json"
+        self._path = user_cache_path("labelnoise") / "tables" / f"{state.hexdigest()[:16]}.json"
         self._known = self._read()
         self._new: dict[str, dict[str, Any]] = {}
 
@@ -75,9 +76,3 @@ class Configurations:
         except (OSError, ValueError):
             return {}
         return content if isinstance(content, dict) else {}
-
-
-def _cache_folder() -> Path:
-    from platformdirs import user_cache_path
-
-    return user_cache_path("labelnoise") / "tables"

@@ -84,7 +84,7 @@ def as_json(records: Sequence[Record], metric: str) -> str:
 # ------------------------------------------------------------------------------------------------------ the records
 
 
-def history(records: Sequence[Record], _: str = "") -> str:
+def history(records: Sequence[Record], _: str) -> str:
     """CSV with a line for every epoch of every record; empty where a value is null."""
     names = dict.fromkeys(name for record in records for name in record["history"])
     lines = []
@@ -98,7 +98,7 @@ def history(records: Sequence[Record], _: str = "") -> str:
     return csv_of(lines)
 
 
-def classes(records: Sequence[Record], _: str = "") -> str:
+def classes(records: Sequence[Record], _: str) -> str:
     """CSV with a line for every class of every record: number of test images, accuracy after the last epoch."""
     lines = []
     for record in records:

@@ -30,15 +30,15 @@ class Table(NamedTuple):
     name: str
     title: str
     metric: str  # a key of a record's metrics
-    common: Overrides
-    rows: dict[str, Overrides | dict[str, Overrides]]  # by column where the paper tuned each column
-    columns: dict[str, Overrides]
+    common: list[str]
+    rows: dict[str, list[str] | dict[str, list[str]]]  # by column where the paper tuned each column
+    columns: dict[str, list[str]]
     seeds: tuple[int, ...]
     seed_noise: int | None  # noise seed of seed 1; seed 2 uses the next one; None: the noise seed is the seed
     published: Source | None  # None: nothing is published
-    notes: tuple[str, ...]
+    notes: list[str]
 
-    def row(self, label: str, column: str) -> Overrides:
+    def row(self, label: str, column: str) -> list[str]:
         """The overrides of a row in this column."""
         given = self.rows[label]
         return given[column] if isinstance(given, dict) else given
@@ -49,7 +49,7 @@ class Table(NamedTuple):
         first = {_option(overrides[0]) if overrides else "" for overrides in self._each_rows_overrides()}
         return (first.pop() or "row") if len(first) == 1 else "row"
 
-    def _each_rows_overrides(self) -> Iterator[Overrides]:
+    def _each_rows_overrides(self) -> Iterator[list[str]]:
         return (self.row(label, column) for label in self.rows for column in self.columns)
 
 
@@ -106,24 +106,19 @@ def _table(name: str, content: Any) -> Table:
         file = TableFile.model_validate(content)
     except ValidationError as error:
         raise ValueError(f"table={name}: configs/table/{name}.yaml is not a table ({reason(error)})") from None
-    rows = {label: _overrides(given) for label, given in file.grid.rows.items()}
-    columns = {label: tuple(given) for label, given in file.grid.columns.items()}
+    rows, columns = file.grid.rows, file.grid.columns
     return Table(
         name=name,
         title=file.title,
         metric=file.metric,
-        common=tuple(file.common),
+        common=file.common,
         rows={label: rows[label] for label in _selected(name, "rows", file.rows, rows)},
         columns={label: columns[label] for label in _selected(name, "columns", file.columns, columns)},
         seeds=seeds,
         seed_noise=file.seed_noise,
         published=file.published,
-        notes=tuple(file.notes),
+        notes=file.notes,
     )
-
-
-def _overrides(given: list[str] | dict[str, list[str]]) -> Overrides | dict[str, Overrides]:
-    return {column: tuple(own) for column, own in given.items()} if isinstance(given, dict) else tuple(given)
 
 
 def _selected(name: str, what: str, requested: Any, known: Iterable[str]) -> list[str]:
