@@ -27,17 +27,17 @@ def train_help(overrides: Sequence[str] = ()) -> str:
 
 Groups (group=option)
 
-{_columns(groups)}
+{columns(groups)}
 
 Global options (name=value) [default]
 
-{_columns(options)}
+{columns(options)}
 
 Every value below a group is an option too: optimizer.lr=0.1, loss.q=0.5. `--cfg job` prints the whole configuration,
 `--config-dir DIR` adds a folder of your own options, -m runs each of several comma-separated values."""
 
 
-def _columns(rows: Iterable[tuple[str, str]]) -> str:
+def columns(rows: Iterable[tuple[str, str]]) -> str:
     """Two columns, the second one wrapped."""
     pairs = list(rows)
     width = max(len(name) for name, _ in pairs) + 4

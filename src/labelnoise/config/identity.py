@@ -54,7 +54,7 @@ def _plain(value: Any, where: str) -> Any:
             kept[key] = "content:" + hashed(_read(reads[key], inner, f"{where}.{key}"))
             continue
         if key == "path" or (content is None and isinstance(inner, str) and inner.endswith(FILES)):
-            inner = _content_hash(inner, f"{where}.{key}")
+            inner = "sha256:" + _read(sha256, inner, f"{where}.{key}")[:16]
         if key == "_target_":
             inner = short_name(inner)
         kept[key] = _plain(inner, f"{where}.{key}")
@@ -71,10 +71,6 @@ def _declared(component: dict[str, Any], name: str, default: Any) -> Any:
         return getattr(hydra.utils.get_object(component["_target_"]), name, default)
     except Exception:  # no such function, or not a component: `check` reports it
         return default
-
-
-def _content_hash(path: str, where: str) -> str:
-    return "sha256:" + _read(sha256, path, where)[:16]
 
 
 def _read(how: Callable[[str], str], path: str, where: str) -> str:

@@ -36,18 +36,11 @@ def check() -> None:
     Raises:
         ValueError: the plugin is not installed, or SLURM's commands are not found.
     """
-    if importlib.util.find_spec("submitit") is None or not _plugin():
+    if not all(map(importlib.util.find_spec, ("submitit", "hydra_plugins.hydra_submitit_launcher"))):
         raise ValueError("hydra/launcher=submitit_slurm: not installed; pip install 'labelnoise[slurm]'")
     for command in ("sbatch", "srun", "squeue"):
         if shutil.which(command) is None:
             raise ValueError(f"hydra/launcher=submitit_slurm: no {command} on PATH; is this a cluster's login node?")
-
-
-def _plugin() -> bool:
-    try:
-        return importlib.util.find_spec("hydra_plugins.hydra_submitit_launcher") is not None
-    except ModuleNotFoundError:
-        return False
 
 
 def launch(launcher: Any, overrides: Sequence[Sequence[str]], first: int) -> dict[int, str]:
