@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from labelnoise.files.csv_text import csv_text
-from labelnoise.tables.comparison import Result
+from labelnoise.tables.comparison import Published, Result
 from labelnoise.tables.escaping import csv_cell
 from labelnoise.tables.sheet import Sheet
 
@@ -14,20 +14,14 @@ def _entry(result: Result) -> dict[str, Any]:
 
     `machines` has the processor or GPU and the precision of each of `run_ids`.
     """
-    published = result.published
     return {
         "row": result.row,
         "column": result.column,
         "mean": _rounded(result.mean),
         "std": _rounded(result.std),
         "n": result.n,
-        "published_mean": published.mean if published else None,
-        "published_std": published.std if published else None,
-        "published_runs": published.runs if published else None,
-        "published_certainty": published.certainty if published else None,
-        "difference": _rounded(result.difference),
-        "distance": _rounded(result.distance),
-        "p": _rounded(result.p),
+        **{f"published_{key}": getattr(result.published, key, None) for key in Published._fields},
+        **{key: _rounded(getattr(result, key)) for key in ("difference", "distance", "p")},
         "run_ids": list(result.run_ids),
         "machines": [" ".join(where) for where in result.machines],
     }

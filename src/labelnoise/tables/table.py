@@ -186,14 +186,10 @@ def refuse_what_the_cells_set(table: Table, extra: Sequence[str]) -> None:
         option = _option(override)
         if option == "seed":
             raise ValueError(f"{override}: a table has seeds of its own; choose them with table.seeds=[...]")
-        if option in rows:
-            raise ValueError(
-                f"{override}: the rows of table={table.name} set {option}; choose them with table.rows=[...]"
-            )
-        if option.partition(".")[0] in noise:
-            raise ValueError(
-                f"{override}: the columns of table={table.name} set {option}; choose them with table.columns=[...]"
-            )
+        part = "rows" if option in rows else "columns" if option.partition(".")[0] in noise else None
+        if part:
+            choose = f"choose them with table.{part}=[...]"
+            raise ValueError(f"{override}: the {part} of table={table.name} set {option}; {choose}")
         if option == "dataset" and any(_option(o) == "dataset" for o in table.common):
             raise ValueError(f"{override}: table={table.name} is a table of one data set; choose another table")
 
