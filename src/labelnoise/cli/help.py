@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from labelnoise.config.groups import choices
+from labelnoise.config.naming import as_yaml
 from labelnoise.config.options import GROUPS, OPTIONS
 
 WIDTH = 120
@@ -16,10 +17,7 @@ def train_help(overrides: Sequence[str] = ()) -> str:
         overrides: may add folders of options.
     """
     groups = ((group.name, ", ".join(choices(group.name, overrides))) for group in GROUPS)
-    options = (
-        (option.name, f"{option.help} [{'null' if option.default is None else str(option.default).lower()}]")
-        for option in OPTIONS
-    )
+    options = ((option.name, f"{option.help} [{as_yaml(option.default).lower()}]") for option in OPTIONS)
     return f"""labelnoise: training with noisy labels
 
   python train.py loss=agce noise=asym rate=0.4

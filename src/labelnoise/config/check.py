@@ -15,6 +15,7 @@ from labelnoise.config import tuned as tuned_rows
 from labelnoise.config.compose import deadline
 from labelnoise.config.explain import explain, nearest
 from labelnoise.config.groups import option_names
+from labelnoise.config.naming import as_yaml
 from labelnoise.config.options import COMPONENTS, EFFECTIVE, INCIDENTAL, OPTIONS
 from labelnoise.config.renamed import refuse_old
 from labelnoise.config.subcommands import command
@@ -156,10 +157,10 @@ def _check_component(where: str, node: Any, raw: dict[str, Any], supplied: tuple
     if node.get("_partial_") is not True:
         raise ValueError(f"{where}._partial_={_shown(node.get('_partial_'))}: must be true")
     signature = _check_target(where, node, raw, len(supplied))
-    given = {str(key): value for key, value in node.items() if key not in ("_target_", "_partial_")}
-    needs = dict.fromkeys(getattr(_function(where, node), "needs", ()))  # what it takes from `run` by name
+    needs = getattr(_function(where, node), "needs", ())  # what it takes from `run` by name
+    given = dict.fromkeys(name for name in needs if name in signature.parameters) | _options_of(node)
     try:
-        signature.bind(*supplied, **{**{name: None for name in needs if name in signature.parameters}, **given})
+        signature.bind(*supplied, **given)
     except TypeError as error:
         missing = re.search(r"missing a required.* argument: '(\w+)'", str(error))
         if missing and missing[1] not in _first(signature, len(supplied)):
@@ -179,15 +180,13 @@ def _check_target(where: str, node: dict[Any, Any], raw: dict[str, Any], supplie
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     taken = [*_first(signature, supplied), *getattr(function, "needs", ())]
     hints = annotations(function)
-    for key, value in node.items():
-        if key in ("_target_", "_partial_"):
-            continue
-        name = f"{where}.{key!s}"
-        if (key not in parameters and not takes_any) or key in taken or str(key).startswith("_"):
+    for key, value in _options_of(node).items():
+        name = f"{where}.{key}"
+        if (key not in parameters and not takes_any) or key in taken or key.startswith("_"):
             known = [parameter for parameter in parameters if parameter not in taken]
             hint = nearest(key, known) or f"; {where} has {', '.join(known) or 'none'}"
             raise ValueError(f"{name}={_shown(value)}: no such option{hint}")
-        if key in hints and (reason := refusal(hints[str(key)], value)):
+        if key in hints and (reason := refusal(hints[key], value)):
             raise ValueError(f"{_origin(name, raw)}={_shown(value)}: {reason}")
         _check_nested(name, value, raw)
     return signature
@@ -205,6 +204,11 @@ def _check_nested(where: str, value: Any, raw: dict[str, Any]) -> None:
     elif isinstance(value, dict):
         for key, inner in value.items():
             _check_nested(f"{where}.{key!s}", inner, raw)
+
+
+def _options_of(node: dict[Any, Any]) -> dict[str, Any]:
+    """The options of a component, without its function."""
+    return {str(key): value for key, value in node.items() if key not in ("_target_", "_partial_")}
 
 
 def _function(where: str, node: dict[Any, Any]) -> Any:
@@ -238,5 +242,5 @@ def _origin(where: str, raw: dict[str, Any]) -> str:
 
 def _shown(value: Any) -> str:
     """A value in a message: as in YAML, shortened."""
-    text = {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
+    text = as_yaml(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -39,11 +39,8 @@ def _plain(value: Any, where: str) -> Any:
     kept = {}
     content = _declared(value, "content", None) if where.startswith("dataset.") else None
     # only where an option may be a file: looking at a function imports its module, and torch with it
-    reads = (
-        _declared(value, "reads", {})
-        if any(_may_be_a_file(inner) for key, inner in value.items() if key != "_target_")
-        else {}
-    )
+    texts = [inner for key, inner in value.items() if key != "_target_" and isinstance(inner, str)]
+    reads = _declared(value, "reads", {}) if any("/" in text or "." in text for text in texts) else {}
     if content is not None:  # it also stands for the files that the options name
         options = {key: inner for key, inner in value.items() if key not in ("_target_", "_partial_")}
         kept["content"] = content(**options)
@@ -61,10 +58,6 @@ def _plain(value: Any, where: str) -> Any:
     return kept
 
 
-def _may_be_a_file(value: Any) -> bool:
-    return isinstance(value, str) and ("/" in value or "." in value)
-
-
 def _declared(component: dict[str, Any], name: str, default: Any) -> Any:
     """The attribute of a component's function; `default` if it has none."""
     try:
@@ -76,10 +69,9 @@ def _declared(component: dict[str, Any], name: str, default: Any) -> Any:
 def _read(how: Callable[[str], str], path: str, where: str) -> str:
     try:
         return how(path)
-    except OSError as error:
-        raise ValueError(f"{where}={path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise ValueError(f"{where}={path}: {error}") from None
+    except (OSError, ValueError) as error:
+        reason = f"cannot be read ({error.strerror})" if isinstance(error, OSError) else error
+        raise ValueError(f"{where}={path}: {reason}") from None
 
 
 def short_name(target: str) -> str:
