@@ -9,12 +9,7 @@ from labelnoise.arguments.ranges import either
 from labelnoise.config.groups import SEARCHPATH, option_names
 
 LONG = {
-    "-h": "--help",
-    "-m": "--multirun",
-    "-r": "--run",
-    "-c": "--cfg",
-    "-p": "--package",
-    "-cd": "--config-dir",
+    **{"-h": "--help", "-m": "--multirun", "-r": "--run", "-c": "--cfg", "-p": "--package"},
     "-sc": "--shell-completion",
 }
 SWITCHES = ("--help", "--multirun", "--run", "--resolve", "--hydra-help", "--version", "--shell-completion")

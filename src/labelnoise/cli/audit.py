@@ -32,11 +32,11 @@ from labelnoise.audit.page import Image, render
 from labelnoise.cli.arguments import split_named
 from labelnoise.config.check import check
 from labelnoise.config.compose import compose
+from labelnoise.experiment.assemble import load_noisy
 from labelnoise.files.atomic import write_whole
 from labelnoise.files.csv_text import csv_text
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
     from torch import Tensor
 
 COLUMNS = ("path", "given", "proposed", "probability", "score", "loss", "margin", "cleanlab_quality", "cleanlab_issue")
@@ -68,8 +68,9 @@ def audit(arguments: list[str]) -> None:
     if cfg.num_val or cfg.num_trusted:
         option = "num_val" if cfg.num_val else "num_trusted"
         raise ValueError(f"{option}={cfg[option]}: must be 0, an audit judges every training image")
-    if options.compare:
-        _refuse_unknown_truth(cfg)
+    if options.compare and wrong_labels(*load_noisy(cfg)) is None:  # before anything is trained
+        name = cfg.dataset.name
+        raise ValueError(f"compare=true: dataset={name} has no known true labels that differ from the given")
     chosen: list[str] = []
     if not any(override.startswith("loss=") for override in options.overrides):
         name, line = default_loss(options.overrides)
@@ -83,16 +84,6 @@ def audit(arguments: list[str]) -> None:
     _write(options, judged, second, order)
     if options.compare:
         print(_compared(options, judged, second))
-
-
-def _refuse_unknown_truth(cfg: "DictConfig") -> None:
-    """Refuse a comparison without known wrong labels, before anything is trained."""
-    from labelnoise.experiment.assemble import load_noisy
-
-    if wrong_labels(*load_noisy(cfg)) is None:
-        raise ValueError(
-            f"compare=true: dataset={cfg.dataset.name} has no known true labels that differ from the given"
-        )
 
 
 def _decide(given: dict[str, str]) -> None:
