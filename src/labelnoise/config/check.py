@@ -48,7 +48,9 @@ def check(cfg: DictConfig) -> None:
             plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except (OmegaConfBaseException, RecursionError) as error:
         raise ValueError(explain(error, [], cfg) + _choices_of(error, raw)) from None
-    _check_options(plain)
+    for option in OPTIONS:
+        if option.name in plain and (reason := refusal(option.kind, plain[option.name])):
+            raise ValueError(f"{option.name}={_shown(plain[option.name])}: {reason}")
     _check_all_read(plain, raw)
     for where, supplied in COMPONENTS.items():
         _check_component(where, _at(plain, where), raw, supplied)
@@ -80,12 +82,6 @@ def _choices_of(error: Exception, raw: dict[str, Any]) -> str:
         return ""
     hint = annotations(_function(where, node)).get(name)
     return f" ({words(hint)})" if get_origin(hint) is Literal else ""
-
-
-def _check_options(plain: dict[str, Any]) -> None:
-    for option in OPTIONS:
-        if option.name in plain and (reason := refusal(option.kind, plain[option.name])):
-            raise ValueError(f"{option.name}={_shown(plain[option.name])}: {reason}")
 
 
 def _check_plain(value: Any, where: str) -> None:

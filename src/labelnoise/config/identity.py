@@ -121,19 +121,13 @@ _RENAMED = {
 }
 
 
-def upgraded(config: dict[str, Any]) -> dict[str, Any]:
+def upgraded(config: Any) -> Any:
     """Convert the configuration of an older record, in which `_target_` is a full path, to the current form."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, list):
-            return [plain(inner) for inner in value]
-        if not isinstance(value, dict):
-            return value
-        return {
-            key: _RENAMED.get(inner, short_name(inner))
-            if key == "_target_" and isinstance(inner, str)
-            else plain(inner)
-            for key, inner in value.items()
-        }
-
-    return plain(config)
+    if isinstance(config, list):
+        return [upgraded(inner) for inner in config]
+    if not isinstance(config, dict):
+        return config
+    upgrade = {key: upgraded(inner) for key, inner in config.items()}
+    if isinstance(target := config.get("_target_"), str):
+        upgrade["_target_"] = _RENAMED.get(target, short_name(target))
+    return upgrade

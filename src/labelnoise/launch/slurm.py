@@ -109,7 +109,10 @@ def _wait(waiting: _Waiting, name: str) -> str | None:
     """Wait for the jobs. Returns the job id that SLURM gave the array, or None if squeue never listed it."""
     number, before, empty, pause = None, "", 0, 1.0
     while empty < 2:  # twice: a requeued job may be missing for a moment, and a job's result appears after its end
-        _pause(waiting, pause)
+        if waiting.is_alive():
+            waiting.join(pause)
+        else:
+            time.sleep(pause)
         if not waiting.is_alive() and waiting.failure is None:
             break
         jobs = _listed(name)
@@ -127,13 +130,6 @@ def _wait(waiting: _Waiting, name: str) -> str | None:
             print(f"SLURM: {now}", flush=True)
         before, empty = now, 0 if left else empty + 1
     return number
-
-
-def _pause(waiting: threading.Thread, seconds: float) -> None:
-    if waiting.is_alive():
-        waiting.join(seconds)
-    else:
-        time.sleep(seconds)
 
 
 def _listed(name: str) -> Jobs | None:

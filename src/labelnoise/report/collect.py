@@ -3,6 +3,7 @@
 Only this file of the report reads tables and records; the others get plain values.
 """
 
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -108,10 +109,9 @@ def with_records(chosen: Table, present: set[Traits]) -> Table:
     Composing a cell to find its id takes 50 ms, and most tables have no records.
     """
     candidates = [
-        (row, column)
-        for row in chosen.rows
-        for column in chosen.columns
-        if _matches(table.overrides_of(chosen, row, column, chosen.seeds[0]), present)
+        place
+        for place in product(chosen.rows, chosen.columns)
+        if _matches(table.overrides_of(chosen, *place, chosen.seeds[0]), present)
     ]
     return chosen._replace(
         rows={row: own for row, own in chosen.rows.items() if any(row == pair[0] for pair in candidates)},

@@ -6,6 +6,7 @@ A table is one file, `configs/table/<name>.yaml`: `python train.py -m table=<nam
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 from typing import Any, NamedTuple, get_args
 
 from omegaconf import OmegaConf
@@ -156,18 +157,13 @@ def cells(table: Table, extra: Sequence[str] = ()) -> list[Cell]:
     """
     refuse_what_the_cells_set(table, extra)
     configurations = Configurations()
-    ids = {
-        (row, column, seed): identifier
-        for row in table.rows
-        for column in table.columns
-        for seed, identifier in zip(table.seeds, _ids(table, row, column, tuple(extra), configurations), strict=True)
-    }
+    places = list(product(table.rows, table.columns))
+    ids = {place: _ids(table, *place, tuple(extra), configurations) for place in places}
     configurations.keep()
     found = [
-        Cell(row, column, seed, overrides_of(table, row, column, seed, extra), ids[row, column, seed])
-        for seed in table.seeds
-        for row in table.rows
-        for column in table.columns
+        Cell(row, column, seed, overrides_of(table, row, column, seed, extra), ids[row, column][i])
+        for i, seed in enumerate(table.seeds)
+        for row, column in places
     ]
     _refuse_equal_cells(table, found)
     return found
