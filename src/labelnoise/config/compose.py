@@ -90,9 +90,6 @@ def deadline(seconds: float | None = None) -> Iterator[None]:
         signal.signal(signal.SIGVTALRM, before)
 
 
-# ---------------------------------------------------------------------------------------------------------- overrides
-
-
 def prepared(overrides: Sequence[str], several: bool = False) -> list[str]:
     """The overrides in Hydra's form: paths quoted, every choice of a group checked.
 

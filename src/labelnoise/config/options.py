@@ -16,6 +16,7 @@ Positive = Annotated[int, Ge(1), Lt(2**32), "a whole number, at least 1 and belo
 BatchSize = Annotated[int, Ge(2), Lt(2**32), "a whole number, at least 2 and below 2^32"]
 Rate = Annotated[float, Ge(0), Le(1)] | None
 Norm = Annotated[float, Gt(0)] | None
+Graphs = Literal["auto", False]
 Precision = Literal["auto", "float32", "bfloat16"]
 Threads = Literal["auto"] | Annotated[int, Ge(1), Le(4096)]
 # The command line takes a folder literally, with ~ for the home folder.
@@ -23,6 +24,7 @@ Folder = Annotated[str, Predicate(lambda path: path != "" and "\0" not in path),
 _device = re.compile(r"auto|cpu|cuda(:(0|[1-9]\d?))?")
 Device = Annotated[str, Predicate(lambda name: bool(_device.fullmatch(name))), "auto, cpu, cuda or cuda:N"]
 
+DATA_DIR = "${oc.env:LABELNOISE_DATA,data}"
 OUTCOME, WHERE, HELPER = "outcome", "where", "helper"
 ALWAYS = object()  # a neutral value that nothing equals: the option is in every id
 
@@ -93,19 +95,9 @@ OPTIONS = (
     Option(
         "threads", "auto", Threads, "CPU threads; auto: as many as a step can use and other processes leave free", WHERE
     ),
+    Option("graphs", "auto", Graphs, "a training step on a GPU as one CUDA graph; false: kernel by kernel", WHERE),
     Option(
-        "graphs",
-        "auto",
-        Literal["auto", False],
-        "a training step on a GPU as one CUDA graph; false: kernel by kernel",
-        WHERE,
-    ),
-    Option(
-        "data_dir",
-        "${oc.env:LABELNOISE_DATA,data}",
-        Folder,
-        "where data sets are, and are downloaded to; $LABELNOISE_DATA, else data",
-        WHERE,
+        "data_dir", DATA_DIR, Folder, "where data sets are, and are downloaded to; $LABELNOISE_DATA, else data", WHERE
     ),
     Option("results", "runs", Folder, "folder of records, <results>/<run_id>.json", WHERE),
     Option("force", False, bool, "train although a record exists", WHERE),

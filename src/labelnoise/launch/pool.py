@@ -103,9 +103,6 @@ class Worker:
         self._out.close()
 
 
-# -------------------------------------------------------------------------------------------------------- how many
-
-
 def slots(n_jobs: int | str, jobs_per_gpu: int, device: str) -> list[str | None]:
     """One entry for each job that may run at once: the GPU that it sees, or None on the CPU.
 

@@ -1,5 +1,6 @@
 """The effective configurations of overrides, composed or read from a cache in the user's cache folder."""
 
+import contextlib
 import hashlib
 import json
 from importlib.metadata import version
@@ -63,12 +64,10 @@ class Configurations:
         """Write the newly composed configurations to the cache."""
         if not self._new:
             return
-        try:
+        with contextlib.suppress(OSError):
             atomic.write_whole(self._path, json.dumps({**self._read(), **self._new}).encode())
             for old in sorted(self._path.parent.glob("*.json"), key=lambda p: -p.stat().st_mtime)[KEPT:]:
                 old.unlink(missing_ok=True)
-        except OSError:
-            pass
 
     def _read(self) -> dict[str, Any]:
         try:

@@ -15,9 +15,6 @@ from labelnoise.tables.sheet import counted
 NONE = "–"  # in a cell without a value
 
 
-# ---------------------------------------------------------------------------------------------------------- settings
-
-
 def as_markdown(records: Sequence[Record], metric: str) -> str:
     """A table of the settings; the best for each data set and noise is bold."""
     found = settings(records, metric)
@@ -79,9 +76,6 @@ def as_csv(records: Sequence[Record], metric: str) -> str:
 def as_json(records: Sequence[Record], metric: str) -> str:
     """A list of the settings; null where there is no value."""
     return json.dumps([_entry(setting) for setting in settings(records, metric)], indent=1) + "\n"
-
-
-# ------------------------------------------------------------------------------------------------------ the records
 
 
 def history(records: Sequence[Record], _: str) -> str:
