@@ -42,9 +42,9 @@ def collect(results: str | Path) -> Collection:
         part = with_records(chosen, present)
         cells = table.cells(part) if part.rows and part.columns else []
         commands |= {cell.run_id: cell.overrides for cell in cells if cell.run_id in found}
-        results_of_all = comparison.results(chosen, cells, found)
-        shown = [found[identifier] for identifier in dict.fromkeys(i for r in results_of_all for i in r.run_ids)]
-        sheets.append(Sheet(chosen, results_of_all, beneath(chosen, results_of_all, shown, [])))
+        compared = comparison.results(chosen, cells, found)
+        of_table = [found[identifier] for identifier in dict.fromkeys(i for one in compared for i in one.run_ids)]
+        sheets.append(Sheet(chosen, compared, beneath(chosen, compared, of_table, [])))
     for identifier, record in found.items():
         if identifier not in commands and (overrides := command_of(record)):
             commands[identifier] = overrides

@@ -4,9 +4,11 @@ import json
 from typing import Any
 
 from labelnoise.files.csv_text import csv_text
-from labelnoise.tables.comparison import Published, Result
+from labelnoise.tables.comparison import Result
 from labelnoise.tables.escaping import csv_cell
 from labelnoise.tables.sheet import Sheet
+
+PUBLISHED = ("mean", "std", "runs", "certainty")
 
 
 def _entry(result: Result) -> dict[str, Any]:
@@ -20,7 +22,7 @@ def _entry(result: Result) -> dict[str, Any]:
         "mean": _rounded(result.mean),
         "std": _rounded(result.std),
         "n": result.n,
-        **{f"published_{key}": getattr(result.published, key, None) for key in Published._fields},
+        **{f"published_{key}": getattr(result.published, key, None) for key in PUBLISHED},
         **{key: _rounded(getattr(result, key)) for key in ("difference", "distance", "p")},
         "run_ids": list(result.run_ids),
         "machines": [" ".join(where) for where in result.machines],
