@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from math import inf, nextafter
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt, Predicate
 
@@ -79,23 +79,14 @@ def checked(function: Function) -> Function:
     return call  # type: ignore[return-value]
 
 
-class Quick(NamedTuple):
-    """Values that an annotation certainly allows: numbers of these types from low to high, and these texts."""
-
-    types: tuple[type, ...] = ()
-    low: float = -inf
-    high: float = inf
-    texts: tuple[str, ...] = ()
-
-
-def _quick(hint: Any) -> Quick:
-    """Some of the values that `allows` allows, or all: those of a plain range of numbers and of a choice of texts."""
+def _quick(hint: Any) -> tuple[tuple[type, ...], float, float, tuple[str, ...]]:
+    """Some of the values that `allows` allows, or all: numbers of these types from low to high, and these texts."""
     origin, parts = get_origin(hint), get_args(hint)
-    if origin is Literal:
-        return Quick(texts=tuple(text for text in parts if type(text) is str))
-    if origin is not Annotated or parts[0] not in (int, float):
-        return Quick()
     low, high = -inf, inf
+    if origin is Literal:
+        return (), low, high, tuple(text for text in parts if type(text) is str)
+    if origin is not Annotated or parts[0] not in (int, float):
+        return (), low, high, ()
     for mark in parts[1:]:
         match mark:
             case Ge(int() | float() as bound):
@@ -109,8 +100,8 @@ def _quick(hint: Any) -> Quick:
             case str():  # says in words what the other marks allow
                 pass
             case _:
-                return Quick()
-    return Quick((float, int) if parts[0] is float else (int,), low, high)
+                return (), low, high, ()
+    return (float, int) if parts[0] is float else (int,), low, high, ()
 
 
 def _has_range(hint: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Arguments with dashes: Hydra's flags, --config-dir, and an error message for options such as --loss=agce."""
+"""Arguments: a subcommand's own options, Hydra's flags, --config-dir, and a message for options such as --loss=agce."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,12 +9,7 @@ from labelnoise.arguments.ranges import either
 from labelnoise.config.groups import SEARCHPATH, option_names
 
 LONG = {
-    "-h": "--help",
-    "-m": "--multirun",
-    "-r": "--run",
-    "-c": "--cfg",
-    "-p": "--package",
-    "-cd": "--config-dir",
+    **{"-h": "--help", "-m": "--multirun", "-r": "--run", "-c": "--cfg", "-p": "--package"},
     "-sc": "--shell-completion",
 }
 SWITCHES = ("--help", "--multirun", "--run", "--resolve", "--hydra-help", "--version", "--shell-completion")
@@ -23,6 +18,12 @@ VALUED = {
     "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
     "--package": (),
 }
+
+
+def split_named(arguments: Sequence[str], *names: str) -> tuple[dict[str, str], list[str]]:
+    """The values of a subcommand's own arguments `name=value`, the last of each name, and all other arguments."""
+    own = [argument for argument in arguments if argument.startswith(tuple(f"{name}=" for name in names))]
+    return dict(argument.split("=", 1) for argument in own), [a for a in arguments if a not in own]
 
 
 def check_flags(arguments: Sequence[str], known: Sequence[str] = ()) -> None:

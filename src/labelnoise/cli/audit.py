@@ -21,8 +21,6 @@ On the page, A accepts the proposed label, R keeps the given one, and S saves de
 trained: DIR/labels.csv gets the given labels of DIR/audit.csv, or the proposed ones where they were accepted.
 """
 
-import csv
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,12 +29,14 @@ from labelnoise.audit.default_loss import default_loss
 from labelnoise.audit.evaluation import table, wrong_labels
 from labelnoise.audit.judging import Judged, judge, judge_out_of_fold
 from labelnoise.audit.page import Image, render
+from labelnoise.cli.arguments import split_named
 from labelnoise.config.check import check
 from labelnoise.config.compose import compose
+from labelnoise.experiment.assemble import load_noisy
 from labelnoise.files.atomic import write_whole
+from labelnoise.files.csv_text import csv_text
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
     from torch import Tensor
 
 COLUMNS = ("path", "given", "proposed", "probability", "score", "loss", "margin", "cleanlab_quality", "cleanlab_issue")
@@ -68,8 +68,9 @@ def audit(arguments: list[str]) -> None:
     if cfg.num_val or cfg.num_trusted:
         option = "num_val" if cfg.num_val else "num_trusted"
         raise ValueError(f"{option}={cfg[option]}: must be 0, an audit judges every training image")
-    if options.compare:
-        _refuse_unknown_truth(cfg)
+    if options.compare and wrong_labels(*load_noisy(cfg)) is None:  # before anything is trained
+        name = cfg.dataset.name
+        raise ValueError(f"compare=true: dataset={name} has no known true labels that differ from the given")
     chosen: list[str] = []
     if not any(override.startswith("loss=") for override in options.overrides):
         name, line = default_loss(options.overrides)
@@ -85,16 +86,6 @@ def audit(arguments: list[str]) -> None:
         print(_compared(options, judged, second))
 
 
-def _refuse_unknown_truth(cfg: "DictConfig") -> None:
-    """Refuse a comparison without known wrong labels, before anything is trained."""
-    from labelnoise.experiment.assemble import load_noisy
-
-    if wrong_labels(*load_noisy(cfg)) is None:
-        raise ValueError(
-            f"compare=true: dataset={cfg.dataset.name} has no known true labels that differ from the given"
-        )
-
-
 def _decide(given: dict[str, str]) -> None:
     from labelnoise.audit.decisions import apply
 
@@ -105,26 +96,22 @@ def _decide(given: dict[str, str]) -> None:
 
 
 def _options(arguments: list[str]) -> Options:
-    own = {"out": "audit", "folds": "0", "show": "500", "compare": "false"}
-    given = {name: value for name, _, value in (a.partition("=") for a in arguments) if name in own}
-    overrides = [a for a in arguments if a.partition("=")[0] not in own]
-    numbers = {}
-    for name, allowed in (("folds", "0, or a whole number from 2 to 100"), ("show", "a whole number, at least 0")):
-        value = given.get(name, own[name])
-        if not value.isdecimal() or (name == "folds" and (int(value) == 1 or int(value) > 100)):
-            raise ValueError(f"{name}={value}: must be {allowed}")
-        numbers[name] = int(value)
-    compare = given.get("compare", "false")
+    given, overrides = split_named(arguments, "out", "folds", "show", "compare")
+    folds, show, compare = given.get("folds", "0"), given.get("show", "500"), given.get("compare", "false")
+    if not folds.isdecimal() or int(folds) == 1 or int(folds) > 100:
+        raise ValueError(f"folds={folds}: must be 0, or a whole number from 2 to 100")
+    if not show.isdecimal():
+        raise ValueError(f"show={show}: must be a whole number, at least 0")
     if compare not in ("true", "false"):
         raise ValueError(f"compare={compare}: must be true or false")
-    if not given.get("out", "audit"):
+    if given.get("out") == "":
         raise ValueError("out=: must be a folder")
     out = Path(given.get("out", "audit")).expanduser()
     if not any(a.startswith("method=") for a in overrides):
         overrides.append("method=audited_erm")
     if not any(a.startswith("results=") for a in overrides):
         overrides.append(f"results={out / 'runs'}")
-    return Options(out, numbers["folds"], numbers["show"], compare == "true", overrides)
+    return Options(out, int(folds), int(show), compare == "true", overrides)
 
 
 def _judged(options: Options, chosen: list[str]) -> Judged:
@@ -134,34 +121,21 @@ def _judged(options: Options, chosen: list[str]) -> Judged:
 
 def _write(options: Options, judged: Judged, second: Second | None, order: "Tensor") -> None:
     dataset, classes = judged.dataset, judged.dataset.classes
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    rows: list[tuple[str, ...]] = [COLUMNS]
     shown = []
     for rank, i in enumerate(order.tolist()):
         path = str(i) if dataset.paths is None else dataset.paths[i]
         given, proposed = classes[judged.labels[i]], classes[judged.proposed[i]]
         probability, score = float(judged.probs[i, judged.proposed[i]]), float(1 - judged.clean[i])
         opinion = ("", "") if second is None else (f"{second.quality[i]:.4f}", str(bool(second.issue[i])).lower())
-        writer.writerow(
-            [
-                path,
-                given,
-                proposed,
-                f"{probability:.4f}",
-                f"{score:.6f}",
-                f"{judged.loss[i]:.4f}",
-                f"{judged.margin[i]:.4f}",
-                *opinion,
-            ]
-        )
+        numbers = (f"{probability:.4f}", f"{score:.6f}", f"{judged.loss[i]:.4f}", f"{judged.margin[i]:.4f}")
+        rows.append((path, given, proposed, *numbers, *opinion))
         if rank < options.show:
             shown.append(Image(path, given, proposed, probability, score, opinion[1], dataset.train_images[i]))
-    csv_file = write_whole(options.out / "audit.csv", text.getvalue().encode())
+    csv_file = write_whole(options.out / "audit.csv", csv_text(rows).encode())
     page = write_whole(options.out / "audit.html", render(dataset.name, classes, shown, len(order)).encode())
-    print(
-        f"{csv_file} written: {len(order):,} images, worst first\n{page} written: the first {len(shown):,} to decide on"
-    )
+    print(f"{csv_file} written: {len(order):,} images, worst first")
+    print(f"{page} written: the first {len(shown):,} to decide on")
 
 
 def _compared(options: Options, judged: Judged, second: Second | None) -> str:
@@ -175,9 +149,8 @@ def _compared(options: Options, judged: Judged, second: Second | None) -> str:
     from labelnoise.losses.base import of_label
 
     print("training with plain cross-entropy to compare")
-    plain = _judged(
-        options._replace(overrides=[a for a in options.overrides if not a.startswith("loss=")]), ["loss=ce"]
-    )
+    others = [override for override in options.overrides if not override.startswith("loss=")]
+    plain = _judged(options._replace(overrides=others), ["loss=ce"])
     rankings["cross-entropy's loss after the last epoch"] = -of_label(plain.last, plain.labels)
     if installed():
         rankings["cleanlab on cross-entropy's last epoch"] = -confident_learning(plain.labels, plain.last).quality

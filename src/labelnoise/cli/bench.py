@@ -97,19 +97,15 @@ def bench(overrides: list[str]) -> None:
     row("training, side by side", speed["reference"], found["packed"])
     row("evaluation, images/s", found["evaluation"]["reference"], found["evaluation"]["ours"])
     row("peak memory, GiB", found["facts"]["reference"]["peak_gib"], facts["peak_gib"], ".2f")
-    hours = {
-        side: cfg.epochs
-        * (facts["train_images"] / speed[side] + facts["test_images"] / found["evaluation"][side])
-        / 3600
-        for side in speed
-    }
+    tests = {side: facts["test_images"] / found["evaluation"][side] for side in speed}  # seconds an epoch
+    epoch = {side: facts["train_images"] / speed[side] + tests[side] for side in speed}
+    hours = {side: cfg.epochs * epoch[side] / 3600 for side in speed}
     row(f"{cfg.epochs} epochs, hours", hours["reference"], hours["ours"], ".2f")
     console = Console(width=100)
     console.print(f"{name} on {cfg.dataset.name}, batch {cfg.batch_size}, {facts['precision']}, {facts['device']}")
     console.print(table)
     console.print("a step here: " + ", ".join(f"{part} {share:.0%}" for part, share in found["shares"].items()))
-    tests = facts["test_images"] / found["evaluation"]["ours"]
-    share = tests / (tests + facts["train_images"] / speed["ours"])
+    share = tests["ours"] / epoch["ours"]
     console.print(f"evaluating every epoch takes {share:.1%} of a run (a larger eval_every saves it)")
     line = {
         "images_per_second": round(speed["ours"], 1),

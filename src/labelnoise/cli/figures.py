@@ -16,12 +16,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from labelnoise.cli.arguments import split_named
 from labelnoise.config.check import check
 from labelnoise.config.compose import compose
 from labelnoise.experiment import saved_network
 from labelnoise.experiment.assemble import load_noisy
 from labelnoise.figures import curves, embedding, hyper_parameters, matrices, runs, style
-from labelnoise.report.collect import read_records
+from labelnoise.report.collect import default_folder, read_records
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,11 +53,10 @@ def figures(arguments: list[str]) -> None:
     for option in options:
         if "=" not in option:
             raise ValueError(f"{option}: not of the form option=value")
-    folder = Path(_last(options, "out", "figures"))
-    options = [option for option in options if not option.startswith("out=")]
+    given, options = split_named(options, "out")
     with style.styled():
         figure, file = _draw(name, options)
-        written = style.write(figure, folder, file)
+        written = style.write(figure, Path(given.get("out", "figures")), file)
     print(f"{' and '.join(map(str, written))} written")
 
 
@@ -65,10 +65,11 @@ def _draw(name: str, options: list[str]) -> "tuple[Figure, str]":
     if name == "tsne":
         return _tsne(options)
     if name == "a_q":
-        loss, dataset = _last(options, "loss", "agce"), _last(options, "dataset", "digits")
-        folder = _last(options, "results", str(compose([]).results))
-        _only(options, ("loss", "dataset", "results"), name)
-        found = read_records(folder).values()
+        given, others = split_named(options, "loss", "dataset", "results")
+        if others:
+            raise ValueError(f"{others[0]}: figure a_q takes loss=, dataset=, results= and out=")
+        loss, dataset = given.get("loss", "agce"), given.get("dataset", "digits")
+        found = read_records(given.get("results", default_folder())).values()
         return hyper_parameters.over_a_and_q(found, loss, dataset), f"a_q_{loss}_{dataset}"
     choice, overrides, typed = list[str](), list[str](), dict[str, str]()
     for option in options:
@@ -94,12 +95,13 @@ def _draw(name: str, options: list[str]) -> "tuple[Figure, str]":
 
 
 def _tsne(options: list[str]) -> "tuple[Figure, str]":
-    path, asked = _last(options, "model", ""), _last(options, "images", "2000")
+    given, overrides = split_named(options, "model", "images")
+    path, asked = given.get("model"), given.get("images", "2000")
     if not path:
         raise ValueError("model: needs a value, model=<results>/<run_id>.safetensors")
     if not asked.isdecimal() or int(asked) < 1:
         raise ValueError(f"images={asked}: must be a whole number, at least 1")
-    cfg = compose([option for option in options if not option.startswith(("model=", "images="))])
+    cfg = compose(overrides)
     check(cfg)
     saved = saved_network.read(path)
     dataset, _ = load_noisy(cfg)
@@ -109,13 +111,3 @@ def _tsne(options: list[str]) -> "tuple[Figure, str]":
     images, labels = dataset.test_images[: int(asked)], dataset.test_labels[: int(asked)]
     found = embedding.features(saved_network.build(saved, path), images, about.mean, about.std)
     return embedding.tsne(found, labels, list(dataset.classes)), f"tsne_{about.run_id}"
-
-
-def _last(options: list[str], key: str, default: str) -> str:
-    return next((o.partition("=")[2] for o in reversed(options) if o.startswith(f"{key}=")), default)
-
-
-def _only(options: list[str], known: tuple[str, ...], name: str) -> None:
-    for option in options:
-        if option.partition("=")[0] not in known:
-            raise ValueError(f"{option}: figure {name} takes {', '.join(f'{key}=' for key in known)} and out=")

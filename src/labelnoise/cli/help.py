@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from labelnoise.config.groups import choices
+from labelnoise.config.naming import as_yaml
 from labelnoise.config.options import GROUPS, OPTIONS
 
 WIDTH = 120
@@ -16,10 +17,7 @@ def train_help(overrides: Sequence[str] = ()) -> str:
         overrides: may add folders of options.
     """
     groups = ((group.name, ", ".join(choices(group.name, overrides))) for group in GROUPS)
-    options = (
-        (option.name, f"{option.help} [{'null' if option.default is None else str(option.default).lower()}]")
-        for option in OPTIONS
-    )
+    options = ((option.name, f"{option.help} [{as_yaml(option.default).lower()}]") for option in OPTIONS)
     return f"""labelnoise: training with noisy labels
 
   python train.py loss=agce noise=asym rate=0.4
@@ -27,17 +25,17 @@ def train_help(overrides: Sequence[str] = ()) -> str:
 
 Groups (group=option)
 
-{_columns(groups)}
+{columns(groups)}
 
 Global options (name=value) [default]
 
-{_columns(options)}
+{columns(options)}
 
 Every value below a group is an option too: optimizer.lr=0.1, loss.q=0.5. `--cfg job` prints the whole configuration,
 `--config-dir DIR` adds a folder of your own options, -m runs each of several comma-separated values."""
 
 
-def _columns(rows: Iterable[tuple[str, str]]) -> str:
+def columns(rows: Iterable[tuple[str, str]]) -> str:
     """Two columns, the second one wrapped."""
     pairs = list(rows)
     width = max(len(name) for name, _ in pairs) + 4

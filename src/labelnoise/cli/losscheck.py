@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from labelnoise.cli.arguments import split_named
 from labelnoise.config.check import check
 from labelnoise.config.compose import compose
 from labelnoise.config.groups import choices
@@ -66,14 +67,15 @@ def examine(cfg: DictConfig, overrides: list[str]) -> "Report":
     """
     from labelnoise import theory
 
-    name, classes = _chosen("loss", overrides, "ce"), num_classes(cfg)
+    chosen, _ = split_named(overrides, "loss", "noise")  # a composed configuration does not contain their names
+    name, classes = chosen.get("loss", "ce"), num_classes(cfg)
     loss = loss_of(cfg, name)
     matrix, drawn = _transition(cfg, classes)
     report = replace(theory.check(loss, classes, matrix), loss=_title(cfg, name))
     if report.transition is None:
         return report
     if not drawn:  # all flipped classes are alike, so the noise's name says more than a class's number
-        named = replace(report.transition, noise=_chosen("noise", overrides, "clean"), rate=cfg.noise.rate)
+        named = replace(report.transition, noise=chosen.get("noise", "clean"), rate=cfg.noise.rate)
         return replace(report, transition=named, notes=(*report.notes, *_smallest(cfg, report.transition.ratio)))
     note = "this noise: by the realised noise of each class; if it depends on the image, single images may be harder"
     return replace(report, notes=(*report.notes, note))
@@ -99,12 +101,6 @@ def loss_of(cfg: DictConfig, name: str) -> Any:
         return make_loss(cfg)
     except TypeError as error:
         raise ValueError(f"loss={name}: not a function of (logits, labels) alone: {error}") from None
-
-
-def _chosen(group: str, overrides: list[str], default: str) -> str:
-    """The name of a group's chosen option, which a composed configuration does not contain."""
-    given = [override.removeprefix(f"{group}=") for override in overrides if override.startswith(f"{group}=")]
-    return given[-1] if given else default
 
 
 def _title(cfg: DictConfig, name: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import labelnoise
 from labelnoise.cli.arguments import check_flags, with_config_dirs
 from labelnoise.cli.errors import guard
+from labelnoise.cli.help import columns
 from labelnoise.config.explain import nearest
 from labelnoise.config.subcommands import FOR_DEVELOPERS, SUBCOMMANDS
 
@@ -69,8 +70,7 @@ def run(name: str, arguments: list[str]) -> None:
 
 def listing() -> str:
     """Every subcommand with its help line."""
-    width = max(map(len, SUBCOMMANDS)) + 2
-    lines = "\n".join(f"  {name:{width}}{subcommand.help}" for name, subcommand in SUBCOMMANDS.items())
+    lines = columns((name, subcommand.help) for name, subcommand in SUBCOMMANDS.items())
     return f"""labelnoise: training with noisy labels
 
   labelnoise train loss=agce noise=asym rate=0.4

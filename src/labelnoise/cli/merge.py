@@ -12,6 +12,7 @@ Records of earlier versions get their current ids. Exit code 0 if every record w
 import sys
 from pathlib import Path
 
+from labelnoise.cli.arguments import split_named
 from labelnoise.config.groups import IN_CHECKOUT
 from labelnoise.files.atomic import check_writable
 from labelnoise.files.text import plain
@@ -27,13 +28,12 @@ def merge(arguments: list[str]) -> None:
     Raises:
         ValueError: a path is empty, does not exist or holds no records, or `results` is not writable; none is written.
     """
-    paths = [a for a in arguments if not a.startswith("results=")]
-    named = [a.removeprefix("results=") for a in arguments if a.startswith("results=")]
+    given, paths = split_named(arguments, "results")
     if not paths:
         raise ValueError("merge: needs at least one PATH: a record, a folder or a tar archive")
-    if "" in named:
+    if given.get("results") == "":
         raise ValueError("results=: needs a folder, such as results=results/runs")
-    results = Path(named[-1]) if named else store.COMMITTED if IN_CHECKOUT else Path("runs")
+    results = Path(given.get("results", store.COMMITTED if IN_CHECKOUT else "runs"))
     found, broken = read(paths)
     incoming: dict[str, list[store.Record]] = {}
     for record in found:
@@ -45,13 +45,16 @@ def merge(arguments: list[str]) -> None:
         known = standing(results / f"{identifier}.json")
         if any(differ(other, known or versions[0]) for other in versions):
             conflicts += 1
-            print(f"{identifier}: {_conflict(known, versions)}", file=sys.stderr)
+            all_versions = ", ".join(map(_in_short, [known, *versions] if known else versions))
+            kept = "the first is kept" if known else "none is merged"
+            print(f"{identifier}: {all_versions}; different metrics, {kept}", file=sys.stderr)
         elif known:
             present += 1
         else:
             store.write(versions[0], results)
             new += 1
-    print(f"{new} new, {present} there already, {conflicts} in conflict, {broken} broken: {_from_here(results)}")
+    where = results.relative_to(Path.cwd()) if results.is_relative_to(Path.cwd()) else results
+    print(f"{new} new, {present} there already, {conflicts} in conflict, {broken} broken: {where}")
     if conflicts or broken:
         sys.exit(1)
 
@@ -74,20 +77,9 @@ def differ(one: store.Record, other: store.Record) -> bool:
     )
 
 
-def _conflict(known: store.Record | None, versions: list[store.Record]) -> str:
-    all_versions = ", ".join(map(_in_short, [*([known] if known else []), *versions]))
-    return f"{all_versions}; different metrics, {'the first is kept' if known else 'none is merged'}"
-
-
 def _in_short(record: store.Record) -> str:
     """A record's accuracy and where it was made, for a message."""
     facts = record["environment"]
     machine = facts.get("processor") if facts.get("device", "cpu") == "cpu" else facts["device"]
     made = plain(f"{(facts.get('commit') or 'unknown commit')[:7]}, {machine or 'unknown processor'}")
     return f"{record['metrics']['test_acc_last']} ({made})"
-
-
-def _from_here(folder: Path) -> str:
-    """A folder, relative to the working directory if it is inside it."""
-    here = Path.cwd()
-    return str(folder.relative_to(here)) if folder.is_relative_to(here) else str(folder)

@@ -8,16 +8,17 @@ Shows the whole transition matrix for up to 12 classes, otherwise its range and 
 line is a JSON object: rate, realised_rate, label_hash and, up to 12 classes, transition (rows: true class; fractions).
 """
 
-import csv
 import io
 import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from labelnoise.cli.arguments import split_named
 from labelnoise.config.check import check
 from labelnoise.config.compose import compose
 from labelnoise.files.atomic import write_whole
+from labelnoise.files.csv_text import csv_text
 
 if TYPE_CHECKING:  # torch takes a second to import, and --help does not need it
     import numpy as np
@@ -42,8 +43,8 @@ def noise(arguments: list[str]) -> None:
     from labelnoise.experiment.metrics import noise_facts
     from labelnoise.experiment.notices import notices
 
-    overrides = [a for a in arguments if not a.startswith("out=")]
-    out = next((a.removeprefix("out=") for a in reversed(arguments) if a.startswith("out=")), None)
+    given, overrides = split_named(arguments, "out")
+    out = given.get("out")
     if out is not None and not out.endswith((".npy", ".csv")):
         raise ValueError(f"out={out}: must end in .npy, for the noisy labels, or .csv, for the transition matrix")
     cfg = compose(overrides)
@@ -106,8 +107,5 @@ def _labels(labels: "Tensor") -> bytes:
 def _csv(T: "np.ndarray | None", classes: tuple[str, ...]) -> bytes:
     """The matrix with class names as row and column headings."""
     assert T is not None
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["true \\ noisy", *classes])
-    writer.writerows([name, *(f"{value:.6f}" for value in row)] for name, row in zip(classes, T, strict=True))
-    return text.getvalue().encode()
+    rows = [[name, *(f"{value:.6f}" for value in row)] for name, row in zip(classes, T, strict=True)]
+    return csv_text([["true \\ noisy", *classes], *rows]).encode()

@@ -5,16 +5,16 @@ labelnoise predict model=runs/0123456789ab.safetensors dataset=cifar10 out=predi
 out= writes one line per image: true class, predicted class and the predicted class's probability.
 """
 
-import csv
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from labelnoise.cli.arguments import split_named
 from labelnoise.config.check import check
 from labelnoise.config.compose import compose
 from labelnoise.experiment import saved_network
 from labelnoise.experiment.assemble import load_noisy
 from labelnoise.files.atomic import write_whole
+from labelnoise.files.csv_text import csv_text
 
 if TYPE_CHECKING:  # torch takes a second to import, and --help does not need it
     from torch import Tensor
@@ -35,10 +35,9 @@ def predict(arguments: list[str]) -> None:
     """
     from labelnoise.training.device import prepare
 
-    own = {name: value for name, _, value in (a.partition("=") for a in arguments) if name in ("model", "out")}
+    own, overrides = split_named(arguments, "model", "out")
     if not own.get("model"):
         raise ValueError("model: needs a value, model=<results>/<run_id>.safetensors")
-    overrides = [a for a in arguments if a.partition("=")[0] not in own]
     cfg = compose(overrides)
     check(cfg)
     saved = saved_network.read(own["model"], overrides)
@@ -86,10 +85,7 @@ def probabilities(
 
 
 def _as_csv(dataset: "Dataset", predicted: "Tensor", confidence: "Tensor") -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", "true", "predicted", "probability"])
-    rows = zip(dataset.test_labels.tolist(), predicted.tolist(), confidence.tolist(), strict=True)
-    for i, (true, guess, probability) in enumerate(rows):
-        writer.writerow([i, dataset.classes[true], dataset.classes[guess], f"{probability:.4f}"])
-    return text.getvalue()
+    images = enumerate(zip(dataset.test_labels.tolist(), predicted.tolist(), confidence.tolist(), strict=True))
+    names = dataset.classes
+    rows = ((i, names[true], names[guess], f"{probability:.4f}") for i, (true, guess, probability) in images)
+    return csv_text([("image", "true", "predicted", "probability"), *rows])

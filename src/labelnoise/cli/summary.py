@@ -12,6 +12,7 @@ classes, the accuracy of every class after the last epoch.
 
 import sys
 
+from labelnoise.cli.arguments import split_named
 from labelnoise.config.compose import compose
 from labelnoise.records.store import Record
 from labelnoise.tables.record_files import read
@@ -27,18 +28,17 @@ def summary(arguments: list[str]) -> None:
     Raises:
         ValueError: an argument is wrong, or a path holds no records.
     """
-    chosen = {"metric": METRICS[0], "format": "markdown", "results": ""}
-    named = [a for a in arguments if a.partition("=")[0] in chosen]
-    chosen |= {name: value for name, _, value in (a.partition("=") for a in named)}
-    if chosen["metric"] not in METRICS:
-        raise ValueError(f"metric={chosen['metric']}: must be one of {', '.join(METRICS)}")
-    if chosen["format"] not in FORMATS:
-        raise ValueError(f"format={chosen['format']}: must be one of {', '.join(FORMATS)}")
-    paths = [a for a in arguments if a not in named] or [chosen["results"] or str(compose([]).results)]
+    given, paths = split_named(arguments, "metric", "format", "results")
+    metric, form = given.get("metric", METRICS[0]), given.get("format", "markdown")
+    if metric not in METRICS:
+        raise ValueError(f"metric={metric}: must be one of {', '.join(METRICS)}")
+    if form not in FORMATS:
+        raise ValueError(f"format={form}: must be one of {', '.join(FORMATS)}")
+    paths = paths or [given.get("results") or str(compose([]).results)]
     records = _each_run_once(read(paths)[0])
     if not records:
         raise ValueError(f"{', '.join(paths)}: no whole record")
-    print(FORMATS[chosen["format"]](records, chosen["metric"]).removesuffix("\n"))
+    print(FORMATS[form](records, metric).removesuffix("\n"))
 
 
 def _each_run_once(records: list[Record]) -> list[Record]:

@@ -9,6 +9,7 @@ format=markdown (the default), latex, csv, html, json, or status: one line of pr
 
 from pathlib import Path
 
+from labelnoise.cli.arguments import split_named
 from labelnoise.config.compose import prepared
 from labelnoise.experiment.progress import duration
 from labelnoise.files import claims
@@ -25,20 +26,18 @@ def table(arguments: list[str]) -> None:
     Raises:
         ValueError: an argument is wrong; one line says which and what is allowed.
     """
-    form = next((a.removeprefix("format=") for a in reversed(arguments) if a.startswith("format=")), "markdown")
-    known = [*FORMATS, "status"]
-    if form not in known:
-        raise ValueError(f"format={form}: must be one of {', '.join(known)}")
-    overrides = [a for a in arguments if not a.startswith("format=")]
+    given, overrides = split_named(arguments, "format")
+    form = given.get("format", "markdown")
+    if form not in (*FORMATS, "status"):
+        raise ValueError(f"format={form}: must be one of {', '.join([*FORMATS, 'status'])}")
     prepared(overrides)  # report a wrong override before any cell is named
     choice, extra = split_arguments(overrides)
     chosen, results = read_with_folder(choice, [o for o in extra if o.startswith("results=")])
     wanted, folder = cells(chosen, extra), Path(results)
     found = {cell.run_id: record for cell in wanted if (record := store.find(cell.run_id, folder))}
     if form == "status":
-        print(
-            status(chosen, len(wanted), found, [folder / f"{c.run_id}.claim" for c in wanted if c.run_id not in found])
-        )
+        left = [folder / f"{cell.run_id}.claim" for cell in wanted if cell.run_id not in found]
+        print(status(chosen, len(wanted), found, left))
     else:
         print(render(chosen, wanted, found, form, overrides))
 

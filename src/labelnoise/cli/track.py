@@ -12,8 +12,6 @@ or an earlier `track` wrote. run_id= selects a record. A run is one run in W&B t
 import re
 from pathlib import Path
 
-from omegaconf import DictConfig
-
 from labelnoise.config.check import check
 from labelnoise.config.compose import compose
 from labelnoise.experiment.components import make_tracker
@@ -50,12 +48,8 @@ def track(arguments: list[str]) -> None:
                 raise
             store.report(path, str(error))
             continue
-        _send(record, cfg)
+        tracker = make_tracker(cfg, record["run_id"], record["config"])
+        log_history(tracker, record["history"])
+        tracker.finish(record["metrics"])
         sent += 1
     print(f"{sent} of {len(paths)} records sent to {cfg.tracker._target_.rpartition('.')[2]}")
-
-
-def _send(record: store.Record, cfg: DictConfig) -> None:
-    tracker = make_tracker(cfg, record["run_id"], record["config"])
-    log_history(tracker, record["history"])
-    tracker.finish(record["metrics"])

@@ -1,5 +1,6 @@
 """The command line of `train`: one run, or with -m many through Hydra's sweeper and launcher."""
 
+import contextlib
 import os
 import re
 import sys
@@ -71,11 +72,9 @@ def _through_hydra(flags: dict[str, str], overrides: list[str]) -> None:
     main = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")(_job)
     try:
         sys.argv = [before[0], *given, *written]  # Hydra needs its flags before the overrides
-        if "--multirun" in flags and "--cfg" not in flags:
+        trains = "--multirun" in flags and "--cfg" not in flags
+        with contextlib.nullcontext() if trains else deadline():
             main()
-        else:
-            with deadline():
-                main()
     finally:
         sys.argv = before
 

@@ -15,6 +15,7 @@ from labelnoise.config import tuned as tuned_rows
 from labelnoise.config.compose import deadline
 from labelnoise.config.explain import explain, nearest
 from labelnoise.config.groups import option_names
+from labelnoise.config.naming import as_yaml
 from labelnoise.config.options import COMPONENTS, EFFECTIVE, INCIDENTAL, OPTIONS
 from labelnoise.config.renamed import refuse_old
 from labelnoise.config.subcommands import command
@@ -47,7 +48,9 @@ def check(cfg: DictConfig) -> None:
             plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except (OmegaConfBaseException, RecursionError) as error:
         raise ValueError(explain(error, [], cfg) + _choices_of(error, raw)) from None
-    _check_options(plain)
+    for option in OPTIONS:
+        if option.name in plain and (reason := refusal(option.kind, plain[option.name])):
+            raise ValueError(f"{option.name}={_shown(plain[option.name])}: {reason}")
     _check_all_read(plain, raw)
     for where, supplied in COMPONENTS.items():
         _check_component(where, _at(plain, where), raw, supplied)
@@ -79,12 +82,6 @@ def _choices_of(error: Exception, raw: dict[str, Any]) -> str:
         return ""
     hint = annotations(_function(where, node)).get(name)
     return f" ({words(hint)})" if get_origin(hint) is Literal else ""
-
-
-def _check_options(plain: dict[str, Any]) -> None:
-    for option in OPTIONS:
-        if option.name in plain and (reason := refusal(option.kind, plain[option.name])):
-            raise ValueError(f"{option.name}={_shown(plain[option.name])}: {reason}")
 
 
 def _check_plain(value: Any, where: str) -> None:
@@ -156,10 +153,10 @@ def _check_component(where: str, node: Any, raw: dict[str, Any], supplied: tuple
     if node.get("_partial_") is not True:
         raise ValueError(f"{where}._partial_={_shown(node.get('_partial_'))}: must be true")
     signature = _check_target(where, node, raw, len(supplied))
-    given = {str(key): value for key, value in node.items() if key not in ("_target_", "_partial_")}
-    needs = dict.fromkeys(getattr(_function(where, node), "needs", ()))  # what it takes from `run` by name
+    needs = getattr(_function(where, node), "needs", ())  # what it takes from `run` by name
+    given = dict.fromkeys(name for name in needs if name in signature.parameters) | _options_of(node)
     try:
-        signature.bind(*supplied, **{**{name: None for name in needs if name in signature.parameters}, **given})
+        signature.bind(*supplied, **given)
     except TypeError as error:
         missing = re.search(r"missing a required.* argument: '(\w+)'", str(error))
         if missing and missing[1] not in _first(signature, len(supplied)):
@@ -179,15 +176,13 @@ def _check_target(where: str, node: dict[Any, Any], raw: dict[str, Any], supplie
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     taken = [*_first(signature, supplied), *getattr(function, "needs", ())]
     hints = annotations(function)
-    for key, value in node.items():
-        if key in ("_target_", "_partial_"):
-            continue
-        name = f"{where}.{key!s}"
-        if (key not in parameters and not takes_any) or key in taken or str(key).startswith("_"):
+    for key, value in _options_of(node).items():
+        name = f"{where}.{key}"
+        if (key not in parameters and not takes_any) or key in taken or key.startswith("_"):
             known = [parameter for parameter in parameters if parameter not in taken]
             hint = nearest(key, known) or f"; {where} has {', '.join(known) or 'none'}"
             raise ValueError(f"{name}={_shown(value)}: no such option{hint}")
-        if key in hints and (reason := refusal(hints[str(key)], value)):
+        if key in hints and (reason := refusal(hints[key], value)):
             raise ValueError(f"{_origin(name, raw)}={_shown(value)}: {reason}")
         _check_nested(name, value, raw)
     return signature
@@ -205,6 +200,11 @@ def _check_nested(where: str, value: Any, raw: dict[str, Any]) -> None:
     elif isinstance(value, dict):
         for key, inner in value.items():
             _check_nested(f"{where}.{key!s}", inner, raw)
+
+
+def _options_of(node: dict[Any, Any]) -> dict[str, Any]:
+    """The options of a component, without its function."""
+    return {str(key): value for key, value in node.items() if key not in ("_target_", "_partial_")}
 
 
 def _function(where: str, node: dict[Any, Any]) -> Any:
@@ -238,5 +238,5 @@ def _origin(where: str, raw: dict[str, Any]) -> str:
 
 def _shown(value: Any) -> str:
     """A value in a message: as in YAML, shortened."""
-    text = {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
+    text = as_yaml(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -11,15 +11,7 @@ from typing import Any
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import (
-    ChoiceSweep,
-    Glob,
-    IntervalSweep,
-    Override,
-    Quote,
-    QuotedString,
-    RangeSweep,
-)
+from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, Quote, QuotedString, RangeSweep
 from hydra.core.utils import setup_globals
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
@@ -98,9 +90,6 @@ def deadline(seconds: float | None = None) -> Iterator[None]:
         signal.signal(signal.SIGVTALRM, before)
 
 
-# ---------------------------------------------------------------------------------------------------------- overrides
-
-
 def prepared(overrides: Sequence[str], several: bool = False) -> list[str]:
     """The overrides in Hydra's form: paths quoted, every choice of a group checked.
 
@@ -152,7 +141,7 @@ def as_typed(override: Override) -> str:
     return f"{name}={inner[:-1]}" if sweep and isinstance(value, ChoiceSweep) and len(value.list) == 1 else line
 
 
-def _quoted(override: str, several: bool = False) -> str:
+def _quoted(override: str, several: bool) -> str:
     """An override of a path with its value quoted, so that it may contain any characters, and with ~ expanded.
 
     Unchanged are values in quotes of their own, and those in brackets, which Hydra reads as lists and mappings. With

@@ -40,13 +40,12 @@ def choices(group: str, overrides: Sequence[str] = ()) -> list[str]:
 
 def keys_of(group: str, option: str, overrides: Sequence[str] = ()) -> list[str] | None:
     """The options that a group's option has, as its file lists them; None if there is no such file."""
-    files = [folder / group / f"{option}.yaml" for folder in config_dirs(overrides)]
-    file = next((path for path in files if path.is_file()), None)
-    if file is None:
-        return None
-    content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-    own = content.get(group, content) if isinstance(content, dict) else {}
-    return [str(key) for key in own if not str(key).startswith("_")]
+    for folder in config_dirs(overrides):
+        if (file := folder / group / f"{option}.yaml").is_file():
+            content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+            own = content.get(group, content) if isinstance(content, dict) else {}
+            return [str(key) for key in own if not str(key).startswith("_")]
+    return None
 
 
 def option_names() -> list[str]:

@@ -39,11 +39,8 @@ def _plain(value: Any, where: str) -> Any:
     kept = {}
     content = _declared(value, "content", None) if where.startswith("dataset.") else None
     # only where an option may be a file: looking at a function imports its module, and torch with it
-    reads = (
-        _declared(value, "reads", {})
-        if any(_may_be_a_file(inner) for key, inner in value.items() if key != "_target_")
-        else {}
-    )
+    texts = [inner for key, inner in value.items() if key != "_target_" and isinstance(inner, str)]
+    reads = _declared(value, "reads", {}) if any("/" in text or "." in text for text in texts) else {}
     if content is not None:  # it also stands for the files that the options name
         options = {key: inner for key, inner in value.items() if key not in ("_target_", "_partial_")}
         kept["content"] = content(**options)
@@ -54,15 +51,11 @@ def _plain(value: Any, where: str) -> Any:
             kept[key] = "content:" + hashed(_read(reads[key], inner, f"{where}.{key}"))
             continue
         if key == "path" or (content is None and isinstance(inner, str) and inner.endswith(FILES)):
-            inner = _content_hash(inner, f"{where}.{key}")
+            inner = "sha256:" + _read(sha256, inner, f"{where}.{key}")[:16]
         if key == "_target_":
             inner = short_name(inner)
         kept[key] = _plain(inner, f"{where}.{key}")
     return kept
-
-
-def _may_be_a_file(value: Any) -> bool:
-    return isinstance(value, str) and ("/" in value or "." in value)
 
 
 def _declared(component: dict[str, Any], name: str, default: Any) -> Any:
@@ -73,17 +66,12 @@ def _declared(component: dict[str, Any], name: str, default: Any) -> Any:
         return default
 
 
-def _content_hash(path: str, where: str) -> str:
-    return "sha256:" + _read(sha256, path, where)[:16]
-
-
 def _read(how: Callable[[str], str], path: str, where: str) -> str:
     try:
         return how(path)
-    except OSError as error:
-        raise ValueError(f"{where}={path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise ValueError(f"{where}={path}: {error}") from None
+    except (OSError, ValueError) as error:
+        reason = f"cannot be read ({error.strerror})" if isinstance(error, OSError) else error
+        raise ValueError(f"{where}={path}: {reason}") from None
 
 
 def short_name(target: str) -> str:
@@ -133,19 +121,13 @@ _RENAMED = {
 }
 
 
-def upgraded(config: dict[str, Any]) -> dict[str, Any]:
+def upgraded(config: Any) -> Any:
     """Convert the configuration of an older record, in which `_target_` is a full path, to the current form."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, list):
-            return [plain(inner) for inner in value]
-        if not isinstance(value, dict):
-            return value
-        return {
-            key: _RENAMED.get(inner, short_name(inner))
-            if key == "_target_" and isinstance(inner, str)
-            else plain(inner)
-            for key, inner in value.items()
-        }
-
-    return plain(config)
+    if isinstance(config, list):
+        return [upgraded(inner) for inner in config]
+    if not isinstance(config, dict):
+        return config
+    upgrade = {key: upgraded(inner) for key, inner in config.items()}
+    if isinstance(target := config.get("_target_"), str):
+        upgrade["_target_"] = _RENAMED.get(target, short_name(target))
+    return upgrade

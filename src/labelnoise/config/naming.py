@@ -17,6 +17,11 @@ def component_name(component: Any) -> str:
     return "_".join(inner if "second" in component else [*inner, name])
 
 
+def as_yaml(value: Any) -> str:
+    """A value in a message, with null, true and false as in YAML."""
+    return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
+
+
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """A nested dictionary as a flat one, its keys joined by dots."""
     leaves: dict[str, Any] = {}

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from labelnoise.arguments.rows import Row, find
+from labelnoise.config.naming import as_yaml
 
 GROUPS = ("loss", "regulariser", "method", "recipe")  # that may have rows below `tuned`
 REFERENCE = re.compile(r"\$\{row:(\w+)\.(\w+)\}")
@@ -96,6 +97,4 @@ def _line(cfg: DictConfig, group: str, names: list[str]) -> str:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
-    return f"{value:g}"
+    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else as_yaml(value)

@@ -44,11 +44,7 @@ def memorisation(cells: Cells) -> "Figure":
     Raises:
         ValueError: the cells have several columns, or no record with known wrong labels.
     """
-    column, *others = cells.columns()
-    if others:
-        raise ValueError(
-            f"columns={','.join([column, *others])}: memorisation is drawn for one, such as column={column}"
-        )
+    column = cells.column("memorisation")
     rows = cells.rows(column)
     if not any(_column(record, "acc_wrong_given") for row in rows for record in cells.records[row, column]):
         raise ValueError(f"column={column}: no wrong labels are known in these records")

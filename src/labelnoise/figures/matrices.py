@@ -20,11 +20,11 @@ def confusion(cells: Cells) -> "Figure":
     Raises:
         ValueError: several columns, more rows than fit, or no record with a confusion matrix.
     """
-    column = _only(cells, "confusion")
+    column = cells.column("confusion")
     rows = cells.rows(column)
     if len(rows) > AT_MOST:
         raise ValueError(f"rows={','.join(rows)}: at most {AT_MOST} fit beside each other; choose them with rows=[...]")
-    matrices = {row: matrix for row in rows if (matrix := _summed(cells.records[row, column], "metrics", "confusion"))}
+    matrices = {row: matrix for row in rows if (matrix := _summed(cells.records[row, column]))}
     if not matrices:
         raise ValueError(f"column={column}: no record has a confusion matrix")
     side = COLUMN if len(matrices) == 1 else PAGE / len(matrices)
@@ -79,15 +79,8 @@ def of_columns(transition: list[list[int]]) -> list[float]:
     return [transition[c][c] / total if total else 1.0 for c, total in enumerate(totals)]
 
 
-def _only(cells: Cells, name: str) -> str:
-    column, *others = cells.columns()
-    if others:
-        raise ValueError(f"columns={','.join([column, *others])}: {name} is drawn for one, such as column={column}")
-    return column
-
-
-def _summed(seeds: list[Record], part: str, name: str) -> list[list[int]]:
-    matrices = [matrix for record in seeds if (matrix := record[part].get(name))]
+def _summed(seeds: list[Record]) -> list[list[int]]:
+    matrices = [matrix for record in seeds if (matrix := record["metrics"].get("confusion"))]
     return [[sum(counts) for counts in zip(*rows, strict=True)] for rows in zip(*matrices, strict=True)]
 
 

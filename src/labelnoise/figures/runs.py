@@ -1,6 +1,7 @@
 """The records for a figure: the cells of a table, by row and column."""
 
 from collections.abc import Sequence
+from itertools import product
 from typing import NamedTuple
 
 from labelnoise.config.compose import compose
@@ -24,14 +25,23 @@ class Cells(NamedTuple):
         """The columns that have a record."""
         return [column for column in self.table.columns if self.rows(column)]
 
+    def column(self, figure: str) -> str:
+        """The only column that has a record.
+
+        Raises:
+            ValueError: there are several; names the figure.
+        """
+        column, *others = self.columns()
+        if others:
+            raise ValueError(
+                f"columns={','.join([column, *others])}: {figure} is drawn for one, such as column={column}"
+            )
+        return column
+
     def missing(self) -> list[str]:
         """The cells that have no record, as `row in column`."""
-        return [
-            f"{row} in {column}"
-            for column in self.table.columns
-            for row in self.table.rows
-            if (row, column) not in self.records
-        ]
+        places = product(self.table.columns, self.table.rows)
+        return [f"{row} in {column}" for column, row in places if (row, column) not in self.records]
 
 
 def read(choice: Sequence[str], overrides: Sequence[str]) -> Cells:

@@ -12,9 +12,8 @@ from labelnoise.tables import table as tables
 
 def chooses_table(arguments: Sequence[str]) -> bool:
     """Whether the arguments choose a table, even a misspelt one."""
-    return any(argument.lstrip("+~").startswith(("table=", "table.")) for argument in arguments) and not any(
-        argument == "table=none" for argument in arguments
-    )
+    chosen = any(argument.lstrip("+~").startswith(("table=", "table.")) for argument in arguments)
+    return chosen and "table=none" not in arguments
 
 
 def missing(arguments: Sequence[str], several: Sequence[str], results: str, again: bool) -> list[tables.Cell]:

@@ -34,10 +34,7 @@ class Ended(NamedTuple):
 
 
 def drive(
-    jobs: Sequence[Job],
-    compose: Callable[[Job], str],
-    places: Sequence[str | None],
-    check_results: Callable[[], None],
+    jobs: Sequence[Job], compose: Callable[[Job], str], places: Sequence[str | None], check_results: Callable[[], None]
 ) -> Ended:
     """Run the jobs, at most one on each place at a time, and print a line as each ends.
 
@@ -66,11 +63,11 @@ class _Driver:
         jobs: Sequence[Job],
         compose: Callable[[Job], str],
         places: Sequence[str | None],
-        check_results: Callable[[], None],
+        check: Callable[[], None],
     ) -> None:
         self.total, self.outcomes, self.stopping = len(jobs), dict[int, Outcome](), 0
         self.error: Exception | None = None
-        self._compose, self._check_results = compose, check_results
+        self._compose, self._check_results = compose, check
         self._waiting = deque((job, 0.0) for job in jobs)  # with the earliest time to try it
         self._composed: dict[int, str] = {}
         self._free = deque(places)
@@ -100,8 +97,7 @@ class _Driver:
         for worker in self._workers:
             worker.dismiss()
         for worker in self._workers:
-            busy = worker.job is not None
-            worker.close(0 if self.stopping else GRACE if busy else 5)
+            worker.close(0 if self.stopping else GRACE if worker.job else 5)
 
     def ask_to_stop(self) -> None:
         """Called by a signal. The first signal lets running jobs save; the second ends them at once."""
@@ -128,15 +124,13 @@ class _Driver:
         now = time.monotonic()
         while (found := next((entry for entry in self._waiting if entry[1] <= now), None)) is not None:
             self._waiting.remove(found)
-            job = found[0]
-            if job.number in self._composed:
-                return job
+            job, _ = found
             try:
-                self._composed[job.number] = self._compose(job)
+                if job.number not in self._composed:
+                    self._composed[job.number] = self._compose(job)
+                return job
             except Exception as error:
                 self._failed(job, one_line(error, list(job.overrides)), 0.0)
-                continue
-            return job
         return None
 
     # --------------------------------------------------------------------------------------------- receiving answers

@@ -2,8 +2,11 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from annotated_types import Ge
+
+from labelnoise.arguments.ranges import refusal
 from labelnoise.files.atomic import check_writable
 from labelnoise.launch.driver import drive
 from labelnoise.launch.jobs import Job, Outcome, make_jobs, over_seeds, summary
@@ -17,13 +20,10 @@ def check_options(n_jobs: Any, jobs_per_gpu: Any) -> None:
     Raises:
         ValueError: names the option, its value and what is allowed.
     """
-    for name, value, allowed in (
-        ("n_jobs", n_jobs, "auto or a whole number, at least 1"),
-        ("jobs_per_gpu", jobs_per_gpu, "a whole number, at least 1"),
-    ):
-        whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
-        if not whole and not (name == "n_jobs" and value == "auto"):
-            raise ValueError(f"hydra.launcher.{name}={value}: must be {allowed}")
+    whole = Annotated[int, Ge(1)]
+    for name, kind, value in (("n_jobs", Literal["auto"] | whole, n_jobs), ("jobs_per_gpu", whole, jobs_per_gpu)):
+        if reason := refusal(kind, value):
+            raise ValueError(f"hydra.launcher.{name}={value}: {reason}")
 
 
 def launch(

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from subprocess import PIPE
 from typing import Any
 
 from labelnoise.launch.jobs import Job
@@ -32,13 +33,7 @@ class Worker:
         environment = {**os.environ, "PYTHONPATH": path}
         if gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = gpu
-        self._process = subprocess.Popen(
-            COMMAND,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-            process_group=0,
-        )
+        self._process = subprocess.Popen(COMMAND, stdin=PIPE, stdout=PIPE, env=environment, process_group=0)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._in, self._out = self._process.stdin, self._process.stdout
@@ -106,9 +101,6 @@ class Worker:
             self._process.kill()
             self._process.wait()
         self._out.close()
-
-
-# -------------------------------------------------------------------------------------------------------- how many
 
 
 def slots(n_jobs: int | str, jobs_per_gpu: int, device: str) -> list[str | None]:

@@ -36,18 +36,11 @@ def check() -> None:
     Raises:
         ValueError: the plugin is not installed, or SLURM's commands are not found.
     """
-    if importlib.util.find_spec("submitit") is None or not _plugin():
+    if not all(map(importlib.util.find_spec, ("submitit", "hydra_plugins.hydra_submitit_launcher"))):
         raise ValueError("hydra/launcher=submitit_slurm: not installed; pip install 'labelnoise[slurm]'")
     for command in ("sbatch", "srun", "squeue"):
         if shutil.which(command) is None:
             raise ValueError(f"hydra/launcher=submitit_slurm: no {command} on PATH; is this a cluster's login node?")
-
-
-def _plugin() -> bool:
-    try:
-        return importlib.util.find_spec("hydra_plugins.hydra_submitit_launcher") is not None
-    except ModuleNotFoundError:
-        return False
 
 
 def launch(launcher: Any, overrides: Sequence[Sequence[str]], first: int) -> dict[int, str]:
@@ -116,7 +109,10 @@ def _wait(waiting: _Waiting, name: str) -> str | None:
     """Wait for the jobs. Returns the job id that SLURM gave the array, or None if squeue never listed it."""
     number, before, empty, pause = None, "", 0, 1.0
     while empty < 2:  # twice: a requeued job may be missing for a moment, and a job's result appears after its end
-        _pause(waiting, pause)
+        if waiting.is_alive():
+            waiting.join(pause)
+        else:
+            time.sleep(pause)
         if not waiting.is_alive() and waiting.failure is None:
             break
         jobs = _listed(name)
@@ -134,13 +130,6 @@ def _wait(waiting: _Waiting, name: str) -> str | None:
             print(f"SLURM: {now}", flush=True)
         before, empty = now, 0 if left else empty + 1
     return number
-
-
-def _pause(waiting: threading.Thread, seconds: float) -> None:
-    if waiting.is_alive():
-        waiting.join(seconds)
-    else:
-        time.sleep(seconds)
 
 
 def _listed(name: str) -> Jobs | None:

@@ -67,11 +67,8 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
             "spent": not isinstance(error, HARMLESS),
             "seconds": time.monotonic() - started,
         }
-    return {
-        "status": "done",
-        "accuracy": record["metrics"]["test_acc_last"],
-        "seconds": time.monotonic() - started,
-    }
+    accuracy = record["metrics"]["test_acc_last"]
+    return {"status": "done", "accuracy": accuracy, "seconds": time.monotonic() - started}
 
 
 def _take_over_pipes() -> tuple[int, int]:

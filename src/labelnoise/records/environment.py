@@ -1,7 +1,9 @@
 """The environment of a run: commit, versions, processor. No host name, user name or folder."""
 
+import contextlib
 import os
 import platform
+import re
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -34,12 +36,10 @@ def _commit() -> dict[str, Any]:
             )
             return done.stdout.strip()
 
-        try:
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
             # Only there can a change affect a record; a figure or an audit written beside them cannot.
             changes = git("status", "--porcelain", "--untracked-files=all", "--", *DECIDING)
             return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changes)}
-        except (OSError, subprocess.SubprocessError):
-            pass
     return {"commit": os.environ.get("LABELNOISE_COMMIT"), "dirty": None}
 
 
@@ -51,10 +51,7 @@ def _version(name: str) -> str | None:
 
 
 def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
+    with contextlib.suppress(OSError):
+        if found := re.search(r"^model name.*?:(.*)", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
+            return found[1].strip()
     return platform.processor() or platform.machine()

@@ -3,6 +3,7 @@
 Only this file of the report reads tables and records; the others get plain values.
 """
 
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,15 +13,8 @@ from labelnoise.records import store
 from labelnoise.records.store import Record
 from labelnoise.report.commands import command_of, targets, targets_of
 from labelnoise.tables import comparison, table
-from labelnoise.tables.comparison import Result
+from labelnoise.tables.sheet import Sheet, beneath
 from labelnoise.tables.table import Overrides, Table
-
-
-class Sheet(NamedTuple):
-    """A table with a result for every row and column, those without records included."""
-
-    table: Table
-    results: list[Result]
 
 
 class Collection(NamedTuple):
@@ -48,7 +42,9 @@ def collect(results: str | Path) -> Collection:
         part = with_records(chosen, present)
         cells = table.cells(part) if part.rows and part.columns else []
         commands |= {cell.run_id: cell.overrides for cell in cells if cell.run_id in found}
-        sheets.append(Sheet(chosen, comparison.results(chosen, cells, found)))
+        compared = comparison.results(chosen, cells, found)
+        of_table = [found[identifier] for identifier in dict.fromkeys(i for one in compared for i in one.run_ids)]
+        sheets.append(Sheet(chosen, compared, beneath(chosen, compared, of_table, [])))
     for identifier, record in found.items():
         if identifier not in commands and (overrides := command_of(record)):
             commands[identifier] = overrides
@@ -113,10 +109,9 @@ def with_records(chosen: Table, present: set[Traits]) -> Table:
     Composing a cell to find its id takes 50 ms, and most tables have no records.
     """
     candidates = [
-        (row, column)
-        for row in chosen.rows
-        for column in chosen.columns
-        if _matches(table.overrides_of(chosen, row, column, chosen.seeds[0]), present)
+        place
+        for place in product(chosen.rows, chosen.columns)
+        if _matches(table.overrides_of(chosen, *place, chosen.seeds[0]), present)
     ]
     return chosen._replace(
         rows={row: own for row, own in chosen.rows.items() if any(row == pair[0] for pair in candidates)},

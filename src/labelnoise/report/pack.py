@@ -8,9 +8,9 @@ from typing import Any
 
 from labelnoise.config.naming import component_name, flat
 from labelnoise.records.store import Record
-from labelnoise.report.collect import Collection, Sheet
+from labelnoise.report.collect import Collection
 from labelnoise.tables.comparison import Result
-from labelnoise.tables.sheet import theirs_in_full
+from labelnoise.tables.sheet import Sheet, theirs_in_full
 
 OF_A_RUN = ("seconds", "seconds_training", "finished")  # a run's own keys in `environment`; runs share the others
 SEEDS = ("seed_noise", "seed_init", "seed_data")

@@ -5,10 +5,10 @@ from typing import Any
 
 from labelnoise.files.html import asset, render_with_script
 from labelnoise.report import loss_curves
-from labelnoise.report.collect import Collection, Sheet
+from labelnoise.report.collect import Collection
 from labelnoise.report.pack import content, packed
 from labelnoise.tables.comparison import Result, ranks
-from labelnoise.tables.sheet import apart, beneath, theirs
+from labelnoise.tables.sheet import Sheet, apart, theirs
 
 SCRIPTS = ("dom", "charts", "tables", "panel", "run", "runs", "losses", "main")  # assets/<name>.js, in this order
 STEPS = (0.5, 2.0, 5.0)  # points from the published mean at which a cell's colour gets stronger
@@ -40,7 +40,7 @@ def render(collection: Collection, library: str) -> str:
     return render_with_script(
         "labelnoise.report",
         "(async () => {\n" + "\n".join(files) + "\n})();\n",
-        sheets=[_shown(sheet, collection) for sheet in collection.sheets],
+        sheets=list(map(_shown, collection.sheets)),
         runs=len(collection.records),
         data=packed(data),
         library=packed(library),
@@ -49,9 +49,8 @@ def render(collection: Collection, library: str) -> str:
     )
 
 
-def _shown(sheet: Sheet, collection: Collection) -> dict[str, Any]:
+def _shown(sheet: Sheet) -> dict[str, Any]:
     """A table's data for the template: its lines, its cells by row, how many training runs are done."""
-    found = [collection.records[i] for i in dict.fromkeys(i for r in sheet.results for i in r.run_ids)]
     ranked = ranks(sheet.results)
     published = any(result.published for result in sheet.results)
     best = {
@@ -76,7 +75,7 @@ def _shown(sheet: Sheet, collection: Collection) -> dict[str, Any]:
         "done": sum(result.n for result in sheet.results),
         "wanted": len(sheet.results) * len(sheet.table.seeds),
         "published": published,
-        "lines": beneath(sheet.table, sheet.results, found, []),
+        "lines": sheet.beneath,
     }
 
 

@@ -1,6 +1,7 @@
 """A table's records against the published numbers: means, standard deviations, differences and Welch's test."""
 
 import csv
+import itertools
 import math
 import statistics
 from typing import NamedTuple
@@ -114,26 +115,13 @@ def results(table: Table, cells: list[Cell], found: dict[str, store.Record]) -> 
     by_place: dict[tuple[str, str], list[tuple[float, str, Machine]]] = {}
     for cell in cells:
         record = found.get(cell.run_id)
-        value = metric(record, table.metric)
-        if record is not None and value is not None:
+        if record and (value := record["metrics"].get(table.metric)) is not None:
             by_place.setdefault((cell.row, cell.column), []).append((100 * value, cell.run_id, machine(record)))
-    return [
-        Result(
-            row,
-            column,
-            tuple(value for value, _, _ in by_place.get((row, column), ())),
-            tuple(identifier for _, identifier, _ in by_place.get((row, column), ())),
-            published.get((row, column)),
-            tuple(where for _, _, where in by_place.get((row, column), ())),
-        )
-        for row in table.rows
-        for column in table.columns
-    ]
-
-
-def metric(record: store.Record | None, name: str) -> float | None:
-    """A record's metric as a fraction; None if the record or the metric is missing."""
-    return None if record is None else record["metrics"].get(name)
+    found_results = []
+    for row, column in itertools.product(table.rows, table.columns):
+        values, run_ids, machines = zip(*known, strict=True) if (known := by_place.get((row, column))) else ((),) * 3
+        found_results.append(Result(row, column, values, run_ids, published.get((row, column)), machines))
+    return found_results
 
 
 def published_of(table: Table) -> dict[tuple[str, str], Published]:

@@ -1,5 +1,6 @@
 """The effective configurations of overrides, composed or read from a cache in the user's cache folder."""
 
+import contextlib
 import hashlib
 import json
 from importlib.metadata import version
@@ -8,6 +9,7 @@ from typing import Any
 
 import pydantic_core
 from omegaconf.errors import OmegaConfBaseException
+from platformdirs import user_cache_path
 
 from labelnoise.config import identity, options
 from labelnoise.config.compose import compose
@@ -35,7 +37,7 @@ class Configurations:
         sources = (Path(__file__), Path(identity.__file__), Path(options.__file__))
         for path in [*sources, *sorted(CONFIGS.rglob("*.yaml"))]:
             state.update(path.parent.name.encode() + b"/" + path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-        self._path = _cache_folder() / f"{state.hexdigest()[:16]}.json"
+        self._path = user_cache_path("labelnoise") / "tables" / f"{state.hexdigest()[:16]}.json"
         self._known = self._read()
         self._new: dict[str, dict[str, Any]] = {}
 
@@ -62,12 +64,10 @@ class Configurations:
         """Write the newly composed configurations to the cache."""
         if not self._new:
             return
-        try:
+        with contextlib.suppress(OSError):
             atomic.write_whole(self._path, json.dumps({**self._read(), **self._new}).encode())
             for old in sorted(self._path.parent.glob("*.json"), key=lambda p: -p.stat().st_mtime)[KEPT:]:
                 old.unlink(missing_ok=True)
-        except OSError:
-            pass
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -75,9 +75,3 @@ class Configurations:
         except (OSError, ValueError):
             return {}
         return content if isinstance(content, dict) else {}
-
-
-def _cache_folder() -> Path:
-    from platformdirs import user_cache_path
-
-    return user_cache_path("labelnoise") / "tables"

@@ -1,13 +1,14 @@
 """A table as CSV and JSON: one entry for every row and column, with the same values in both."""
 
-import csv
-import io
 import json
 from typing import Any
 
+from labelnoise.files.csv_text import csv_text
 from labelnoise.tables.comparison import Result
 from labelnoise.tables.escaping import csv_cell
 from labelnoise.tables.sheet import Sheet
+
+PUBLISHED = ("mean", "std", "runs", "certainty")
 
 
 def _entry(result: Result) -> dict[str, Any]:
@@ -15,20 +16,14 @@ def _entry(result: Result) -> dict[str, Any]:
 
     `machines` has the processor or GPU and the precision of each of `run_ids`.
     """
-    published = result.published
     return {
         "row": result.row,
         "column": result.column,
         "mean": _rounded(result.mean),
         "std": _rounded(result.std),
         "n": result.n,
-        "published_mean": published.mean if published else None,
-        "published_std": published.std if published else None,
-        "published_runs": published.runs if published else None,
-        "published_certainty": published.certainty if published else None,
-        "difference": _rounded(result.difference),
-        "distance": _rounded(result.distance),
-        "p": _rounded(result.p),
+        **{f"published_{key}": getattr(result.published, key, None) for key in PUBLISHED},
+        **{key: _rounded(getattr(result, key)) for key in ("difference", "distance", "p")},
         "run_ids": list(result.run_ids),
         "machines": [" ".join(where) for where in result.machines],
     }
@@ -53,12 +48,8 @@ def as_csv(sheet: Sheet) -> str:
 
 
 def csv_of(lines: list[dict[str, Any]]) -> str:
-    """CSV with the keys of the first line as its header."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return out.getvalue()
+    """CSV with the keys of the lines as its header; all have the same, in the same order."""
+    return csv_text([lines[0], *(line.values() for line in lines)])
 
 
 def as_json(sheet: Sheet) -> str:

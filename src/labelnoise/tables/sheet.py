@@ -88,9 +88,6 @@ def counted(found: Sequence[Record], what: str) -> str:
     return ", ".join(f"{name}: {count}" for name, count in Counter(map(fact, found)).most_common())
 
 
-# ---------------------------------------------------------------------------------------------------------- numbers
-
-
 def ours(result: Result) -> str:
     """75.12 ± 0.30 (3); without a standard deviation for one seed."""
     if result.mean is None:

@@ -15,9 +15,6 @@ from labelnoise.tables.sheet import counted
 NONE = "–"  # in a cell without a value
 
 
-# ---------------------------------------------------------------------------------------------------------- settings
-
-
 def as_markdown(records: Sequence[Record], metric: str) -> str:
     """A table of the settings; the best for each data set and noise is bold."""
     found = settings(records, metric)
@@ -81,10 +78,7 @@ def as_json(records: Sequence[Record], metric: str) -> str:
     return json.dumps([_entry(setting) for setting in settings(records, metric)], indent=1) + "\n"
 
 
-# ------------------------------------------------------------------------------------------------------ the records
-
-
-def history(records: Sequence[Record], _: str = "") -> str:
+def history(records: Sequence[Record], _: str) -> str:
     """CSV with a line for every epoch of every record; empty where a value is null."""
     names = dict.fromkeys(name for record in records for name in record["history"])
     lines = []
@@ -98,7 +92,7 @@ def history(records: Sequence[Record], _: str = "") -> str:
     return csv_of(lines)
 
 
-def classes(records: Sequence[Record], _: str = "") -> str:
+def classes(records: Sequence[Record], _: str) -> str:
     """CSV with a line for every class of every record: number of test images, accuracy after the last epoch."""
     lines = []
     for record in records:

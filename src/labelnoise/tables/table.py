@@ -6,6 +6,7 @@ A table is one file, `configs/table/<name>.yaml`: `python train.py -m table=<nam
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 from typing import Any, NamedTuple, get_args
 
 from omegaconf import OmegaConf
@@ -30,15 +31,15 @@ class Table(NamedTuple):
     name: str
     title: str
     metric: str  # a key of a record's metrics
-    common: Overrides
-    rows: dict[str, Overrides | dict[str, Overrides]]  # by column where the paper tuned each column
-    columns: dict[str, Overrides]
+    common: list[str]
+    rows: dict[str, list[str] | dict[str, list[str]]]  # by column where the paper tuned each column
+    columns: dict[str, list[str]]
     seeds: tuple[int, ...]
     seed_noise: int | None  # noise seed of seed 1; seed 2 uses the next one; None: the noise seed is the seed
     published: Source | None  # None: nothing is published
-    notes: tuple[str, ...]
+    notes: list[str]
 
-    def row(self, label: str, column: str) -> Overrides:
+    def row(self, label: str, column: str) -> list[str]:
         """The overrides of a row in this column."""
         given = self.rows[label]
         return given[column] if isinstance(given, dict) else given
@@ -49,7 +50,7 @@ class Table(NamedTuple):
         first = {_option(overrides[0]) if overrides else "" for overrides in self._each_rows_overrides()}
         return (first.pop() or "row") if len(first) == 1 else "row"
 
-    def _each_rows_overrides(self) -> Iterator[Overrides]:
+    def _each_rows_overrides(self) -> Iterator[list[str]]:
         return (self.row(label, column) for label in self.rows for column in self.columns)
 
 
@@ -106,24 +107,19 @@ def _table(name: str, content: Any) -> Table:
         file = TableFile.model_validate(content)
     except ValidationError as error:
         raise ValueError(f"table={name}: configs/table/{name}.yaml is not a table ({reason(error)})") from None
-    rows = {label: _overrides(given) for label, given in file.grid.rows.items()}
-    columns = {label: tuple(given) for label, given in file.grid.columns.items()}
+    rows, columns = file.grid.rows, file.grid.columns
     return Table(
         name=name,
         title=file.title,
         metric=file.metric,
-        common=tuple(file.common),
+        common=file.common,
         rows={label: rows[label] for label in _selected(name, "rows", file.rows, rows)},
         columns={label: columns[label] for label in _selected(name, "columns", file.columns, columns)},
         seeds=seeds,
         seed_noise=file.seed_noise,
         published=file.published,
-        notes=tuple(file.notes),
+        notes=file.notes,
     )
-
-
-def _overrides(given: list[str] | dict[str, list[str]]) -> Overrides | dict[str, Overrides]:
-    return {column: tuple(own) for column, own in given.items()} if isinstance(given, dict) else tuple(given)
 
 
 def _selected(name: str, what: str, requested: Any, known: Iterable[str]) -> list[str]:
@@ -161,18 +157,13 @@ def cells(table: Table, extra: Sequence[str] = ()) -> list[Cell]:
     """
     refuse_what_the_cells_set(table, extra)
     configurations = Configurations()
-    ids = {
-        (row, column, seed): identifier
-        for row in table.rows
-        for column in table.columns
-        for seed, identifier in zip(table.seeds, _ids(table, row, column, tuple(extra), configurations), strict=True)
-    }
+    places = list(product(table.rows, table.columns))
+    ids = {place: _ids(table, *place, tuple(extra), configurations) for place in places}
     configurations.keep()
     found = [
-        Cell(row, column, seed, overrides_of(table, row, column, seed, extra), ids[row, column, seed])
-        for seed in table.seeds
-        for row in table.rows
-        for column in table.columns
+        Cell(row, column, seed, overrides_of(table, row, column, seed, extra), ids[row, column][i])
+        for i, seed in enumerate(table.seeds)
+        for row, column in places
     ]
     _refuse_equal_cells(table, found)
     return found
@@ -191,14 +182,10 @@ def refuse_what_the_cells_set(table: Table, extra: Sequence[str]) -> None:
         option = _option(override)
         if option == "seed":
             raise ValueError(f"{override}: a table has seeds of its own; choose them with table.seeds=[...]")
-        if option in rows:
-            raise ValueError(
-                f"{override}: the rows of table={table.name} set {option}; choose them with table.rows=[...]"
-            )
-        if option.partition(".")[0] in noise:
-            raise ValueError(
-                f"{override}: the columns of table={table.name} set {option}; choose them with table.columns=[...]"
-            )
+        part = "rows" if option in rows else "columns" if option.partition(".")[0] in noise else None
+        if part:
+            choose = f"choose them with table.{part}=[...]"
+            raise ValueError(f"{override}: the {part} of table={table.name} set {option}; {choose}")
         if option == "dataset" and any(_option(o) == "dataset" for o in table.common):
             raise ValueError(f"{override}: table={table.name} is a table of one data set; choose another table")
 
