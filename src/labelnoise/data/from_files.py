@@ -72,11 +72,8 @@ def dataset_of(name: str, found: Listed, parts: Parts, size: int, colour: bool, 
     """
     number = {label: i for i, label in enumerate(found.classes)}
     bytes_ = len(parts.train) * size * size * (3 if colour else 1)
-    if stream or (stream is None and bytes_ > SHARE * memory()):
-        pixels: Any = _streamed(found, parts, size, colour)
-    else:
-        pixels = _in_memory(found, parts, size, colour)
-    images, val_images, test_images, read, counts = pixels
+    streamed = stream or (stream is None and bytes_ > SHARE * memory())
+    images, val_images, test_images, read, counts = (_streamed if streamed else _in_memory)(found, parts, size, colour)
     train, val, test = (part.entries for part in read)
     check_no_empty_class(found.classes, (entry.label for entry in train))
 
