@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor
 
-from labelnoise.training.listener import Row
 from labelnoise.training.method import Judgement
-from labelnoise.training.state import TrainState
+from labelnoise.training.state import Row, TrainState
 
 # The quantities computed from each column of the ledger.
 OF_COLUMN = {

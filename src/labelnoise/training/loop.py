@@ -10,9 +10,9 @@ from torch import Tensor
 from labelnoise.training.diagnose import diagnose, judgement_metrics
 from labelnoise.training.evaluate import Labelled, accuracy, confusion_matrix
 from labelnoise.training.graphs import Steps
-from labelnoise.training.listener import Listener, Row
+from labelnoise.training.listener import Listener
 from labelnoise.training.method import Method
-from labelnoise.training.state import TrainState
+from labelnoise.training.state import Row, TrainState
 
 
 class EvaluationData(NamedTuple):

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from labelnoise.training.listener import Row
 from labelnoise.training.method import Feed, StepResult
 
+Row = dict[str, float | None]
 LEDGER = ("predicted", "selected", "target")
 
 
