@@ -14,6 +14,7 @@ from labelnoise.config.check import check
 from labelnoise.config.compose import compose
 from labelnoise.experiment.assemble import assemble, load_noisy
 from labelnoise.experiment.components import Components, make_components, make_tracker
+from labelnoise.experiment.metrics import in_short, noise_facts, summarise
 from labelnoise.experiment.notices import notices, validation
 from labelnoise.experiment.outcome import make_record, times, write
 from labelnoise.experiment.progress import duration, show
@@ -88,8 +89,6 @@ def _existing_record(cfg: DictConfig, files: RunFiles, quiet: bool) -> store.Rec
     if record is None or (cfg.save_model and not files.network.is_file()):
         return None
     if not quiet:
-        from labelnoise.experiment.metrics import in_short
-
         print(f"run {files.run_id} is done already (force=true runs it again)\n{in_short(record['metrics'])}")
     return record
 
@@ -112,10 +111,10 @@ def _claimed(files: RunFiles) -> Iterator[None]:
 
 def _train(cfg: DictConfig, config: dict[str, Any], files: RunFiles, quiet: bool) -> Trained:
     """Make what needs no data, load the data, assemble or resume, fit, and write the record."""
-    from labelnoise.experiment.metrics import noise_facts
     from labelnoise.training.device import report_full_memory
 
-    started, say = time.monotonic(), _silent if quiet else print
+    started = time.monotonic()
+    say: Callable[[str], object] = (lambda line: None) if quiet else print
     environment = this_environment()  # now, because the checkout may change during training
     had_record = store.find(files.run_id, cfg.results) is not None
     components = make_components(cfg)
@@ -141,7 +140,9 @@ def _train(cfg: DictConfig, config: dict[str, Any], files: RunFiles, quiet: bool
     if other:
         print(f"{files.record} was written by another process meanwhile; it is kept, this one is not", file=sys.stderr)
     else:
-        _say_written(cfg, files, record, time.monotonic() - started, say)
+        if cfg.save_model:
+            say(f"{files.network} written")
+        say(f"{in_short(record['metrics'])}\n{files.record} written after {duration(time.monotonic() - started)}")
     return Trained(record, training.method, dataset)
 
 
@@ -193,7 +194,6 @@ def _fit(
     quiet: bool,
 ) -> dict[str, Any]:
     """Train to the end, with display, tracker and checkpoints attached. Returns the metrics."""
-    from labelnoise.experiment.metrics import summarise
     from labelnoise.training.loop import fit
 
     method, state = training.method, training.state
@@ -207,17 +207,3 @@ def _fit(
         fit(method, state, training.evaluation, [display, tracked, keep], cfg.graphs == "auto")
         tracked.metrics = summarise(state.history)
         return tracked.metrics
-
-
-def _say_written(
-    cfg: DictConfig, files: RunFiles, record: store.Record, seconds: float, say: Callable[[str], object]
-) -> None:
-    from labelnoise.experiment.metrics import in_short
-
-    if cfg.save_model:
-        say(f"{files.network} written")
-    say(f"{in_short(record['metrics'])}\n{files.record} written after {duration(seconds)}")
-
-
-def _silent(_: str) -> None:
-    """Print nothing."""
