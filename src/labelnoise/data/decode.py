@@ -91,11 +91,7 @@ def decode(root: Path, paths: Sequence[str], size: int, colour: bool) -> Decoded
         ValueError: more than 1% cannot be read.
     """
     out = np.empty((len(paths), size, size, 3 if colour else 1), dtype=np.uint8)
-
-    def keep(count: int, image: np.ndarray) -> None:
-        out[count] = image
-
-    seen = _look(root, paths, size, colour, keep)
+    seen = _look(root, paths, size, colour, out.__setitem__)
     images = torch.from_numpy(out[: len(seen.kept)]).permute(0, 3, 1, 2)  # channels_last, as in TrainSet
     return Decoded(images, seen)
 
