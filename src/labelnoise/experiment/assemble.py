@@ -94,9 +94,7 @@ def assemble(cfg: DictConfig, dataset: "Dataset", labels: "Tensor", components: 
 
 def transition_matrix(truth: "Tensor", labels: "Tensor", num_classes: int) -> "Tensor":
     """The fraction of each true class (rows) that has each label. Shapes: (N,), (N,) -> (C, C), rows sum to 1."""
-    import torch
-
-    counts = torch.bincount(truth * num_classes + labels, minlength=num_classes**2).view(num_classes, num_classes)
+    counts = (truth * num_classes + labels).bincount(minlength=num_classes**2).view(num_classes, num_classes)
     return counts / counts.sum(dim=1, keepdim=True).clamp_min(1)
 
 

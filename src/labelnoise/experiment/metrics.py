@@ -19,12 +19,10 @@ def noise_facts(true_labels: "Tensor | None", noisy_labels: "Tensor", num_classe
         realised_rate: fraction of wrong labels. transition: counts (C, C), rows the true class, columns the noisy one.
         label_hash: see `label_hash`. seed: as given.
     """
-    import torch
-
     rate: float | None = None
     transition: list[list[int]] | None = None
     if true_labels is not None:
-        counts = torch.bincount(true_labels * num_classes + noisy_labels, minlength=num_classes**2)
+        counts = (true_labels * num_classes + noisy_labels).bincount(minlength=num_classes**2)
         transition = counts.view(num_classes, num_classes).tolist()
         rate = round(float((true_labels != noisy_labels).double().mean()), 6)
     return {"realised_rate": rate, "transition": transition, "label_hash": label_hash(noisy_labels), "seed": seed}
@@ -32,10 +30,8 @@ def noise_facts(true_labels: "Tensor | None", noisy_labels: "Tensor", num_classe
 
 def label_hash(labels: "Tensor") -> str:
     """First 16 hex digits of the sha256 of labels (N,): of their bytes as uint8, or as int64 where one exceeds 255."""
-    import torch
-
     fits = not len(labels) or int(labels.max()) < 256
-    return hashlib.sha256(labels.to(torch.uint8 if fits else torch.int64).numpy().tobytes()).hexdigest()[:16]
+    return hashlib.sha256((labels.byte() if fits else labels.long()).numpy().tobytes()).hexdigest()[:16]
 
 
 def noise_in_short(name: str, facts: dict[str, Any], count: int) -> str:

@@ -12,9 +12,9 @@ from omegaconf import DictConfig
 from labelnoise.config import identity, tuned
 from labelnoise.config.check import check
 from labelnoise.config.compose import compose
+from labelnoise.experiment import metrics
 from labelnoise.experiment.assemble import assemble, load_noisy
 from labelnoise.experiment.components import Components, make_components, make_tracker
-from labelnoise.experiment.metrics import in_short, noise_facts, summarise
 from labelnoise.experiment.notices import notices, validation
 from labelnoise.experiment.outcome import make_record, times, write
 from labelnoise.experiment.progress import duration, show
@@ -89,7 +89,7 @@ def _existing_record(cfg: DictConfig, files: RunFiles, quiet: bool) -> store.Rec
     if record is None or (cfg.save_model and not files.network.is_file()):
         return None
     if not quiet:
-        print(f"run {files.run_id} is done already (force=true runs it again)\n{in_short(record['metrics'])}")
+        print(f"run {files.run_id} is done already (force=true runs it again)\n{metrics.in_short(record['metrics'])}")
     return record
 
 
@@ -121,16 +121,16 @@ def _train(cfg: DictConfig, config: dict[str, Any], files: RunFiles, quiet: bool
     for line in tuned.lines(cfg):
         say(line)
     dataset, labels = load_noisy(cfg)
-    noise = noise_facts(dataset.true_labels, labels, dataset.num_classes, cfg.seed_noise)
+    noise = metrics.noise_facts(dataset.true_labels, labels, dataset.num_classes, cfg.seed_noise)
     say("\n".join([*notices(cfg, dataset, noise), *validation(cfg, dataset)]))
     with report_full_memory(components.runtime.device):
         training = _assembled(cfg, files, components, dataset, labels, environment["commit"], say)
         began = time.monotonic()
         with Signals() as signals:
-            metrics = _fit(cfg, config, files, training, environment["commit"], signals, quiet)
+            accuracies = _fit(cfg, config, files, training, environment["commit"], signals, quiet)
             spent = times(started, began, training.earlier)
             where = {**environment, **training.runtime.facts(), "compiled": components.compiled, **spent}
-            record = make_record(files.run_id, config, noise, metrics, training.state, where)
+            record = make_record(files.run_id, config, noise, accuracies, training.state, where)
             other = None if cfg.force or had_record else store.find(files.run_id, cfg.results)
             record = other or write(files, record, training.method, dataset, cfg.save_model)
             files.checkpoint.unlink(missing_ok=True)
@@ -142,7 +142,8 @@ def _train(cfg: DictConfig, config: dict[str, Any], files: RunFiles, quiet: bool
     else:
         if cfg.save_model:
             say(f"{files.network} written")
-        say(f"{in_short(record['metrics'])}\n{files.record} written after {duration(time.monotonic() - started)}")
+        say(metrics.in_short(record["metrics"]))
+        say(f"{files.record} written after {duration(time.monotonic() - started)}")
     return Trained(record, training.method, dataset)
 
 
@@ -205,5 +206,5 @@ def _fit(
         Tracked(make_tracker(cfg, files.run_id, config), state.history) as tracked,
     ):
         fit(method, state, training.evaluation, [display, tracked, keep], cfg.graphs == "auto")
-        tracked.metrics = summarise(state.history)
+        tracked.metrics = metrics.summarise(state.history)
         return tracked.metrics

@@ -43,7 +43,7 @@ FORMS: dict[Any, tuple[Callable[..., float], str]] = {
 
 def asymmetry_ratio(loss: LossFunction) -> tuple[float, str] | None:
     """r and its formula if the loss is one of these functions with its parameters bound by name; otherwise None."""
-    bound = partial(loss)  # of a partial, this is a partial of its function
+    bound = loss if isinstance(loss, partial) else partial(loss)
     if bound.args or bound.func not in FORMS:
         return None
     form, formula = FORMS[bound.func]

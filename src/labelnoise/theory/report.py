@@ -59,8 +59,7 @@ class Report:
 
     def json(self) -> dict[str, Any]:
         """Everything, ready for `json.dumps`: numbers to six digits, infinite ones as null."""
-        found: dict[str, Any] = _rounded(asdict(self))
-        return found
+        return _rounded(asdict(self))
 
     def __str__(self) -> str:
         return "\n".join([*_lines(self), json.dumps(self.json())])

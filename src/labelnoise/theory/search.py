@@ -100,19 +100,16 @@ def risks(pool: Pool, w: Tensor) -> Tensor:
     return (kind_weights(w, pool.others) * pool.losses).sum(dim=1)
 
 
-def near_vertex(pool: Pool) -> Tensor:
-    """Which predictions are e_t, as far as their probabilities show. Shapes: -> (N,), bool."""
-    return pool.levels[:, 1:].max(dim=1).values <= -VERTEX
-
-
 def at_vertex(pool: Pool) -> Tensor:
-    """Which of them also have the smallest loss without noise. Shapes: -> (N,), bool.
+    """Which predictions are e_t, as far as their probabilities show, with the smallest loss without noise.
 
-    A loss of scaled logits depends on how low the other logits are, so not all of `near_vertex` have it.
+    A loss of scaled logits depends on how low the other logits are, so not all that are near e_t have it.
+    Shapes: -> (N,), bool.
     """
+    near = pool.levels[:, 1:].max(dim=1).values <= -VERTEX
     of_t = pool.losses[:, 0]
     least = of_t.min()
-    return near_vertex(pool) & (of_t <= least + 1e-6 * (of_t[CENTRE] - least))
+    return near & (of_t <= least + 1e-6 * (of_t[CENTRE] - least))
 
 
 def holds(pool: Pool, w: Tensor) -> bool:
