@@ -58,7 +58,8 @@ class CORES2(ERM):
         self.beta, self.plain, self.ramp, self.sieve, self.floor = beta, plain, ramp, sieve, floor
         labels, classes = setup.train.labels, setup.train.num_classes
         # of each class, the images that the last epoch kept; before the first, all
-        self.register_buffer("kept", labels.bincount(minlength=classes).float())
+        everything = torch.ones(len(labels), device=labels.device)
+        self.register_buffer("kept", torch.zeros(classes, device=labels.device).index_add_(0, labels, everything))
         self.register_buffer("prior", self.kept / len(labels))
         self.register_buffer("weight", torch.zeros(()))
         self.remember("margin")  # each image's log p_y - (1/C) sum_k log(p_k + floor) when it was last used
