@@ -16,10 +16,9 @@ from labelnoise.losses import ael, agce, aul, ce, focal, gce, mae, nce, nfl, ngc
 from labelnoise.noise import asymmetric, pairflip, symmetric
 from labelnoise.theory import check, gradients
 from labelnoise.theory.critical import search
-from labelnoise.theory.findings import Verdict
 from labelnoise.theory.noise_ratios import noise_ratio
 from labelnoise.theory.report import Report
-from labelnoise.theory.verdicts import gather
+from labelnoise.theory.verdicts import Verdict, gather
 
 SMALL = np.logspace(-7, 0, 4000)  # probabilities, log-spaced
 

@@ -44,7 +44,7 @@ class Judged(NamedTuple):
     last: "Tensor"
 
 
-def judge(cfg: DictConfig, quiet: bool = False) -> Judged:
+def judge(cfg: DictConfig) -> Judged:
     """Train on all images and let the method judge the labels.
 
     Raises:
@@ -54,7 +54,7 @@ def judge(cfg: DictConfig, quiet: bool = False) -> Judged:
     from labelnoise.methods.audited_erm import AuditedERM
 
     _refuse_silent(cfg)
-    _, method, dataset = train(cfg, quiet)
+    _, method, dataset = train(cfg)
     judgement = method.judgement()
     assert judgement is not None
     labels = method.train_set.labels.cpu()
@@ -76,7 +76,7 @@ def _refuse_silent(cfg: DictConfig) -> None:
         raise ValueError(f"method={made.__name__.lower()}: does not judge labels; use method=audited_erm")
 
 
-def judge_out_of_fold(cfg: DictConfig, folds: int, folder: Path, quiet: bool = False) -> Judged:
+def judge_out_of_fold(cfg: DictConfig, folds: int, folder: Path) -> Judged:
     """Train once per fold without that fold, and judge it by the network's last epoch.
 
     An image's `clean` is the probability of its given label. An audit that was stopped goes on with the next fold.
@@ -94,26 +94,24 @@ def judge_out_of_fold(cfg: DictConfig, folds: int, folder: Path, quiet: bool = F
     path = _write_array(folder / "labels.npy", labels)
     member = fold_of(labels, folds, cfg.seed_data)
     probs = torch.empty(len(labels), dataset.num_classes)
-    if dataset.notices and not quiet:
+    if dataset.notices:
         print("\n".join(dataset.notices))
     for fold in range(folds):
-        if not quiet:
-            print(f"fold {fold + 1} of {folds}")
+        print(f"fold {fold + 1} of {folds}")
         held = member == fold
         shape = int(held.sum()), dataset.num_classes
-        probs[held] = _of_fold(_without_fold(cfg, str(path), fold, folds), shape, folder / "folds", quiet)
+        probs[held] = _of_fold(_without_fold(cfg, str(path), fold, folds), shape, folder / "folds")
     loss = _loss(probs, labels)
     return Judged(dataset, labels, (-loss).exp(), probs, probs.argmax(dim=1), loss, margin(probs, labels), probs)
 
 
-def _of_fold(cfg: DictConfig, shape: tuple[int, int], folder: Path, quiet: bool) -> "Tensor":
+def _of_fold(cfg: DictConfig, shape: tuple[int, int], folder: Path) -> "Tensor":
     """The probabilities of the held-out fold: of an earlier, stopped audit, else of a network trained now."""
     path = folder / f"{run_id(effective(cfg))}.npy"
     if not cfg.force and (found := _read_array(path, shape)) is not None:
-        if not quiet:
-            print(f"{path} is done already (force=true trains it again)")
+        print(f"{path} is done already (force=true trains it again)")
         return found
-    _, method, dataset = train(cfg, quiet)
+    _, method, dataset = train(cfg)
     found = probabilities(method, dataset)
     _write_array(path, found)
     return found

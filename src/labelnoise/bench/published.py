@@ -53,12 +53,6 @@ def loader(pictures: Pictures, batch_size: int) -> DataLoader:
     )
 
 
-def endless(batches: DataLoader) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of one epoch after another."""
-    while True:
-        yield from batches
-
-
 def train_steps(
     batches: Iterator[tuple[Tensor, Tensor]],
     count: int,
@@ -67,10 +61,9 @@ def train_steps(
     optimizer: torch.optim.Optimizer,
     clip_norm: float | None,
     device: torch.device,
-) -> float:
-    """`count` training steps; the mean loss."""
+) -> None:
+    """`count` training steps."""
     network.train()
-    total = 0.0
     for _ in range(count):
         images, labels = next(batches)
         images, labels = images.to(device), labels.to(device)
@@ -80,16 +73,15 @@ def train_steps(
         if clip_norm is not None:
             nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
         optimizer.step()
-        total += value.item()
-    return total / count
+        value.item()
 
 
 @torch.no_grad()
-def evaluate(network: nn.Module, batches: DataLoader, count: int, device: torch.device) -> float:
-    """Accuracy over the first `count` batches."""
+def evaluate(network: nn.Module, batches: DataLoader, device: torch.device) -> float:
+    """Accuracy over the batches."""
     network.eval()
     right = seen = 0
-    for _, (images, labels) in zip(range(count), batches, strict=False):
+    for images, labels in batches:
         predicted = network(images.to(device)).argmax(dim=1).cpu()
         right, seen = right + int((predicted == labels).sum()), seen + len(labels)
     return right / seen

@@ -50,13 +50,7 @@ def batch_norm_relu(
 
 
 def batch_norm_relu_evaluated(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    running_mean: Tensor,
-    running_var: Tensor,
-    eps: float,
-    pool: bool = False,
+    x: Tensor, weight: Tensor, bias: Tensor, running_mean: Tensor, running_var: Tensor, eps: float, pool: bool = False
 ) -> Tensor:
     """max_pool2d(relu(batch_norm(x)), 2) with the running statistics, in one pass. Equals torch's result bit for bit.
 
@@ -69,17 +63,10 @@ def batch_norm_relu_evaluated(
         y = F.relu(F.batch_norm(x, running_mean, running_var, weight, bias, False, 0.0, eps))
         return F.max_pool2d(y, 2) if pool else y
     passes = ready()
-    N, C, H, W = x.shape
-    table = torch.zeros(7, C)  # torch computes x * scale + shift, so the kernel's mean is 0
+    table = torch.zeros(7, x.shape[1])  # torch computes x * scale + shift, so the kernel's mean is 0
     torch.mul(torch.rsqrt(running_var + eps), weight, out=table[passes.SCALE])
     torch.addcmul(bias, running_mean, table[passes.SCALE], value=-1, out=table[passes.SHIFT])
-    shape = (N, C, H // 2, W // 2) if pool else x.shape
-    out = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
-    if pool:
-        passes.forward_pool(as_rows(x), table.numpy(), H, W, as_rows(out))
-    else:
-        passes.forward(as_rows(x), table.numpy(), as_rows(out))
-    return out
+    return _written(passes, x, as_rows(x), None, table.numpy(), pool)
 
 
 def _plain(
@@ -122,6 +109,20 @@ def ready() -> ModuleType:
     return passes
 
 
+def _written(passes: ModuleType, x: Tensor, rows: Any, residual: Tensor | None, table: Any, pool: bool) -> Tensor:
+    """The output, which the last pass writes with the coefficients in `table`."""
+    N, C, H, W = x.shape
+    shape = (N, C, H // 2, W // 2) if pool else x.shape
+    out = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
+    if pool:
+        passes.forward_pool(rows, table, H, W, as_rows(out))
+    elif residual is None:
+        passes.forward(rows, table, as_rows(out))
+    else:
+        passes.forward_residual(rows, as_rows(residual), table, as_rows(out))
+    return out
+
+
 class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -136,30 +137,14 @@ class _Fused(torch.autograd.Function):
         form: Form,
     ) -> Tensor:
         passes = ready()
-        N, C, H, W = x.shape
-        rows, table = as_rows(x), torch.empty(7, C, dtype=torch.float32)
+        C, rows = x.shape[1], as_rows(x)
+        table = torch.empty(7, C, dtype=torch.float32).numpy()
         parts = torch.empty(passes.PARTS, 2, C, dtype=torch.float64).numpy()
-        numbers = [v.detach().contiguous().numpy() for v in (weight, bias)]
+        affine = [v.detach().contiguous().numpy() for v in (weight, bias)]
+        running = running_mean.numpy(), running_var.numpy()
         passes.input_sums(rows, parts)
-        passes.statistics(
-            parts,
-            rows[0],
-            len(rows),
-            *numbers,
-            form.eps,
-            momentum,
-            running_mean.numpy(),
-            running_var.numpy(),
-            table.numpy(),
-        )
-        shape = (N, C, H // 2, W // 2) if form.pool else x.shape
-        out = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
-        if form.pool:
-            passes.forward_pool(rows, table.numpy(), H, W, as_rows(out))
-        elif residual is None:
-            passes.forward(rows, table.numpy(), as_rows(out))
-        else:
-            passes.forward_residual(rows, as_rows(residual), table.numpy(), as_rows(out))
+        passes.statistics(parts, rows[0], len(rows), *affine, form.eps, momentum, *running, table)
+        out = _written(passes, x, rows, residual, table, form.pool)
         ctx.save_for_backward(x, weight, bias, residual, None if residual is None else out)
         ctx.table, ctx.form = table, form
         return out
@@ -170,11 +155,11 @@ class _Fused(torch.autograd.Function):
         if torch.is_grad_enabled():  # create_graph: these gradients will themselves be differentiated
             return *_differentiable(ctx, grad, x, weight, bias, residual), None, None, None, None
         grad = grad.contiguous(memory_format=torch.channels_last)
-        return *_fused_backward(x, grad, residual, out, ctx.table.numpy(), ctx.form), None, None, None, None
+        return *_fused_backward(x, grad, out, ctx.table, ctx.form), None, None, None, None
 
 
 def _fused_backward(
-    x: Tensor, grad: Tensor, residual: Tensor | None, out: Tensor | None, table: Any, form: Form
+    x: Tensor, grad: Tensor, out: Tensor | None, table: Any, form: Form
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """Gradients of x, weight, bias and residual."""
     passes = ready()

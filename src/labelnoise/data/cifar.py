@@ -4,7 +4,6 @@ import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -74,26 +73,22 @@ def _read(name: str, kind: str, data_dir: str) -> "tuple[CIFAR10, CIFAR10]":
 
     loader = getattr(datasets, kind)
     meta = (loader.meta["filename"], loader.meta["md5"])  # the class names; torchvision does not check this file
-    published = [
-        (Path(data_dir) / loader.base_folder / file, md5) for file, md5 in (*loader.train_list, *loader.test_list, meta)
-    ]
-
-    def intact() -> bool:
-        return all(check_integrity(str(path), md5) for path, md5 in published)
+    folder = Path(data_dir) / loader.base_folder
+    published = [(folder / file, md5) for file, md5 in (*loader.train_list, *loader.test_list, meta)]
 
     def faults() -> list[str]:
         present = [path for path, _ in published if path.is_file()]
         damaged = [path for path, md5 in published if path in present and not check_integrity(str(path), md5)]
         missing = [path for path, _ in published if present and path not in present]
-        return [f"{path} is damaged (not the published file)" for path in damaged] + [
-            f"{p} is missing" for p in missing
-        ]
+        wrong = [f"{path} is damaged (not the published file)" for path in damaged]
+        return wrong + [f"{path} is missing" for path in missing]
 
     def load() -> "tuple[CIFAR10, CIFAR10]":
-        train = loader(data_dir, train=True, download=not intact())
+        intact = all(check_integrity(str(path), md5) for path, md5 in published)
+        train = loader(data_dir, train=True, download=not intact)
         return train, loader(data_dir, train=False)
 
-    return obtain(name, Path(data_dir) / loader.base_folder, load, faults)
+    return obtain(name, folder, load, faults)
 
 
 def _dataset(name: str, train: "CIFAR10", test: "CIFAR10", **facts: Any) -> Dataset:
@@ -114,24 +109,13 @@ def _dataset(name: str, train: "CIFAR10", test: "CIFAR10", **facts: Any) -> Data
     )
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Reads the published pickle, which torchvision has checked, and creates only numpy arrays from it."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        allowed = {
-            "_reconstruct": np.empty(0).__reduce__()[0],
-            "ndarray": np.ndarray,
-            "dtype": np.dtype,
-        }
-        if module.split(".")[0] == "numpy" and name in allowed:
-            return allowed[name]
-        raise pickle.UnpicklingError(f"{module}.{name} is not an array")
-
-
 def _superclasses(path: Path) -> Tensor:
-    """The superclass of each class (100,), from the file's coarse labels, which torchvision does not keep."""
-    with path.open("rb") as file:
-        entry = _ArraysOnly(file, encoding="latin1").load()
+    """The superclass of each class (100,), from the file's coarse labels, which torchvision does not keep.
+
+    Args:
+        path: of a file that torchvision has checked and unpickled.
+    """
+    entry = pickle.loads(path.read_bytes(), encoding="latin1")
     superclass = torch.full((100,), -1)
     superclass[torch.tensor(entry["fine_labels"])] = torch.tensor(entry["coarse_labels"])
     return superclass

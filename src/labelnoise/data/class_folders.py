@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from labelnoise.data.left_out import ENDINGS, LeftOut, in_short, is_image, named, of_a_tool
-from labelnoise.data.listing import Entry, Found, check_folder, shown
+from labelnoise.data.listing import Entry, Found, shown
 from labelnoise.data.part_names import PARTS, part_of
 
 
@@ -14,10 +14,8 @@ def from_folders(root: Path) -> Found:
     A part is a folder of class folders with a common name of train, val or test in any case, see `part_of`.
 
     Raises:
-        ValueError: the folder does not exist, one of its class folders has no image, or it is not clear which of its
-            folders are the parts.
+        ValueError: one of the class folders has no image, or it is not clear which of its folders are the parts.
     """
-    check_folder(root)
     left = LeftOut(root)
     tops = _folders(root, left)
     parts = {path: part_of(path.name) for path in tops if part_of(path.name) and _subfolders(path)}

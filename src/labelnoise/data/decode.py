@@ -4,6 +4,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,11 +91,7 @@ def decode(root: Path, paths: Sequence[str], size: int, colour: bool) -> Decoded
         ValueError: more than 1% cannot be read.
     """
     out = np.empty((len(paths), size, size, 3 if colour else 1), dtype=np.uint8)
-
-    def keep(count: int, image: np.ndarray) -> None:
-        out[count] = image
-
-    seen = _look(root, paths, size, colour, keep)
+    seen = _look(root, paths, size, colour, out.__setitem__)
     images = torch.from_numpy(out[: len(seen.kept)]).permute(0, 3, 1, 2)  # channels_last, as in TrainSet
     return Decoded(images, seen)
 
@@ -161,29 +158,14 @@ def workers_for_decoding() -> int:
     return min(MOST, usable)
 
 
-class Files(torch.utils.data.Dataset[Any]):
-    """Image files as a dataset for torch's DataLoader, which starts the worker processes."""
-
-    def __init__(self, paths: Sequence[Path], size: int, colour: bool) -> None:
-        self._paths, self._size, self._colour = paths, size, colour
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def __getitem__(self, position: int) -> File:
-        return read_file(self._paths[position], self._size, self._colour)
+def _read_chunk(paths: list[Path], size: int, colour: bool) -> list[File]:
+    return [read_file(path, size, colour) for path in paths]
 
 
-def as_list(batch: list[Any]) -> list[Any]:
-    """A collate function that returns the images unchanged."""
-    return batch
-
-
-def _each(paths: Sequence[Path], size: int, colour: bool) -> Iterator[File]:
-    """Each file, in order."""
+def _each(paths: list[Path], size: int, colour: bool) -> Iterator[File]:
+    """Each file, in order. torch's DataLoader reads them where it collates, in its worker processes."""
     workers = 0 if len(paths) < FEW else workers_for_decoding()
-    loader = torch.utils.data.DataLoader(
-        Files(paths, size, colour), batch_size=CHUNK, num_workers=workers, collate_fn=as_list
-    )
-    for chunk in loader:
+    read = partial(_read_chunk, size=size, colour=colour)
+    files: Any = paths  # a list serves as a data set
+    for chunk in torch.utils.data.DataLoader(files, CHUNK, num_workers=workers, collate_fn=read):
         yield from chunk

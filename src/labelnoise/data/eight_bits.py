@@ -77,9 +77,7 @@ def _largest(image: "Image.Image", high: float) -> float:
         bits = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, 16)
         bits = bits[0] if isinstance(bits, tuple) else bits
         return 2**bits - 1 if 8 < bits < 16 else SIXTEEN
-    if (
-        image.format in ("PNG", "PPM") and image.mode == "I"
-    ):  # these formats have at most 16 bits, scaled to all of them
-        return SIXTEEN
+    if image.format in ("PNG", "PPM") and image.mode == "I":
+        return SIXTEEN  # these formats have at most 16 bits, scaled to all of them
     scales = (1, *SCALES) if image.mode == "F" else SCALES
     return next(largest for largest in scales if high <= largest)

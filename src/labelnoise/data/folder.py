@@ -10,7 +10,7 @@ from labelnoise.data.class_folders import from_folders
 from labelnoise.data.dataset import Dataset
 from labelnoise.data.from_files import Size, dataset_of, given_parts, set_aside
 from labelnoise.data.label_tables import from_csv, with_corrected
-from labelnoise.data.listing import Listed, check_folder, content_hash, listed
+from labelnoise.data.listing import Listed, content_hash, listed
 
 Share = Annotated[float, Ge(0.01), Le(0.9)]
 
@@ -54,7 +54,8 @@ def folder(
 def find(data_dir: str, labels: str | None, corrected: str | None, classes: list[str] | None) -> Listed:
     """The images and labels of `folder`, without opening an image. Raises: as `folder`."""
     root = Path(data_dir)
-    check_folder(root)
+    if not root.is_dir():
+        raise ValueError(f"data_dir={root}: no such folder")
     found = from_folders(root) if labels is None else from_csv(root, labels)
     if corrected is not None:
         found = with_corrected(root, corrected, found)

@@ -29,23 +29,9 @@ class Parts(NamedTuple):
 
 
 def given_parts(found: Listed) -> Parts:
-    """The parts given by the entries; the val part is the test part if there is no other.
-
-    Raises:
-        ValueError: there are no test images.
-    """
+    """The parts given by the entries; the val part is the test part if there is no other."""
     train, val, test = ([e for e in found.entries if e.part == part] for part in ("train", "val", "test"))
-    return checked_parts(found, Parts(train, val, test) if test else Parts(train, [], val))
-
-
-def checked_parts(found: Listed, parts: Parts) -> Parts:
-    """The parts, if there are test images."""
-    if not parts.test:
-        left = f" (left out: {in_short(found.left_out)})" if found.left_out else ""
-        raise ValueError(
-            f"data_dir={found.root}: has no images to test on; add a test/ folder, or images to each class{left}"
-        )
-    return parts
+    return Parts(train, val, test) if test else Parts(train, [], val)
 
 
 def set_aside(found: Listed, share: float, seed: int) -> Parts:
@@ -58,7 +44,7 @@ def set_aside(found: Listed, share: float, seed: int) -> Parts:
         count = min(max(1, round(share * len(members))), len(members) - 1)
         chosen[members[:count]] = True
     pairs = list(zip(found.entries, chosen, strict=True))
-    return checked_parts(found, Parts([e for e, out in pairs if not out], [], [e for e, out in pairs if out]))
+    return Parts([e for e, out in pairs if not out], [], [e for e, out in pairs if out])
 
 
 def dataset_of(name: str, found: Listed, parts: Parts, size: int, colour: bool, stream: bool | None = None) -> Dataset:
@@ -68,15 +54,17 @@ def dataset_of(name: str, found: Listed, parts: Parts, size: int, colour: bool, 
         stream: whether to decode training images for every batch; None: if they would need more than half of the
             machine's memory. It changes no pixel.
     Raises:
-        ValueError: more than 1% of the images cannot be read, or a class has no readable image.
+        ValueError: there are no test images, more than 1% of the images cannot be read, or none of a class can.
     """
+    if not parts.test:
+        left = f" (left out: {in_short(found.left_out)})" if found.left_out else ""
+        raise ValueError(
+            f"data_dir={found.root}: has no images to test on; add a test/ folder, or images to each class{left}"
+        )
     number = {label: i for i, label in enumerate(found.classes)}
     bytes_ = len(parts.train) * size * size * (3 if colour else 1)
-    if stream or (stream is None and bytes_ > SHARE * memory()):
-        pixels: Any = _streamed(found, parts, size, colour)
-    else:
-        pixels = _in_memory(found, parts, size, colour)
-    images, val_images, test_images, read, counts = pixels
+    streamed = stream or (stream is None and bytes_ > SHARE * memory())
+    images, val_images, test_images, read, counts = (_streamed if streamed else _in_memory)(found, parts, size, colour)
     train, val, test = (part.entries for part in read)
     check_no_empty_class(found.classes, (entry.label for entry in train))
 

@@ -9,6 +9,8 @@ from labelnoise.data.left_out import LeftOut, is_image, named
 from labelnoise.data.listing import Entry, Found
 from labelnoise.data.part_names import PARTS, part_of
 
+NEEDED = ("path", "label")  # columns
+
 
 def from_csv(root: Path, name: str) -> Found:
     """The images listed in a CSV with the columns `path` and `label`, and optionally `split` (the parts).
@@ -19,9 +21,8 @@ def from_csv(root: Path, name: str) -> Found:
     Raises:
         ValueError: the file cannot be read, lacks a column, or has an invalid row.
     """
-    rows = _rows(root, name, "labels", ("path", "label"))
     entries = []
-    for row in rows:
+    for row in _rows(root, name, "labels"):
         path, split = _inside(root, row["path"], name), row.get("split") or ""
         if split and not part_of(split):
             raise ValueError(f"{name}: {path} has split {split!r}, must be one of {', '.join(PARTS)}")
@@ -41,9 +42,8 @@ def with_corrected(root: Path, name: str, found: Found) -> Found:
     Raises:
         ValueError: as `from_csv`; two corrected labels for one image, or a corrected label for an unlisted image.
     """
-    rows = _rows(root, name, "corrected", ("path", "label"))
     corrected: dict[str, str] = {}
-    for row in rows:
+    for row in _rows(root, name, "corrected"):
         path = _inside(root, row["path"], name)
         if corrected.setdefault(path, row["label"]) != row["label"]:
             raise ValueError(f"{name}: {path} has two labels, {corrected[path]!r} and {row['label']!r}")
@@ -88,7 +88,7 @@ def _unlisted(root: Path, entries: list[Entry]) -> int:
     return count
 
 
-def _rows(root: Path, name: str, option: str, needed: tuple[str, ...]) -> list[dict[str, str]]:
+def _rows(root: Path, name: str, option: str) -> list[dict[str, str]]:
     where = f"dataset.load.{option}={name}"
     if Path(name).is_absolute():  # a run's id would depend on the folder's location
         raise ValueError(f"{where}: must be relative to data_dir={root}")
@@ -98,7 +98,7 @@ def _rows(root: Path, name: str, option: str, needed: tuple[str, ...]) -> list[d
             reader = csv.DictReader(text)
             columns = [column.strip() for column in reader.fieldnames or ()]
             reader.fieldnames = columns
-            if missing := [column for column in needed if column not in columns]:
+            if missing := [column for column in NEEDED if column not in columns]:
                 has = ", ".join(column or "one without a name" for column in columns) or "none"
                 raise ValueError(f"{where}: has no column {' and '.join(missing)}; its columns are {has}")
             rows = [{key: (row[key] or "").strip() for key in columns} for row in reader]
@@ -107,7 +107,7 @@ def _rows(root: Path, name: str, option: str, needed: tuple[str, ...]) -> list[d
     except (OSError, csv.Error) as error:
         raise ValueError(f"{where}: cannot be read in data_dir={root} ({error})") from None
     for number, row in enumerate(rows, 2):
-        if empty := next((column for column in needed if not row[column]), None):
+        if empty := next((column for column in NEEDED if not row[column]), None):
             raise ValueError(f"{where}: row {number} has no {empty}")
     return rows
 

@@ -28,11 +28,6 @@ def of_a_tool(name: str) -> bool:
     return name[0] == "." or name.lower() in TOOLS
 
 
-def images_in(folder: Path) -> int:
-    """The number of image files at any depth."""
-    return sum(name.lower().endswith(ENDINGS) for _, _, names in os.walk(folder) for name in names)
-
-
 class LeftOut:
     """Counts what is left out below a folder.
 
@@ -45,8 +40,8 @@ class LeftOut:
         self._counts: Counter[tuple[str, str]] = Counter()
 
     def folder(self, path: Path, reason: str = "") -> None:
-        """A folder whose images are not read."""
-        if count := images_in(path):
+        """A folder whose images, at any depth, are not read."""
+        if count := sum(name.lower().endswith(ENDINGS) for _, _, names in os.walk(path) for name in names):
             self._counts[f"{{}} in {named(path.relative_to(self._root))}{reason}", "image"] = count
 
     def link(self, path: Path) -> None:

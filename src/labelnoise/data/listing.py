@@ -94,11 +94,7 @@ def check_utf8(root: Path, entries: Iterable[Entry], classes: Iterable[str]) -> 
 
 
 def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return text == text.encode(errors="ignore").decode()
 
 
 def odd_names(entries: Iterable[Entry]) -> tuple[str, ...]:
@@ -129,8 +125,7 @@ def check_unique(ordered: tuple[Entry, ...]) -> None:
     Args:
         ordered: the entries, ordered by path.
     """
-    twice = [(a, b) for a, b in itertools.pairwise(ordered) if a.path == b.path]
-    if twice:
+    if twice := [(a, b) for a, b in itertools.pairwise(ordered) if a.path == b.path]:
         first, second = twice[0]
         differ = [f"labels {first.label!r} and {second.label!r}"] if first.label != second.label else []
         differ += [f"parts {first.part!r} and {second.part!r}"] if first.part != second.part else []
@@ -165,17 +160,9 @@ def content_hash(found: Listed) -> str:
         except OSError:
             size = -1
         digest.update(repr((*entry, size)).encode())
-        if converted_since(
-            found.root / entry.path
-        ):  # so that a record of the clipped pixels is not taken for this run's
-            digest.update(b"8 bits, on white")
+        if converted_since(found.root / entry.path):
+            digest.update(b"8 bits, on white")  # so that a record of the clipped pixels is not taken for this run's
     return "sha256:" + digest.hexdigest()[:16]
-
-
-def check_folder(root: Path) -> None:
-    """Refuse a path that is not a folder."""
-    if not root.is_dir():
-        raise ValueError(f"data_dir={root}: no such folder")
 
 
 def lines_of(file: Path) -> list[str]:

@@ -93,10 +93,7 @@ def check_pixels(name: str, raw: Path, images: Tensor, mean: float, std: float) 
     Raises:
         ValueError: gives the means and deviations.
     """
-    counts = torch.bincount(images.flatten(), minlength=256).double()
-    values = torch.arange(256, dtype=torch.float64) / 255
-    ours = float((counts * values).sum() / counts.sum())
-    spread = float((counts * (values - ours) ** 2).sum() / counts.sum()) ** 0.5
+    spread, ours = (float(value) for value in torch.std_mean(images.float() / 255, correction=0))
     if abs(ours - mean) > TOLERANCE or abs(spread - std) > TOLERANCE:
         raise ValueError(
             f"dataset={name}: {raw} holds other images (mean {ours:.4f}, deviation {spread:.4f} of their pixels, "

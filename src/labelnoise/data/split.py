@@ -31,6 +31,5 @@ def split(labels: Tensor, num_val: int, num_trusted: int, seed: int) -> tuple[Te
     turn = order[np.argsort(rank, kind="stable")]
     trusted = turn[:num_trusted]
     rest = order[~np.isin(order, trusted)]
-    parts = (rest[num_val:], rest[:num_val], trusted)
-    train, val, trusted = (np.sort(part) for part in parts)
-    return torch.from_numpy(train), torch.from_numpy(val), torch.from_numpy(trusted)
+    train, val, chosen = (torch.from_numpy(np.sort(part)) for part in (rest[num_val:], rest[:num_val], trusted))
+    return train, val, chosen

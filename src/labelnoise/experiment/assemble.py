@@ -46,12 +46,7 @@ class Assembled(NamedTuple):
     evaluation: "EvaluationData"
 
 
-def assemble(
-    cfg: DictConfig,
-    dataset: "Dataset",
-    labels: "Tensor",
-    components: Components,
-) -> Assembled:
+def assemble(cfg: DictConfig, dataset: "Dataset", labels: "Tensor", components: Components) -> Assembled:
     """Build the method on its training set, and the labels and images that it is evaluated with.
 
     Args:
@@ -71,7 +66,7 @@ def assemble(
     generator = torch.Generator(device).manual_seed(cfg.seed_data)
     torch.manual_seed(cfg.seed_data)  # for random numbers drawn without a generator: dropout, negative learning
     augment, strong = (direct(hydra.utils.instantiate(cfg.dataset.get(kind))) for kind in ("augment", "strong"))
-    parts = divide(cfg, dataset, labels, generator, augment, strong)
+    train, evaluation = divide(cfg, dataset, labels, generator, augment, strong)
     truth = dataset.true_labels
     superclass = None if dataset.superclass is None else dataset.superclass.to(device)
     make_method = hydra.utils.instantiate(cfg.method)
@@ -87,21 +82,19 @@ def assemble(
     setup = (Setup if "transition" in make_method.func.assumes else Unassuming)(
         _learner_factory(cfg, dataset, runtime, compiled, direct(regulariser) if of_weights else None),
         _bound("loss", direct(loss), make_method.func, facts),
-        parts.train,
+        train,
         clock,
         regulariser=None if of_outputs is None else _bound("regulariser", of_outputs, make_method.func, facts),
         transition=assumed,
         superclass=superclass,
         load_network=partial(_load_network, cfg, dataset, runtime),
     )
-    return Assembled(make_method(setup).to(device), parts.evaluation)
+    return Assembled(make_method(setup).to(device), evaluation)
 
 
 def transition_matrix(truth: "Tensor", labels: "Tensor", num_classes: int) -> "Tensor":
     """The fraction of each true class (rows) that has each label. Shapes: (N,), (N,) -> (C, C), rows sum to 1."""
-    import torch
-
-    counts = torch.bincount(truth * num_classes + labels, minlength=num_classes**2).view(num_classes, num_classes)
+    counts = (truth * num_classes + labels).bincount(minlength=num_classes**2).view(num_classes, num_classes)
     return counts / counts.sum(dim=1, keepdim=True).clamp_min(1)
 
 

@@ -78,5 +78,4 @@ def check_optimizer(cfg: DictConfig) -> None:
 
 def make_tracker(cfg: DictConfig, run_id: str, config: dict[str, Any]) -> "Tracker":
     """The tracker of a run. `config` is the effective configuration, or that of a record."""
-    made: Tracker = hydra.utils.instantiate(cfg.tracker)(run_id, config, cfg.results)
-    return made
+    return hydra.utils.instantiate(cfg.tracker)(run_id, config, cfg.results)

@@ -1,17 +1,17 @@
 """The values that a run reports: the realised noise, and accuracies as fractions."""
 
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # torch takes a second to import, and `train.py --help` does not need it
+    from torch import Tensor
 
-from labelnoise.data.dataset import Dataset
+    from labelnoise.data.dataset import Dataset
 
 History = dict[str, list[float | None]]
 
 
-def noise_facts(true_labels: Tensor | None, noisy_labels: Tensor, num_classes: int, seed: int) -> dict[str, Any]:
+def noise_facts(true_labels: "Tensor | None", noisy_labels: "Tensor", num_classes: int, seed: int) -> dict[str, Any]:
     """Facts about the realised noise; null for those that need true labels, if these are unknown.
 
     Shapes: true_labels (N,), noisy_labels (N,).
@@ -22,16 +22,16 @@ def noise_facts(true_labels: Tensor | None, noisy_labels: Tensor, num_classes: i
     rate: float | None = None
     transition: list[list[int]] | None = None
     if true_labels is not None:
-        counts = torch.bincount(true_labels * num_classes + noisy_labels, minlength=num_classes**2)
+        counts = (true_labels * num_classes + noisy_labels).bincount(minlength=num_classes**2)
         transition = counts.view(num_classes, num_classes).tolist()
         rate = round(float((true_labels != noisy_labels).double().mean()), 6)
     return {"realised_rate": rate, "transition": transition, "label_hash": label_hash(noisy_labels), "seed": seed}
 
 
-def label_hash(labels: Tensor) -> str:
+def label_hash(labels: "Tensor") -> str:
     """First 16 hex digits of the sha256 of labels (N,): of their bytes as uint8, or as int64 where one exceeds 255."""
     fits = not len(labels) or int(labels.max()) < 256
-    return hashlib.sha256(labels.to(torch.uint8 if fits else torch.int64).numpy().tobytes()).hexdigest()[:16]
+    return hashlib.sha256((labels.byte() if fits else labels.long()).numpy().tobytes()).hexdigest()[:16]
 
 
 def noise_in_short(name: str, facts: dict[str, Any], count: int) -> str:
@@ -46,21 +46,23 @@ def noise_in_short(name: str, facts: dict[str, Any], count: int) -> str:
     )
 
 
-def validation_in_short(dataset: Dataset, num_val: int, trusted: int = 0) -> str:
+def validation_in_short(dataset: "Dataset", num_val: int, trusted: int = 0) -> str:
     """One line about the images that `test_acc_val` chooses its epoch by, and their labels; empty if there are none.
 
     Args:
         trusted: images of the data set's own part that are trusted (trusted_from=val), and so do not validate.
     """
     own = 0 if dataset.val_labels is None else len(dataset.val_labels) - trusted
-    start = f"trusted: {trusted:,} images of the data set's own clean part" if trusted else ""
+    said = [f"trusted: {trusted:,} images of the data set's own clean part"] if trusted else []
     if num_val:
         end = ", in place of the data set's own part" if own else ""
-        return f"{start}{'; ' if start else ''}validation: {num_val:,} held-out images with their noisy labels{end}"
-    kind = "own clean labels" if dataset.val_is_clean else "own labels, which may be wrong"
-    if not own:
-        return start + ("; validation: none, see num_val" if start else "")
-    return f"{start}{'; ' if start else ''}validation: {own:,} images with the data set's {kind}"
+        said.append(f"validation: {num_val:,} held-out images with their noisy labels{end}")
+    elif own:
+        kind = "own clean labels" if dataset.val_is_clean else "own labels, which may be wrong"
+        said.append(f"validation: {own:,} images with the data set's {kind}")
+    elif trusted:
+        said.append("validation: none, see num_val")
+    return "; ".join(said)
 
 
 def summarise(history: History) -> dict[str, Any]:

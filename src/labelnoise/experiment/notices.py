@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from omegaconf import DictConfig
 
+from labelnoise.experiment.metrics import noise_in_short, validation_in_short
+
 if TYPE_CHECKING:
     from labelnoise.data.dataset import Dataset
 
@@ -15,16 +17,12 @@ def notices(cfg: DictConfig, dataset: "Dataset", facts: dict[str, Any]) -> list[
     Args:
         facts: on the noise, from `noise_facts`.
     """
-    from labelnoise.experiment.metrics import noise_in_short
-
     line = noise_in_short(dataset.name, facts, len(dataset.train_labels))
     return [*dataset.notices, line, *_missed_rate(cfg.noise, dataset, facts["transition"])]
 
 
 def validation(cfg: DictConfig, dataset: "Dataset") -> list[str]:
     """A line on the images that validate and on the trusted ones of the data set's own part, if there are any."""
-    from labelnoise.experiment.metrics import validation_in_short
-
     own = 0 if dataset.val_labels is None else len(dataset.val_labels)
     trusted = 0 if cfg.trusted_from == "train" else cfg.num_trusted or own
     line = validation_in_short(dataset, cfg.num_val, trusted)

@@ -30,7 +30,10 @@ def make_record(
         "config": config,
         "noise": noise,
         "metrics": {**metrics, "confusion": state.confusion.tolist()},
-        "history": {name: _rounded(column) for name, column in state.history.items()},
+        "history": {
+            name: [None if value is None else round(value, 4) for value in column]
+            for name, column in state.history.items()
+        },
         "environment": environment,
     }
 
@@ -91,7 +94,3 @@ def _save(method: "Method", record: store.Record, dataset: "Dataset", path: Path
         "std": json.dumps(dataset.std),
     }
     write_whole(path, save(weights, about))
-
-
-def _rounded(column: list[float | None]) -> list[float | None]:
-    return [None if value is None else round(value, 4) for value in column]

@@ -1,6 +1,6 @@
 """Divides a data set's images: those that the method trains on, those with trusted labels, and those that evaluate."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -13,13 +13,6 @@ if TYPE_CHECKING:  # torch takes a second to import, and `train.py --help` does 
     from labelnoise.training.loop import EvaluationData
 
 
-class Parts(NamedTuple):
-    """Attributes: train, with its trusted set; evaluation, what the method is evaluated with."""
-
-    train: "TrainSet"
-    evaluation: "EvaluationData"
-
-
 def divide(
     cfg: DictConfig,
     dataset: "Dataset",
@@ -27,8 +20,8 @@ def divide(
     generator: "torch.Generator",
     augment: "Augment | None",
     strong: "Augment | None",
-) -> Parts:
-    """The parts of a run, on the generator's device.
+) -> "tuple[TrainSet, EvaluationData]":
+    """The training set, with its trusted set, and what the method is evaluated with, on the generator's device.
 
     Args:
         labels: (N,), noisy, of the training images.
@@ -48,24 +41,17 @@ def divide(
     mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (dataset.mean, dataset.std))
     cut = cfg.num_trusted if cfg.trusted_from == "train" else 0
     if truth is None and cut:
-        raise ValueError(f"num_trusted={cut}: dataset={dataset.name} has no true labels to trust{_own_part(dataset)}")
+        instead = "; trusted_from=val takes its validation part's" if dataset.val_is_clean else ""
+        raise ValueError(f"num_trusted={cut}: dataset={dataset.name} has no true labels to trust{instead}")
     stratify_by = truth if truth is not None and cut else labels
 
     def train_set(images: Any, given: "Tensor", part: "Tensor", trusted: "TrainSet | None" = None) -> "TrainSet":
         streamed = isinstance(images, StreamedImages)
         if len(part) != len(given):
             images = images.part(part) if streamed else images[part]
-        return (StreamedTrainSet if streamed else TrainSet)(
-            images if streamed else images.to(device),
-            given[part].to(device),
-            dataset.num_classes,
-            dataset.mean,
-            dataset.std,
-            augment,
-            generator,
-            trusted,
-            strong,
-        )
+        kind, images = (StreamedTrainSet, images) if streamed else (TrainSet, images.to(device))
+        facts = (dataset.num_classes, dataset.mean, dataset.std)
+        return kind(images, given[part].to(device), *facts, augment, generator, trusted, strong)
 
     train_part, val_part, trusted_part = split(stratify_by, cfg.num_val, cut, cfg.seed_data)
     val_images, val_labels = dataset.val_images, dataset.val_labels
@@ -93,11 +79,7 @@ def divide(
         val,
         cfg.eval_every,
     )
-    return Parts(train_set(dataset.train_images, labels, train_part, trusted), evaluation)
-
-
-def _own_part(dataset: "Dataset") -> str:
-    return "; trusted_from=val takes its validation part's" if dataset.val_is_clean else ""
+    return train_set(dataset.train_images, labels, train_part, trusted), evaluation
 
 
 def _chosen(labels: "Tensor", count: int, seed: int) -> "tuple[Tensor, Tensor]":

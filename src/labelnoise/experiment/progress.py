@@ -2,7 +2,6 @@
 
 import sys
 import time
-from collections.abc import Callable
 
 from labelnoise.training.listener import Listener, Row
 
@@ -74,13 +73,9 @@ def show(epochs: int, steps: int, quiet: bool, done: int = 0) -> Quiet:
 
 def summary(row: Row) -> str:
     """An epoch's loss, test accuracy and share of memorised wrong labels in one line."""
-    shown: list[tuple[str, str, Callable[[float], str]]] = [
-        ("train_loss", "loss", lambda v: f"{v:.4f}"),
-        ("test_acc", "test", lambda v: f"{v:.1%}"),
-        ("acc_wrong_given", "memorised", lambda v: f"{v:.1%}"),
-    ]
+    shown = (("train_loss", "loss", ".4f"), ("test_acc", "test", ".1%"), ("acc_wrong_given", "memorised", ".1%"))
     values = ((word, row.get(name), form) for name, word, form in shown)
-    return "  ".join(f"{word} {form(value)}" for word, value, form in values if value is not None)
+    return "  ".join(f"{word} {value:{form}}" for word, value, form in values if value is not None)
 
 
 def duration(seconds: float) -> str:

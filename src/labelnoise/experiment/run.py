@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from labelnoise.config import identity, tuned
 from labelnoise.config.check import check
 from labelnoise.config.compose import compose
+from labelnoise.experiment import metrics
 from labelnoise.experiment.assemble import assemble, load_noisy
 from labelnoise.experiment.components import Components, make_components, make_tracker
 from labelnoise.experiment.notices import notices, validation
@@ -88,9 +89,7 @@ def _existing_record(cfg: DictConfig, files: RunFiles, quiet: bool) -> store.Rec
     if record is None or (cfg.save_model and not files.network.is_file()):
         return None
     if not quiet:
-        from labelnoise.experiment.metrics import in_short
-
-        print(f"run {files.run_id} is done already (force=true runs it again)\n{in_short(record['metrics'])}")
+        print(f"run {files.run_id} is done already (force=true runs it again)\n{metrics.in_short(record['metrics'])}")
     return record
 
 
@@ -112,26 +111,26 @@ def _claimed(files: RunFiles) -> Iterator[None]:
 
 def _train(cfg: DictConfig, config: dict[str, Any], files: RunFiles, quiet: bool) -> Trained:
     """Make what needs no data, load the data, assemble or resume, fit, and write the record."""
-    from labelnoise.experiment.metrics import noise_facts
     from labelnoise.training.device import report_full_memory
 
-    started, say = time.monotonic(), _silent if quiet else print
+    started = time.monotonic()
+    say: Callable[[str], object] = (lambda line: None) if quiet else print
     environment = this_environment()  # now, because the checkout may change during training
     had_record = store.find(files.run_id, cfg.results) is not None
     components = make_components(cfg)
     for line in tuned.lines(cfg):
         say(line)
     dataset, labels = load_noisy(cfg)
-    noise = noise_facts(dataset.true_labels, labels, dataset.num_classes, cfg.seed_noise)
+    noise = metrics.noise_facts(dataset.true_labels, labels, dataset.num_classes, cfg.seed_noise)
     say("\n".join([*notices(cfg, dataset, noise), *validation(cfg, dataset)]))
     with report_full_memory(components.runtime.device):
         training = _assembled(cfg, files, components, dataset, labels, environment["commit"], say)
         began = time.monotonic()
         with Signals() as signals:
-            metrics = _fit(cfg, config, files, training, environment["commit"], signals, quiet)
+            accuracies = _fit(cfg, config, files, training, environment["commit"], signals, quiet)
             spent = times(started, began, training.earlier)
             where = {**environment, **training.runtime.facts(), "compiled": components.compiled, **spent}
-            record = make_record(files.run_id, config, noise, metrics, training.state, where)
+            record = make_record(files.run_id, config, noise, accuracies, training.state, where)
             other = None if cfg.force or had_record else store.find(files.run_id, cfg.results)
             record = other or write(files, record, training.method, dataset, cfg.save_model)
             files.checkpoint.unlink(missing_ok=True)
@@ -141,7 +140,10 @@ def _train(cfg: DictConfig, config: dict[str, Any], files: RunFiles, quiet: bool
     if other:
         print(f"{files.record} was written by another process meanwhile; it is kept, this one is not", file=sys.stderr)
     else:
-        _say_written(cfg, files, record, time.monotonic() - started, say)
+        if cfg.save_model:
+            say(f"{files.network} written")
+        say(metrics.in_short(record["metrics"]))
+        say(f"{files.record} written after {duration(time.monotonic() - started)}")
     return Trained(record, training.method, dataset)
 
 
@@ -193,7 +195,6 @@ def _fit(
     quiet: bool,
 ) -> dict[str, Any]:
     """Train to the end, with display, tracker and checkpoints attached. Returns the metrics."""
-    from labelnoise.experiment.metrics import summarise
     from labelnoise.training.loop import fit
 
     method, state = training.method, training.state
@@ -205,19 +206,5 @@ def _fit(
         Tracked(make_tracker(cfg, files.run_id, config), state.history) as tracked,
     ):
         fit(method, state, training.evaluation, [display, tracked, keep], cfg.graphs == "auto")
-        tracked.metrics = summarise(state.history)
+        tracked.metrics = metrics.summarise(state.history)
         return tracked.metrics
-
-
-def _say_written(
-    cfg: DictConfig, files: RunFiles, record: store.Record, seconds: float, say: Callable[[str], object]
-) -> None:
-    from labelnoise.experiment.metrics import in_short
-
-    if cfg.save_model:
-        say(f"{files.network} written")
-    say(f"{in_short(record['metrics'])}\n{files.record} written after {duration(seconds)}")
-
-
-def _silent(_: str) -> None:
-    """Print nothing."""

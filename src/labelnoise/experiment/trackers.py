@@ -33,11 +33,8 @@ class Tracked(Listener):
     """
 
     def __init__(self, tracker: Tracker, history: Mapping[str, Sequence[float | None] | None]) -> None:
-        self._tracker, self._history, self._epoch = (
-            tracker,
-            history,
-            max(map(len, filter(None, history.values())), default=0),
-        )
+        self._tracker, self._history = tracker, history
+        self._epoch = max(map(len, filter(None, history.values())), default=0)
         self.metrics: dict[str, Any] = {}
 
     def __enter__(self) -> "Tracked":

@@ -71,8 +71,7 @@ def sum_of(name: str) -> Any:
     defaults |= dict.fromkeys(sorted(needs_of(function) & ARGUMENTS.keys()), Parameter.empty)
 
     def loss(logits: Tensor, labels: Tensor, **given: Any) -> Tensor:
-        value: Tensor = function(logits, labels, **given)
-        return value
+        return function(logits, labels, **given)
 
     lines = (CARDS / f"{name}.yaml").read_text().splitlines()
     text = "\n".join(line[2:] for line in lines if line.startswith("# ") and "@package" not in line)
@@ -88,15 +87,13 @@ def sum_of(name: str) -> Any:
 
 
 def _read(name: str) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load((CARDS / f"{name}.yaml").read_text())
-    return content
+    return yaml.safe_load((CARDS / f"{name}.yaml").read_text())
 
 
 def _node(name: str) -> dict[str, Any]:
     """The part of a card from which Hydra builds the loss."""
     content = _read(name)
-    node: dict[str, Any] = content.get("loss", content)
-    return node
+    return content.get("loss", content)
 
 
 def _is_interpolated(value: Any) -> bool:

@@ -15,12 +15,7 @@ from annotated_types import Ge, Le
 from torch import Tensor
 
 from labelnoise.arguments.ranges import checked
-from labelnoise.losses.base import (
-    at_least_single,
-    check_labels,
-    log_complement_of_label,
-    log_prob_of_label,
-)
+from labelnoise.losses.base import at_least_single, check_labels, log_complement_of_label, log_prob_of_label
 
 __all__ = ["ce_eps", "fl_eps"]
 

@@ -39,13 +39,7 @@ class CAR(Method):
 
     @checked
     def __init__(
-        self,
-        setup: Setup,
-        lam: NonNegative,
-        beta: NonNegative,
-        warm_up: Fraction,
-        keep: Fraction,
-        sure: Fraction,
+        self, setup: Setup, lam: NonNegative, beta: NonNegative, warm_up: Fraction, keep: Fraction, sure: Fraction
     ) -> None:
         super().__init__(setup)
         require_cross_entropy(setup, "method=car")

@@ -35,11 +35,7 @@ class MARVEL(ERM):
 
     @checked
     def __init__(
-        self,
-        setup: Setup,
-        warm_up: Fraction,
-        window: Fraction,
-        threshold: Annotated[float, Ge(-1), Le(1)],
+        self, setup: Setup, warm_up: Fraction, window: Fraction, threshold: Annotated[float, Ge(-1), Le(1)]
     ) -> None:
         super().__init__(setup)
         self.warm_up, self.window, self.threshold = warm_up, window, threshold

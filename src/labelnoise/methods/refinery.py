@@ -14,11 +14,6 @@ from labelnoise.training.method import Feed, Judgement, Method, Setup, StepResul
 from labelnoise.training.schedules import constant
 
 
-def soft_cross_entropy(logs: Tensor, target: Tensor) -> Tensor:
-    """The mean of -sum_k s_k log p_k. Shapes: (B, C), (B, C) -> 0-d, in nats."""
-    return -(target * logs).sum(dim=1).mean()
-
-
 def prior_divergence(logs: Tensor) -> Tensor:
     """KL(uniform || mean prediction of the batch): prevents all images from collapsing into one class.
 
@@ -105,7 +100,7 @@ class Refinery(Method):
         index = feed.index["train"]
         target = self.target[index]
         logs = log_probs(self.both[stage](self.train_set.view(index)))
-        loss = soft_cross_entropy(logs, target)
+        loss = -(target * logs).sum(dim=1).mean()
         if stage == 0:
             loss = loss + self.alpha * prior_divergence(logs) + self.beta * entropy(logs)
             self.past[place, index] = logs.detach().exp().to(self.past.dtype)

@@ -28,19 +28,20 @@ def given_matrix(setup: Setup, transition: bool | str) -> Tensor | None:
     if transition is True:
         if setup.transition is None:
             raise ValueError("method.transition=true: this data set has no true labels; use anchor or a file")
-        return _without_empty_rows(setup.transition.float())
+        matrix = setup.transition.float()
+        empty = matrix.sum(dim=1, keepdim=True) == 0  # a class without images gets the identity's row
+        return torch.where(empty, torch.eye(len(matrix), device=matrix.device), matrix)
     option = f"method.transition={str(transition).lower() if isinstance(transition, bool) else transition}"
     if not isinstance(transition, str) or not transition.endswith((".npy", ".json")):
         raise ValueError(f"{option}: must be true, anchor or a file that ends in .npy or .json")
-    matrix = _read(transition, option)
-    classes = setup.train.num_classes
-    if matrix.shape != (classes, classes):
+    found, classes = _read(transition, option), setup.train.num_classes
+    if found.shape != (classes, classes):
         raise ValueError(
-            f"{option}: has shape {matrix.shape}, must be ({classes}, {classes}), a row for each true class"
+            f"{option}: has shape {found.shape}, must be ({classes}, {classes}), a row for each true class"
         )
-    if not (np.isfinite(matrix).all() and (matrix >= 0).all() and (abs(matrix.sum(axis=1) - 1) <= ROW_SUM).all()):
+    if not (np.isfinite(found).all() and (found >= 0).all() and (abs(found.sum(axis=1) - 1) <= ROW_SUM).all()):
         raise ValueError(f"{option}: must have rows of probabilities that sum to 1")
-    return torch.from_numpy(matrix).float()
+    return torch.from_numpy(found).float()
 
 
 def _read(path: str, option: str) -> np.ndarray:
@@ -51,12 +52,6 @@ def _read(path: str, option: str) -> np.ndarray:
         raise ValueError(f"{option}: no such file") from None
     except (ValueError, TypeError, OverflowError, OSError, MemoryError, RecursionError) as error:
         raise ValueError(f"{option}: cannot be read as a matrix ({plain(str(error))})") from None
-
-
-def _without_empty_rows(matrix: Tensor) -> Tensor:
-    """Replace the zero row of a class without images by that of the identity."""
-    empty = matrix.sum(dim=1, keepdim=True) == 0
-    return torch.where(empty, torch.eye(len(matrix), device=matrix.device), matrix)
 
 
 def anchor_estimate(probs: Tensor, quantile: float) -> Tensor:

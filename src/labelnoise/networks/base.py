@@ -41,12 +41,7 @@ class BatchNormReLU(nn.BatchNorm2d):
     """
 
     def __init__(
-        self,
-        channels: int,
-        pool: bool = False,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
+        self, channels: int, pool: bool = False, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True
     ) -> None:
         super().__init__(channels, eps, momentum, affine)
         self.pool = pool

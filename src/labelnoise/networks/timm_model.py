@@ -65,9 +65,10 @@ def timm_model(num_classes: int, channels: int, size: int, model: str) -> TimmNe
             built = timm.create_model(model, num_classes=num_classes, in_chans=channels, **fit)
             _small_stem(built, channels)
             network = TimmNetwork(built)
-            if not _runs(network, num_classes, channels, size):
+            pixels = _map_size(network, num_classes, channels, size)
+            if pixels is None:
                 continue
-            if _map_size(network, channels, size) > 1:
+            if pixels > 1:
                 return network
             fallback = fallback or network
         except Exception as error:  # timm's networks raise many different errors for a size they do not support
@@ -85,21 +86,15 @@ def _small_stem(model: Any, channels: int) -> None:
 
 
 @torch.no_grad()
-def _runs(network: TimmNetwork, num_classes: int, channels: int, size: int) -> bool:
-    """Whether the network runs, gives (B, C) logits, and equals its head applied to its features."""
+def _map_size(network: TimmNetwork, num_classes: int, channels: int, size: int) -> int | None:
+    """The number of pixels or tokens before the head; None unless the head of the features gives the (B, C) logits."""
     images = torch.zeros(2, channels, size, size)
     network.eval()
     features = network.features(images)
     good = features.dim() == 2 and network.head(features).shape == (2, num_classes)
     good = good and torch.allclose(network.head(features), network.model(images), atol=1e-4)
+    whole = network.model.forward_features(images)
     network.train()
-    return good
-
-
-@torch.no_grad()
-def _map_size(network: TimmNetwork, channels: int, size: int) -> int:
-    """The number of pixels or tokens before the head."""
-    network.eval()
-    features = network.model.forward_features(torch.zeros(1, channels, size, size))
-    network.train()
-    return features.shape[1] if features.dim() == 3 else features[0].numel() // network.model.num_features
+    if not good:
+        return None
+    return whole.shape[1] if whole.dim() == 3 else whole[0].numel() // network.model.num_features

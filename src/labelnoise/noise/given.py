@@ -93,8 +93,8 @@ def _heads(cell: str, below: str) -> bool:
     return not NUMBER.fullmatch(cell) and bool(NUMBER.fullmatch(below) or (below and not cell))
 
 
-def _read_json(path: str) -> Any:
-    return json.loads(read_bounded(path))
-
-
-_READERS: dict[str, Callable[[str], Any]] = {".npy": read_npy, ".csv": _read_csv, ".json": _read_json}
+_READERS: dict[str, Callable[[str], Any]] = {
+    ".npy": read_npy,
+    ".csv": _read_csv,
+    ".json": lambda path: json.loads(read_bounded(path)),
+}

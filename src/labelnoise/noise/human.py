@@ -71,13 +71,8 @@ def _whole_numbers(values: Any) -> np.ndarray:
 def _load(path: Path) -> Any:
     """The published dictionary of arrays; only numpy's array types are allowed in it."""
     rebuild = np.empty(0).__reduce__()[0]
-    allowed: list[Any] = [
-        np.ndarray,
-        np.dtype,
-        type(np.dtype(np.int64)),
-        rebuild,
-        (rebuild, "numpy.core.multiarray._reconstruct"),
-    ]
+    renamed = (rebuild, "numpy.core.multiarray._reconstruct")  # its name in the published files
+    allowed: list[Any] = [np.ndarray, np.dtype, type(np.dtype(np.int64)), rebuild, renamed]
     try:
         with torch.serialization.safe_globals(allowed):
             return torch.load(path, weights_only=True)

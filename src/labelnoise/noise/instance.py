@@ -1,6 +1,6 @@
 """Part-dependent instance noise: whether and how an image is mislabelled depends on the image."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -58,8 +58,8 @@ instance.expected = drawn  # type: ignore[attr-defined]  # read by `labelnoise.e
 def _image_rates(rate: float, uniform: np.ndarray) -> np.ndarray:
     """Inverse-CDF draws (N,) from the truncated normal with mean `rate`."""
 
-    def truncated(location: float) -> object:
+    def truncated(location: float) -> Any:
         return truncnorm((0 - location) / SPREAD, (1 - location) / SPREAD, loc=location, scale=SPREAD)
 
-    location = brentq(lambda m: truncated(m).mean() - rate, rate - 2, rate + 2)  # type: ignore[attr-defined]
-    return truncated(location).ppf(uniform)  # type: ignore[attr-defined]
+    location = brentq(lambda m: truncated(m).mean() - rate, rate - 2, rate + 2)
+    return truncated(location).ppf(uniform)

@@ -65,7 +65,11 @@ def asymmetric_zhou2021(facts: Facts, seed: int, rate: Rate) -> Tensor:
     _refuse_others(facts, "asym_zhou2021")
     true_labels = known_truth(facts).numpy()
     if facts.name == "cifar10":
-        return _one_after_the_other(true_labels, rate, np.random.RandomState(seed))
+        random, labels = np.random.RandomState(seed), true_labels.copy()
+        for source, target in CIFAR10_PAIRS:
+            members = np.flatnonzero(labels == source)
+            labels[random.choice(members, int(rate * len(members)), replace=False)] = target
+        return torch.from_numpy(labels)
     T = np.eye(facts.num_classes)
     blocks = {c: c + 1 if c % 5 < 4 else c - 4 for c in range(facts.num_classes)}
     for c, other in (MNIST_PAIRS if facts.name == "mnist" else blocks).items():
@@ -100,11 +104,3 @@ def _multinomial(true_labels: np.ndarray, T: np.ndarray, seed: int) -> Tensor:
     """One draw per image from its class's row of T (C, C)."""
     random = np.random.RandomState(seed)
     return torch.tensor([int(random.multinomial(1, T[y]).argmax()) for y in true_labels])
-
-
-def _one_after_the_other(true_labels: np.ndarray, rate: float, random: np.random.RandomState) -> Tensor:
-    labels = true_labels.copy()
-    for source, target in CIFAR10_PAIRS:
-        members = np.flatnonzero(labels == source)
-        labels[random.choice(members, int(rate * len(members)), replace=False)] = target
-    return torch.from_numpy(labels)

@@ -8,11 +8,10 @@ from torch import Tensor
 from labelnoise.theory import gradients
 from labelnoise.theory.calibration import Calibration, by_shape, calibration
 from labelnoise.theory.evaluation import LossFunction, name_of, refuse
-from labelnoise.theory.findings import Verdict
 from labelnoise.theory.noise_ratios import GRID, GRID_CLASSES, check_transition, nominal_row, row_ratio
 from labelnoise.theory.notes import notes
 from labelnoise.theory.report import Report
-from labelnoise.theory.verdicts import Evidence, gather, judge, sharpened
+from labelnoise.theory.verdicts import Evidence, Verdict, gather, judge, sharpened
 
 HARDEST = 10  # classes of a transition matrix with a search of their own; its results also judge the other classes
 

@@ -28,34 +28,23 @@ def ael(a: float) -> float:
     return exp(-1 / a)
 
 
-def _gce(q: float) -> float:
-    return 1.0 if q == 1 else 0.0
-
-
-def _sce(alpha: float, beta: float, **_: float) -> float:
-    return 0.0 if alpha else 1.0
-
-
 FORMS: dict[Any, tuple[Callable[..., float], str]] = {
     asymmetric.agce: (agce, "(a / (a + 1))^(1 - q), 1 if q >= 1"),
     asymmetric.aul: (aul, "((a - 1) / a)^(q - 1), 1 if q <= 1"),
     asymmetric.ael: (ael, "exp(-1 / a)"),
     absolute.mae: (lambda **_: 1.0, "linear in p_y"),
     reverse.rce: (lambda **_: 1.0, "linear in p_y"),
-    reverse.sce: (_sce, "l'(0) is infinite if alpha > 0"),
+    reverse.sce: (lambda alpha, **_: 0.0 if alpha else 1.0, "l'(0) is infinite if alpha > 0"),
     cross_entropy.ce: (lambda: 0.0, "l'(0) is infinite"),
-    generalized.gce: (_gce, "l'(0) is infinite if q < 1"),
+    generalized.gce: (lambda q: 1.0 if q == 1 else 0.0, "l'(0) is infinite if q < 1"),
     focal_loss.focal: (lambda **_: 0.0, "l'(0) is infinite"),
 }
 
 
 def asymmetry_ratio(loss: LossFunction) -> tuple[float, str] | None:
     """r and its formula if the loss is one of these functions with its parameters bound by name; otherwise None."""
-    function: Any = loss
-    parameters: dict[str, Any] = {}
-    if isinstance(loss, partial) and not loss.args:
-        function, parameters = loss.func, loss.keywords
-    if function not in FORMS:
+    bound = loss if isinstance(loss, partial) else partial(loss)
+    if bound.args or bound.func not in FORMS:
         return None
-    form, formula = FORMS[function]
-    return form(**parameters), formula
+    form, formula = FORMS[bound.func]
+    return form(**bound.keywords), formula

@@ -65,15 +65,13 @@ def _curves(left: Any, right: Any, losses: Mapping[str, LossFunction], num_class
 def _map(axis: Any, name: str, a: Tensor, q: Tensor, ratio: Callable[[float, float], float]) -> None:
     critical = [[1 / max(ratio(x, y), 1e-6) for x in a.tolist()] for y in q.tolist()]
     boundaries = [noise_ratio(noise, rate, 10) for noise, rate in NOISES]
-    axis.contourf(a, q, critical, levels=[0.999, 1.0001, *boundaries, 1e7], colors=_shades(len(boundaries) + 2))
+    levels = [0.999, 1.0001, *boundaries, 1e7]
+    # from dark (completely asymmetric) to white (tolerant of hardly anything)
+    shades = [str(0.35 + 0.65 * i / (len(levels) - 2)) for i in range(len(levels) - 1)]
+    axis.contourf(a, q, critical, levels=levels, colors=shades)
     lines = axis.contour(a, q, critical, levels=boundaries, colors="black", linewidths=0.8)
     labels = dict(zip(lines.levels, (f"{noise} {rate}" for noise, rate in NOISES), strict=True))
     axis.clabel(lines, fmt=labels, fontsize=7)
     axis.plot(*zip(*RELEASED[name], strict=True), "w*", markersize=11, markeredgecolor="black", label="released values")
     axis.set(xlabel="a", ylabel="q", title=f"{name}: tolerant on the darker side of a noise's line (K = 10)")
     axis.legend(fontsize=7, loc="upper right")
-
-
-def _shades(count: int) -> list[str]:
-    """From dark (completely asymmetric) to white (tolerant of hardly anything)."""
-    return [str(0.35 + 0.65 * i / (count - 1)) for i in range(count)]

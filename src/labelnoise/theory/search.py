@@ -5,8 +5,8 @@ second largest, s others with one probability, and the rest with another. The ve
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import inf
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,8 +21,7 @@ RATE = 0.3  # first step of the descent, in logits
 SLACK = 1e-12  # relative to the loss's range; smaller differences do not count
 
 
-@dataclass(frozen=True)
-class Pool:
+class Pool(NamedTuple):
     """Predictions that were tried.
 
     Attributes:
@@ -35,14 +34,6 @@ class Pool:
     others: Tensor
     losses: Tensor
 
-    def joined(self, more: "Pool") -> "Pool":
-        """Both pools."""
-        return Pool(
-            torch.cat([self.levels, more.levels]),
-            torch.cat([self.others, more.others]),
-            torch.cat([self.losses, more.losses]),
-        )
-
 
 def weights(ratio: float, rest: float, num_classes: int) -> Tensor:
     """Label probabilities (C,): w_t / w_n is `ratio`, all others are `rest` times w_n."""
@@ -51,19 +42,16 @@ def weights(ratio: float, rest: float, num_classes: int) -> Tensor:
     return w / w.sum()
 
 
-def first_pool(loss: LossFunction, num_classes: int, seed: int = 0) -> Pool:
+def first_pool(loss: LossFunction, num_classes: int) -> Pool:
     """The vertices, the centre, scans between them that are fine near the vertex, and random predictions."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     depth = depth_of(loss, num_classes)
     scan = torch.cat([torch.linspace(-8, 8, 65), torch.linspace(8.5, 60, 60)]).double()
     zero, deep = torch.zeros_like(scan), torch.full_like(scan, -depth)
     most = max(num_classes - 2, 0)
     sizes = sorted({s for s in (0, 1, 2, most // 2, most - 1, most) if 0 <= s <= most})
     corners = [[0, depth, depth, depth], [0, 0, 0, 0], [0, 60, depth, depth], [depth, 0, depth, depth]]
-    levels = [
-        -torch.tensor(corners, dtype=torch.float64),
-        torch.stack([zero, -scan, deep, deep], 1),
-    ]
+    levels = [-torch.tensor(corners, dtype=torch.float64), torch.stack([zero, -scan, deep, deep], 1)]
     others = [torch.zeros(4), torch.zeros(len(scan))]
     for s in sizes[1:]:
         for n, x, y in ((-scan, -scan, deep), (-scan, -scan, -scan), (deep, -scan, deep), (-scan, deep, -scan)):
@@ -77,11 +65,15 @@ def first_pool(loss: LossFunction, num_classes: int, seed: int = 0) -> Pool:
     return evaluate(loss, torch.cat(levels), torch.cat(others).long(), num_classes)
 
 
+def kinds_of(others: Tensor, num_classes: int) -> Tensor:
+    """The kind of each class: t, n, the s others, the rest. Shapes: (N,) -> (N, C), 0 to 3."""
+    place = torch.arange(num_classes).expand(len(others), -1)
+    return torch.where(place < 2, place, torch.where(place < 2 + others[:, None], 2, 3))
+
+
 def logits_of(levels: Tensor, others: Tensor, num_classes: int) -> Tensor:
-    """Shapes: (N, 4), (N,) -> (N, C): t, n, the s others, the rest."""
-    place = torch.arange(num_classes).expand(len(levels), -1)
-    kind = torch.where(place < 2, place, torch.where(place < 2 + others[:, None], 2, 3))
-    return levels.gather(1, kind)
+    """The logit of each class. Shapes: (N, 4), (N,) -> (N, C)."""
+    return levels.gather(1, kinds_of(others, num_classes))
 
 
 def evaluate(loss: LossFunction, levels: Tensor, others: Tensor, num_classes: int) -> Pool:
@@ -108,19 +100,16 @@ def risks(pool: Pool, w: Tensor) -> Tensor:
     return (kind_weights(w, pool.others) * pool.losses).sum(dim=1)
 
 
-def near_vertex(pool: Pool) -> Tensor:
-    """Which predictions are e_t, as far as their probabilities show. Shapes: -> (N,), bool."""
-    return pool.levels[:, 1:].max(dim=1).values <= -VERTEX
-
-
 def at_vertex(pool: Pool) -> Tensor:
-    """Which of them also have the smallest loss without noise. Shapes: -> (N,), bool.
+    """Which predictions are e_t, as far as their probabilities show, with the smallest loss without noise.
 
-    A loss of scaled logits depends on how low the other logits are, so not all of `near_vertex` have it.
+    A loss of scaled logits depends on how low the other logits are, so not all that are near e_t have it.
+    Shapes: -> (N,), bool.
     """
+    near = pool.levels[:, 1:].max(dim=1).values <= -VERTEX
     of_t = pool.losses[:, 0]
     least = of_t.min()
-    return near_vertex(pool) & (of_t <= least + 1e-6 * (of_t[CENTRE] - least))
+    return near & (of_t <= least + 1e-6 * (of_t[CENTRE] - least))
 
 
 def holds(pool: Pool, w: Tensor) -> bool:
@@ -159,8 +148,7 @@ def refined(
     free[:, 0] = False
     share = torch.cat([kind_weights(w, pool.others[s]) for w, s in zip(ws, starts, strict=True)]).T.reshape(-1, 1)
     first, second = torch.zeros_like(levels), torch.zeros_like(levels)
-    kinds = torch.arange(num_classes).expand(len(levels), -1)
-    kinds = torch.where(kinds < 2, kinds, torch.where(kinds < 2 + others[:, None], 2, 3))
+    kinds = kinds_of(others, num_classes)
     for step in range(1, steps + 1):
         slopes = gradients(loss, *_with_labels(levels, others, num_classes)) * share
         slope = torch.zeros_like(levels).scatter_add_(1, kinds, slopes.view(4, len(levels), -1).sum(dim=0))
@@ -169,7 +157,7 @@ def refined(
         second = 0.95 * second + 0.05 * slope**2
         move = first / (second.sqrt() + 1e-14) / (1 - 0.8**step) * (1 - 0.95**step) ** 0.5
         levels = torch.where(free, (levels - RATE * 0.96**step * move).clamp(-VERTEX + 1, VERTEX), levels)
-    return pool.joined(evaluate(loss, levels, others, num_classes))
+    return Pool(*map(torch.cat, zip(pool, evaluate(loss, levels, others, num_classes), strict=True)))
 
 
 def depth_of(loss: LossFunction, num_classes: int) -> float:

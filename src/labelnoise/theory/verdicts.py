@@ -9,12 +9,32 @@ from torch import Tensor
 from labelnoise.theory import additive, closed_forms, symmetry
 from labelnoise.theory.critical import Minimum, Search, search
 from labelnoise.theory.evaluation import LossFunction
-from labelnoise.theory.findings import Verdict
 from labelnoise.theory.noise_ratios import row_ratio
 from labelnoise.theory.search import logits_of, refined, risks
 
 EXACT = 1e-9  # relative tolerance: the ratio of a decimal rate is not exact
 COMPLETE = 1.002  # a critical ratio from a search counts as 1 below this
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The verdict on one noise, or on one class of a transition matrix.
+
+    Attributes:
+        noise: its configuration's name. rate: its rate. num_classes: K.
+        ratio: w_m / w_n.
+        tolerant: whether theory covers the loss under this noise.
+        margin: ratio over the critical ratio, 1 at the boundary; None where there is no critical ratio.
+        true_class: the probability of the true class in the minimiser of the noisy risk; None where it is not unique.
+    """
+
+    noise: str
+    rate: float | None
+    num_classes: int
+    ratio: float
+    tolerant: bool
+    margin: float | None
+    true_class: float | None
 
 
 @dataclass(frozen=True)
@@ -85,15 +105,11 @@ def gather(loss: LossFunction, num_classes: int) -> Evidence:
     spread = symmetry.spread_over_labels(loss, num_classes)
     if not symmetry.is_function_of_probabilities(loss, num_classes):
         return Evidence(num_classes, spread, None, None, None, None, "not on the simplex")
-    if not additive.is_additive(loss, num_classes):
-        searched = search(loss, num_classes)
-        return Evidence(num_classes, spread, None, None, None, searched, searched.minimum)
-    profile = additive.profile(loss, num_classes)
-    ratios, formula = additive.ratios(loss, num_classes, profile), None
+    profile = additive.profile(loss, num_classes) if additive.is_additive(loss, num_classes) else None
+    ratios, formula = additive.ratios(loss, num_classes, profile) if profile else None, None
     if ratios and (closed := closed_forms.asymmetry_ratio(loss)):
         ratios, formula = additive.Ratios(closed[0], closed[0]), closed[1]
-    settled = ratios and ratios.asymmetry >= 0.999 * ratios.upper
-    if settled:
+    if ratios and ratios.asymmetry >= 0.999 * ratios.upper:
         return Evidence(num_classes, spread, profile, ratios, formula, None, "vertex")
     searched = search(loss, num_classes)
     return Evidence(num_classes, spread, profile, ratios, formula, searched, searched.minimum)
@@ -152,9 +168,8 @@ def convex_minimiser(loss: LossFunction, num_classes: int, ratio: float, tied: i
     """
     v = torch.linspace(-32.0, 0.0, 600, dtype=torch.float64).exp() / (tied + 1)
     at_true = torch.log1p(-tied * v) - (tied * v).log()
-    balance = ratio * additive.steepness(loss, at_true, num_classes) - additive.steepness(
-        loss, v.log() - torch.log1p(-v), num_classes
-    )
+    at_others = v.log() - torch.log1p(-v)
+    balance = ratio * additive.steepness(loss, at_true, num_classes) - additive.steepness(loss, at_others, num_classes)
     index = int((balance >= 0).int().argmax())
     if index == 0:
         return 1.0

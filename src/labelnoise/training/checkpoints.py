@@ -11,10 +11,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field, FiniteFloat, ValidationError
 
 from labelnoise.files.atomic import write_whole
 from labelnoise.files.run_files import RunFiles
+from labelnoise.files.schema import Closed, Open, RunId, Text, reason
 from labelnoise.training.listener import Listener
 from labelnoise.training.signals import Signals
 
@@ -26,6 +29,27 @@ if TYPE_CHECKING:
 
 EVERY = 120.0  # seconds between two checkpoints inside an epoch
 AT_LEAST = 10.0  # seconds between two checkpoints after epochs, which may be shorter
+
+
+class Stretch(Open):
+    """The part of a run that one process trained: facts about its environment, and its duration."""
+
+    commit: Text | None
+    seconds: Annotated[FiniteFloat, Field(ge=0)]
+
+
+class Checkpoint(Closed):
+    """A checkpoint's outer structure; `method` and `state` are checked where they are loaded.
+
+    Attributes:
+        pieces: a stretch for each process that worked on the run.
+    """
+
+    run_id: RunId
+    pieces: Annotated[list[Stretch], Field(min_length=1)]
+    method: dict[str, Any]
+    generators: dict[str, Any]
+    state: dict[str, Any]
 
 
 class Checkpointer(Listener):
@@ -76,10 +100,8 @@ class Checkpointer(Listener):
         except OSError as error:
             self._saved, self._epoch = time.monotonic(), state.epoch
             if not self._warned:
-                print(
-                    f"{self._files.checkpoint} cannot be written ({error.strerror}); the run continues without",
-                    file=sys.stderr,
-                )
+                said = f"{self._files.checkpoint} cannot be written ({error.strerror}); the run continues without"
+                print(said, file=sys.stderr)
             self._warned = True
             return False
         return True
@@ -90,11 +112,15 @@ class Checkpointer(Listener):
 
         stretch = {**self._facts(), "seconds": round(time.monotonic() - self._started, 1)}
         train = self._method.train_set
+        device = train.labels.device
+        generators = {"data": train.generator.get_state(), "torch": torch.get_rng_state()}
+        if device.type == "cuda":
+            generators["cuda"] = torch.cuda.get_rng_state(device)
         whole = {
             "run_id": self._files.run_id,
             "pieces": [*self._earlier, stretch],
             "method": self._method.state_dict(),
-            "generators": {"data": train.generator.get_state(), **_default_generators(train.labels.device)},
+            "generators": generators,
             "state": state.state_dict(),
         }
         content = io.BytesIO()
@@ -112,25 +138,24 @@ def load(files: RunFiles, commit: str | None = None) -> dict[str, Any] | None:
     """
     import torch
 
-    from labelnoise.training.checkpoint_schema import fault
-
     path = files.checkpoint
     if not path.is_file():
         return None
-    reason = None
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        if wrong := fault(content):
-            reason = f"it is not a whole checkpoint of this version ({wrong})"
-        elif content["run_id"] != files.run_id:
-            reason = "it belongs to another run"
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        Checkpoint.model_validate(content)
+        if content["run_id"] != files.run_id:
+            wrong = "it belongs to another run"
         elif commit is not None and content["pieces"][-1]["commit"] != commit:
-            reason = "force=true, and another commit wrote it"
+            wrong = "force=true, and another commit wrote it"
+        else:
+            return content
+    except ValidationError as error:
+        wrong = f"it is not a whole checkpoint of this version ({reason(error)})"
     except Exception as error:  # a damaged file raises whatever the damaged part causes
-        reason = f"it cannot be read ({type(error).__name__})"
-    if reason:
-        refuse(path, reason)
-    return None if reason else content
+        wrong = f"it cannot be read ({type(error).__name__})"
+    refuse(path, wrong)
+    return None
 
 
 def restore(files: RunFiles, content: dict[str, Any], method: "Method", commit: str | None) -> "TrainState | None":
@@ -150,11 +175,11 @@ def restore(files: RunFiles, content: dict[str, Any], method: "Method", commit: 
         method.load_state_dict(content["method"])
         restore_generators(path, content["generators"], method.train_set.generator, state)
     except Exception as error:  # any mismatch
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         if commit is not None and content["pieces"][-1].get("commit") == commit:
-            raise ValueError(f"{path}: does not fit this run ({reason}); remove it to start again") from error
+            raise ValueError(f"{path}: does not fit this run ({why}); remove it to start again") from error
         path.replace(files.earlier)  # the new training's checkpoints would overwrite it
-        refuse(path, f"another commit wrote it, and it does not fit ({reason}); it is kept as {files.earlier.name}")
+        refuse(path, f"another commit wrote it, and it does not fit ({why}); it is kept as {files.earlier.name}")
         return None
     return state
 
@@ -179,14 +204,6 @@ def restore_generators(path: Path, states: dict[str, Any], data: "torch.Generato
     print(f"{path} is from a {there}: on this {here} the run resumes with other random numbers", file=sys.stderr)
 
 
-def refuse(path: Path, reason: str) -> None:
+def refuse(path: Path, why: str) -> None:
     """Print why a checkpoint is not used."""
-    print(f"{path} is not used: {reason}; the run starts again", file=sys.stderr)
-
-
-def _default_generators(device: "torch.device") -> dict[str, Any]:
-    """The states of torch's default generators, of the CPU and of the run's device."""
-    import torch
-
-    cuda = {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}
-    return {"torch": torch.get_rng_state(), **cuda}
+    print(f"{path} is not used: {why}; the run starts again", file=sys.stderr)

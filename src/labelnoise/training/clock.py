@@ -30,8 +30,7 @@ class Clock:
         """From 0 to 1 in equal steps over a fraction of the run, then 1.
 
         As released code writes it: `numpy.linspace(0, 1, n)[since]` with n the number of epochs, and 1 from `since` = n
-            on;
-        a ramp of one epoch is 0 at 0 and 1 after it.
+        on; a ramp of one epoch is 0 at 0 and 1 after it.
 
         Args:
             since: epochs since the ramp began; negative before it.

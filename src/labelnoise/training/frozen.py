@@ -28,9 +28,7 @@ class Frozen(nn.Module):
         super().__init__()
         self.network = network.requires_grad_(False).to(memory_format=torch.channels_last)
         self._num_classes, self._precision = num_classes, precision
-        (mean, std), (new_mean, new_std) = (
-            [torch.tensor(list(v), dtype=torch.float64) for v in one] for one in (trained, given)
-        )
+        mean, std, new_mean, new_std = (torch.tensor(v, dtype=torch.float64) for v in (*trained, *given))
         # (x new_std + new_mean - mean) / std; exactly x where both are the same
         self.register_buffer("factor", (new_std / std).float()[:, None, None], persistent=False)
         self.register_buffer("shift", ((new_mean - mean) / std).float()[:, None, None], persistent=False)

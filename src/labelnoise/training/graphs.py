@@ -9,7 +9,7 @@ import contextlib
 import traceback
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -202,18 +202,8 @@ class CudaRecorder:
 
 def _copied(result: StepResult) -> StepResult:
     """A copy in its own memory."""
-
-    def copy(value: Tensor | None) -> Tensor | None:
-        return None if value is None else value.clone()
-
-    return StepResult(
-        result.loss.clone(),
-        copy(result.index),
-        copy(result.predicted),
-        copy(result.selected),
-        copy(result.target),
-        {name: value.clone() for name, value in result.metrics.items()},
-    )
+    tensors: dict[str, Any] = {name: value.clone() for name, value in vars(result).items() if isinstance(value, Tensor)}
+    return replace(result, **tensors, metrics={name: value.clone() for name, value in result.metrics.items()})
 
 
 def _reason(error: BaseException) -> str:

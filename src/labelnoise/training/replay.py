@@ -6,7 +6,6 @@ set to another epoch. So a step that reads the epoch or a rate from Python diffe
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from typing import NamedTuple
 
 import torch
@@ -55,9 +54,8 @@ def difference(
         if copy := next((path for path in now if not _equal(now[path], before.tensors[path])), None):
             return f"{_readable(copy)} is a copy in the method's state, not the tensor itself"
     plain, replay = traces
-    return _differing_results(plain, replay, exact) or _differing_state(
-        method, before, plain.after, replay.after, exact
-    )
+    reason = _differing_results(plain, replay, exact)
+    return reason or _differing_state(method, before, plain.after, replay.after, exact)
 
 
 @contextlib.contextmanager
@@ -123,8 +121,7 @@ def _group_of(path: str, weights: set[str]) -> str:
 
 
 def _outputs(result: StepResult) -> dict[str, Tensor]:
-    values = {field.name: getattr(result, field.name) for field in fields(result) if field.name != "metrics"}
-    return {name: value for name, value in values.items() if value is not None} | result.metrics
+    return {name: value for name, value in vars(result).items() if isinstance(value, Tensor)} | result.metrics
 
 
 def _same(mine: Tensor, theirs: Tensor, exact: bool) -> bool:

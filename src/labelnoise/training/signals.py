@@ -2,14 +2,11 @@
 
 import signal
 import subprocess
-from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 STOPPED = 75  # exit code of a run that can be resumed: EX_TEMPFAIL of sysexits.h
 SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2")
-
-Handler = Callable[[int, FrameType | None], Any]
 
 
 class Stopped(SystemExit):
