@@ -66,7 +66,7 @@ def find(rows: Mapping[Any, Any], dataset: str, kind: str | None = None, rate: f
 
 
 def leaves(rows: Mapping[Any, Any]) -> dict[str, Mapping[Any, Any]]:
-    """Every mapping among the rows, by its place, such as "cifar10.sym.0.18".
+    """Every mapping among the rows, by its path, such as "cifar10.sym.0.18".
 
     Raises:
         ValueError: the rows are not of the form above.
@@ -100,7 +100,7 @@ def _named(rows: Mapping[Any, Any], name: str, where: str = "") -> tuple[str, Ma
     """The row of this name, and its own name where one row stands for another.
 
     Args:
-        where: its place, for messages.
+        where: its path, for messages.
     """
     for _ in range(len(rows) + 1):
         if name not in rows:

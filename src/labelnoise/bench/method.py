@@ -1,4 +1,4 @@
-"""The cost of a method: the time of its epochs divided by that of erm with ce. Takes train.py's overrides.
+"""The cost of a method: the time of its epochs divided by that of erm with ce. Takes train's options.
 
 labelnoise bench method=divide_mix dataset=digits
 

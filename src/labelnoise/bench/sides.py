@@ -8,8 +8,8 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
+from labelnoise.config.compose import compose
 from labelnoise.config.errors import one_line
-from labelnoise.experiment.run import compose
 from labelnoise.training.threads import WAITING, cores
 
 EVALUATED = 2000  # images in one timing of the evaluation

@@ -7,10 +7,10 @@ labelnoise audit dataset=digits noise=sym rate=0.4 compare=true
 labelnoise audit dataset=cifar10 noise=human noise.labels=worse compare=true
 
 Trains with a robust loss (loss=, or the one that theory suggests for the number of classes) and ranks the training
-images by how probable it is that their label is wrong. Takes train's options, and:
+images by how likely their label is to be wrong. Takes train's options, and:
 
 out=DIR       folder for audit.csv, audit.html and the runs (audit)
-folds=N       judge each image by a network that was not trained on it, N trainings; 0: by one network's epochs (0)
+folds=N       train N networks and judge each image by the one not trained on it; 0: by one network as it trains (0)
 show=N        images on the page, worst first (500)
 compare=true  if the true labels are known, compare rankings; trains a second network with plain cross-entropy
 
@@ -67,7 +67,7 @@ def audit(arguments: list[str]) -> None:
     check(cfg)
     if cfg.num_val or cfg.num_trusted:
         option = "num_val" if cfg.num_val else "num_trusted"
-        raise ValueError(f"{option}={cfg[option]}: must be 0, an audit judges every training image")
+        raise ValueError(f"{option}={cfg[option]}: must be 0, labelnoise audit judges every training image")
     if options.compare and wrong_labels(*load_noisy(cfg)) is None:  # before anything is trained
         name = cfg.dataset.name
         raise ValueError(f"compare=true: dataset={name} has no known true labels that differ from the given")
@@ -79,7 +79,7 @@ def audit(arguments: list[str]) -> None:
     judged = _judged(options, chosen)
     second = confident_learning(judged.labels, judged.probs) if installed() else None
     if second is None:
-        print("no second opinion: cleanlab is not installed (pip install 'labelnoise[audit]')")
+        print("without cleanlab's scores: cleanlab is not installed (pip install 'labelnoise[audit]')")
     order = (-judged.clean).argsort(descending=True, stable=True)
     _write(options, judged, second, order)
     if options.compare:
@@ -90,7 +90,7 @@ def _decide(given: dict[str, str]) -> None:
     from labelnoise.audit.decisions import apply
 
     if others := given.keys() - {"decisions", "out"}:
-        raise ValueError(f"{min(others)}={given[min(others)]}: decisions=FILE takes out=DIR alone")
+        raise ValueError(f"{min(others)}={given[min(others)]}: decisions=FILE takes only out=DIR beside it")
     out = Path(given.get("out") or "audit").expanduser()
     apply(Path(given["decisions"]), out / "audit.csv", out / "labels.csv")
 
@@ -139,7 +139,7 @@ def _write(options: Options, judged: Judged, second: Second | None, order: "Tens
 
 
 def _compared(options: Options, judged: Judged, second: Second | None) -> str:
-    """The table of rankings; trains a second network with cross-entropy on the same budget."""
+    """The table of rankings; trains a second network with cross-entropy for as many epochs."""
     wrong = wrong_labels(judged.dataset, judged.labels)
     assert wrong is not None
     rankings = {"ours": -judged.clean}

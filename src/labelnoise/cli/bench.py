@@ -1,4 +1,4 @@
-"""Measure the speed of a training step against the published code's. Takes train.py's overrides.
+"""Measure the speed of a training step against the published code's. Takes train's options.
 
 labelnoise bench network=cnn8 dataset=cifar10 batch_size=128 precision=auto
 

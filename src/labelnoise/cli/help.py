@@ -17,7 +17,7 @@ def train_help(overrides: Sequence[str] = ()) -> str:
         overrides: may add folders of options.
     """
     groups = ((group.name, ", ".join(choices(group.name, overrides))) for group in GROUPS)
-    options = ((option.name, f"{option.help} [{as_yaml(option.default).lower()}]") for option in OPTIONS)
+    options = ((option.name, f"{option.help} [{as_yaml(option.default)}]") for option in OPTIONS)
     return f"""labelnoise: training with noisy labels
 
   python train.py loss=agce noise=asym rate=0.4
@@ -31,7 +31,8 @@ Global options (name=value) [default]
 
 {columns(options)}
 
-Every value below a group is an option too: optimizer.lr=0.1, loss.q=0.5. `--cfg job` prints the whole configuration,
+${{recipe.epochs}} is the value of the data set's recipe. Every value below a group is an option too: optimizer.lr=0.1,
+loss.q=0.5. `--cfg job` prints the whole configuration,
 `--config-dir DIR` adds a folder of your own options, -m runs each of several comma-separated values."""
 
 

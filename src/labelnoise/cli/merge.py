@@ -54,7 +54,7 @@ def merge(arguments: list[str]) -> None:
             store.write(versions[0], results)
             new += 1
     where = results.relative_to(Path.cwd()) if results.is_relative_to(Path.cwd()) else results
-    print(f"{new} new, {present} there already, {conflicts} in conflict, {broken} broken: {where}")
+    print(f"{new} new, {present} already there, {conflicts} in conflict, {broken} broken: {where}")
     if conflicts or broken:
         sys.exit(1)
 

@@ -37,7 +37,7 @@ def summary(arguments: list[str]) -> None:
     paths = paths or [given.get("results") or str(compose([]).results)]
     records = _each_run_once(read(paths)[0])
     if not records:
-        raise ValueError(f"{', '.join(paths)}: no whole record")
+        raise ValueError(f"{', '.join(paths)}: no complete record")
     print(FORMATS[form](records, metric).removesuffix("\n"))
 
 

@@ -1,4 +1,4 @@
-"""Send finished runs to a tracker, from their records alone; also works offline.
+"""Send finished runs to a tracker, from their records; also works offline.
 
 labelnoise track tracker=wandb                             # every record in runs, offline
 labelnoise track tracker=wandb tracker.mode=online results=results/runs run_id=278cbad180e7

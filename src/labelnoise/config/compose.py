@@ -38,7 +38,7 @@ MISTAKES = (
 
 
 def compose(overrides: Sequence[str]) -> DictConfig:
-    """The configuration that `labelnoise train <overrides>` runs.
+    """The configuration of a run of `labelnoise train` with these overrides.
 
     Args:
         overrides: as on the command line; `hydra.searchpath=[folder]` adds a folder of the user's own options.

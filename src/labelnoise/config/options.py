@@ -1,6 +1,6 @@
 """Every global option and every group, each declared once: default, type and range, what it decides, help.
 
-The configuration's root, the checks, the identity of a run, `--help` and the table in README use these declarations.
+The configuration's root, the checks, the identity of a run, `--help` and the tables in docs/options.md use these declarations.
 """
 
 import re
@@ -51,7 +51,11 @@ class Option(NamedTuple):
 
 OPTIONS = (
     Option(
-        "rate", None, Rate, "the noise's: the share of labels that it makes wrong; null for a noise without one", HELPER
+        "rate",
+        None,
+        Rate,
+        "of the noise: the share of each class's labels that it changes; null for a noise without a rate",
+        HELPER,
     ),
     Option("epochs", "${recipe.epochs}", Positive, "length of the training"),
     Option("batch_size", "${recipe.batch_size}", BatchSize, "images per step"),

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 OPTIONS = {"regime": "recipe", "tuned.regime": "tuned.recipe"}  # also below them, as in regime.lr
 VALUES = {
     "loss.a=auto": "must be a number; labelnoise losscheck prints the smallest a that tolerates the noise",
-    "hydra/launcher=basic": "is left out; hydra.launcher.n_jobs=1 runs one after another",
+    "hydra/launcher=basic": "was removed; hydra.launcher.n_jobs=1 runs one after another",
 }
 
 

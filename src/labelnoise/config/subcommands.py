@@ -18,13 +18,13 @@ SUBCOMMANDS = {
     "summary": Subcommand("mean and standard deviation of any records, grouped by setting"),
     "figures": Subcommand("draw a figure of a paper from records"),
     "report": Subcommand("write one HTML page from a folder of records"),
-    "audit": Subcommand("find the wrong labels of a data set, including your own"),
+    "audit": Subcommand("rank the labels of a data set, such as your own, by how likely they are to be wrong"),
     "merge": Subcommand("copy records made elsewhere into a folder of records"),
     "predict": Subcommand("classify the test images with a saved network"),
     "noise": Subcommand("show what a noise does to the labels, and write them to a file"),
-    "losscheck": Subcommand("print what theory guarantees for a loss", ("--plot", "--all")),
+    "losscheck": Subcommand("say which noise a loss tolerates in theory", ("--plot", "--all")),
     "track": Subcommand("send finished runs to W&B or TensorBoard, from their records"),
-    "bench": Subcommand("measure a training step against the published code's"),
+    "bench": Subcommand("compare the speed of a training step with the published code's"),
     "docs": Subcommand("write the tables of the documents from configurations, signatures and records"),
 }
 FOR_DEVELOPERS = ("baseline", "bench_convolution", "bench_threads", "parity")  # scripts that were subcommands

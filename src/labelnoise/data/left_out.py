@@ -1,4 +1,4 @@
-"""What of a folder is not read: folders that tools leave, files that are no images, links. All of it is told."""
+"""What is not read in a folder: folders that tools leave, files that are not images, links. All of it is reported."""
 
 import os
 from collections import Counter

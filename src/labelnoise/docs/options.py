@@ -4,10 +4,10 @@ import importlib
 import inspect
 import re
 from types import ModuleType
-from typing import Any
 
 import labelnoise
 from labelnoise.config.groups import choices
+from labelnoise.config.naming import as_yaml
 from labelnoise.config.options import GROUPS, OPTIONS
 from labelnoise.config.subcommands import SUBCOMMANDS
 from labelnoise.tables.markdown import bars
@@ -21,7 +21,7 @@ def markdown(*rows: list[str]) -> str:
 
 def _escaped(cell: str) -> str:
     """A bar ends a cell, and `<name>` outside code is a tag."""
-    return re.sub(r"(?<![`\w])<[\w/.<>]+", r"`\g<0>`", cell.replace("|", r"\|"))
+    return re.sub(r"(?<![`\w])<[\w/.<>-]+", r"`\g<0>`", cell.replace("|", r"\|"))
 
 
 def groups() -> str:
@@ -35,13 +35,8 @@ def groups() -> str:
 
 def options() -> str:
     """Every global option with its meaning and its default."""
-    rows = [[f"`{option.name}`", option.help, f"`{_default(option.default)}`"] for option in OPTIONS]
+    rows = [[f"`{option.name}`", option.help, f"`{as_yaml(option.default)}`"] for option in OPTIONS]
     return markdown(["option", "meaning", "default"], *rows)
-
-
-def _default(value: Any) -> str:
-    """A default as it is written in YAML."""
-    return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
 
 
 def subcommands() -> str:

@@ -49,8 +49,8 @@ def losses() -> str:
     lines = []
     for name, row in zip(names, tolerance, strict=True):
         of = comment("loss", name)[1]
-        told = [of.get(field, "-") for field in ("paper", "value", "state")]
-        lines.append([f"`{name}`", *told, row.symmetric, row.asymmetric, row.critical_ratio, *_digits("loss", name)])
+        fields = [of.get(field, "-") for field in ("paper", "value", "state")]
+        lines.append([f"`{name}`", *fields, row.symmetric, row.asymmetric, row.critical_ratio, *_digits("loss", name)])
     heads = ["loss", "paper", "value of an image", "state", "symmetric", "asymmetric", "critical ratio"]
     return markdown([*heads, *(f"digits {column}" for column in COLUMNS)], *lines)
 
@@ -61,8 +61,8 @@ def methods() -> str:
     for name in choices("method"):
         of = comment("method", name)[1]
         if "does" in of:
-            told = [of.get(field, "") for field in ("paper", "kind", "state", "needs", "cost")]
-            lines.append([f"`{name}`", *told, *_digits("method", name), of["does"]])
+            fields = [of.get(field, "") for field in ("paper", "kind", "state", "needs", "cost")]
+            lines.append([f"`{name}`", *fields, *_digits("method", name), of["does"]])
     heads = ["`method=`", "paper", "kind", "state", "needs", "cost"]
     return markdown([*heads, *(f"digits {column}" for column in COLUMNS), "what it does"], *lines)
 

@@ -1,4 +1,4 @@
-"""What a user is told before training: what was read, the noise, and whether the noise is what was asked for."""
+"""The lines printed before training: what was read, the noise, and whether the noise is what was asked for."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -41,4 +41,4 @@ def _missed_rate(noise: DictConfig, dataset: "Dataset", transition: list[list[in
     wrong = sum(sum(row) - row[c] for c, row in enumerate(transition))
     if abs(wrong - asked.wrong) <= asked.spread:
         return []
-    return [f"warning: rate={rate}: {wrong:,} labels are wrong, where {asked.wrong:,.0f} were asked for"]
+    return [f"warning: rate={rate}: {wrong:,} labels are wrong, not {asked.wrong:,.0f} as requested"]

@@ -70,7 +70,10 @@ def run(cfg: DictConfig, quiet: bool = False) -> store.Record:
 
 
 def train(cfg: DictConfig, quiet: bool = False) -> Trained:
-    """As `run`, but returns the trained method too, so it trains even if there is a record. Raises: as `run`."""
+    """As `run`, but returns the trained method and the data set too, so it trains even if there is a record.
+
+    Raises: as `run`.
+    """
     config, files = _named(cfg)
     with _claimed(files):
         return _train(cfg, config, files, quiet)

@@ -25,7 +25,7 @@ def read_bounded(path: str | Path, limit: int = 2**30) -> bytes:
 
 
 def sha256(path: str | Path) -> str:
-    """The hash of a regular file of any size, in hex digits, read in pieces.
+    """The hash of a regular file of any size, in hex digits, read in chunks.
 
     Raises:
         OSError: it does not exist or cannot be read.

@@ -2,7 +2,7 @@
 
 Top-level keys: run_id, config, noise, metrics, history, environment. The first five repeat bit for bit on the same kind
 of processor with the same versions, precision and number of threads; values that vary otherwise are in environment.
-Records may be untrusted, so the schema in record_schema.py checks them when they are read.
+Records may be untrusted, so the schema in schema.py checks them when they are read.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A table as Markdown, for a README; published values on a second line of the cell."""
+"""A table as Markdown, for a document; published values on a second line of the cell."""
 
 from labelnoise.tables.comparison import Result, ranks
 from labelnoise.tables.escaping import markdown, markdown_code

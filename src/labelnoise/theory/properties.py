@@ -1,4 +1,4 @@
-"""The properties of many losses as rows of a table, generated for the README."""
+"""The properties of many losses as rows of a table, for docs/losses.md and losscheck --all."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -129,7 +129,7 @@ class Method(nn.Module, ABC):
             The history says to which stage an epoch belongs, and the best and the chosen epoch are of the last one.
         provides: the inputs beyond logits and labels (`losses.base.needs`) that this method can give a loss or
             regulariser: `criterion.PROVIDED` if it uses a `Criterion`.
-        assumes: what this method is told about the true labels: `transition`, the matrix of `Setup`, or nothing. What
+        assumes: what this method uses of the true labels: `transition`, the matrix of `Setup`, or nothing. What
             it learns does not depend on them otherwise, except on those of `train.trusted`.
     """
 
