@@ -158,10 +158,10 @@ def test_decisions_of_another_audit_are_refused(decision, message: str, tmp_path
         (["show=-1"], "show=-1: must be a whole number, at least 0"),
         (["compare=yes"], "compare=yes: must be true or false"),
         (["out="], "out=: must be a folder"),
-        (["num_val=10"], "num_val=10: must be 0, an audit judges"),
+        (["num_val=10"], "num_val=10: must be 0, labelnoise audit judges"),
         (["method=erm"], "method=erm: does not judge labels"),
         (["epoch=3"], "epoch"),
-        (["decisions=x.json"], "decisions=FILE takes out=DIR alone"),
+        (["decisions=x.json"], "decisions=FILE takes only out=DIR beside it"),
     ],
 )
 def test_mistakes_are_one_line(options: list[str], message: str, tmp_path: Path, monkeypatch) -> None:

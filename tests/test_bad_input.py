@@ -385,7 +385,7 @@ def test_the_noise_of_many_classes_is_a_summary(labelnoise, monkeypatch, tmp_pat
     assert len(lines) < 20
     assert max(map(len, lines)) < 200
     assert "0.400  0 class0  1 class1" in ended.out
-    assert "a class is given 1 to 1 other labels" in ended.out
+    assert "each class gets 1 to 1 other labels" in ended.out
     rows = [line.split(",") for line in out.read_text().splitlines()]
     assert (len(rows), rows[5][0], rows[0][5]) == (101, "class4", "class4")
     assert np.array(rows)[1:, 1:].astype(float).sum(axis=1) == pytest.approx(1)

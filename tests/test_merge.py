@@ -42,10 +42,10 @@ def test_folders_and_archives_go_in(merge: Callable[..., Ended], tmp_path: Path)
     archive = packed(tmp_path / "a.tar.gz", (f"runs/{third.name}", third.read_bytes()), ("runs/notes.json", b"{"))
     ended = merge(tmp_path / "one", archive)
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out.startswith("3 new, 0 there already, 0 in conflict, 0 broken: ")
+    assert ended.out.startswith("3 new, 0 already there, 0 in conflict, 0 broken: ")
     assert (tmp_path / "into" / third.name).read_bytes() == third.read_bytes()
     again = merge(tmp_path / "one", archive, third)
-    assert (again.code, again.out[:30]) == (0, "0 new, 3 there already, 0 in c")
+    assert (again.code, again.out[:30]) == (0, "0 new, 3 already there, 0 in c")
     assert len(again.out.splitlines()) == 1
 
 
@@ -56,7 +56,7 @@ def test_other_metrics_overwrite_nothing(merge: Callable[..., Ended], tmp_path: 
     new = record(tmp_path / "come", 2)
     ended = merge(tmp_path / "come")
     assert ended.code == 1
-    assert ended.out.startswith("1 new, 0 there already, 1 in conflict, 0 broken")
+    assert ended.out.startswith("1 new, 0 already there, 1 in conflict, 0 broken")
     assert ours.stem in ended.err
     assert "0.5 (abcdef0, Test), 0.6 (fedcba9, Test)" in ended.err
     assert ours.read_bytes() == before
@@ -67,14 +67,14 @@ def test_two_that_come_and_differ_are_not_taken(merge: Callable[..., Ended], tmp
     name = record(tmp_path / "one", 1, 0.5).name
     record(tmp_path / "two", 1, 0.6)
     ended = merge(tmp_path / "one", tmp_path / "two")
-    assert (ended.code, ended.out[:42]) == (1, "0 new, 0 there already, 1 in conflict, 0 b")
+    assert (ended.code, ended.out[:42]) == (1, "0 new, 0 already there, 1 in conflict, 0 b")
     assert not (tmp_path / "into" / name).exists()
 
 
 def test_another_environment_is_the_same_run(merge: Callable[..., Ended], tmp_path: Path) -> None:
     before = record(tmp_path / "into", 1, commit="one").read_bytes()
     path = record(tmp_path / "come", 1, commit="two")
-    assert merge(tmp_path / "come").out.startswith("0 new, 1 there already, 0 in conflict")
+    assert merge(tmp_path / "come").out.startswith("0 new, 1 already there, 0 in conflict")
     assert (tmp_path / "into" / path.name).read_bytes() == before
 
 
@@ -90,7 +90,7 @@ def test_broken_ones_are_reported(merge: Callable[..., Ended], tmp_path: Path) -
     good = record(come, 5)
     ended = merge(come)
     assert ended.code == 1
-    assert ended.out.startswith("1 new, 0 there already, 0 in conflict, 4 broken")
+    assert ended.out.startswith("1 new, 0 already there, 0 in conflict, 4 broken")
     for path in (cut, renamed, changed, empty):
         assert f"{path.name} " in ended.err
     assert "holds the configuration of run" in ended.err
@@ -172,7 +172,7 @@ def test_a_broken_record_is_left_out_and_the_rest_goes_in(merge: Callable[..., E
     bad, good = record(tmp_path / "come", 1), record(tmp_path / "come", 2)
     bad.write_text(made_up.BROKEN[name](bad.read_text()))
     ended = merge(tmp_path / "come", packed(tmp_path / "x.tgz", (bad.name, bad.read_bytes())))
-    assert (ended.code, ended.out[:59]) == (1, "1 new, 0 there already, 0 in conflict, 2 broken: " + ended.out[49:59])
+    assert (ended.code, ended.out[:59]) == (1, "1 new, 0 already there, 0 in conflict, 2 broken: " + ended.out[49:59])
     assert [line.split()[-2:] for line in ended.err.splitlines() if line] == [["left", "out"]] * 2
     assert [path.name for path in (tmp_path / "into").iterdir()] == [good.name]
 
@@ -219,7 +219,7 @@ def test_what_a_later_version_tells_besides_is_no_conflict(merge: Callable[..., 
     more = made_up.record(["dataset=digits", "seed=1"])
     more["metrics"]["audit"] = {"area": 0.9}
     store.write(more, tmp_path / "come")
-    assert merge(tmp_path / "come").out.startswith("0 new, 1 there already, 0 in conflict, 0 broken")
+    assert merge(tmp_path / "come").out.startswith("0 new, 1 already there, 0 in conflict, 0 broken")
 
 
 def test_a_records_text_stays_in_its_line(merge: Callable[..., Ended], tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def test_a_rate_that_is_missed_is_warned_of(name: str, digits, monkeypatch) -> N
     few = (right != digits.true_labels).nonzero().flatten()[: 80 if name == "instance" else 3]
     fixed[few] = digits.true_labels[few]
     assert warned(fixed) == [
-        f"warning: rate=0.2: {wrong - len(few)} labels are wrong, where {0.2 * asked:.0f} were asked for"
+        f"warning: rate=0.2: {wrong - len(few)} labels are wrong, not {0.2 * asked:.0f} as requested"
     ]
 
 
@@ -142,7 +142,7 @@ def test_released_noise_that_misses_its_rate_is_warned_of() -> None:
     data.notices = ()
     noisy = zhou2021.asymmetric_zhou2021(data, 123, 0.4)
     (_, line) = notices(cfg, data, noise_facts(data.true_labels, noisy, 10, 123))
-    assert line.endswith("labels are wrong, where 10,000 were asked for")
+    assert line.endswith("labels are wrong, not 10,000 as requested")
     for name, rate in (("cifar10", 0.2), ("cifar100", 0.2), ("mnist", 0.2)):
         data = facts(100 if name == "cifar100" else 10, 500, name)
         data.notices = ()

@@ -160,7 +160,7 @@ def test_a_broken_record_is_left_out_and_one_that_comes_twice_counts_once(summar
         (["results=empty"], "empty: holds no records"),
         ([""], "an empty path"),
         (["--format=csv"], "--format=csv: no such flag"),
-        (["bad"], "bad: no whole record"),
+        (["bad"], "bad: no complete record"),
     ],
 )
 def test_mistakes_are_one_line(summary, tmp_path: Path, monkeypatch, arguments: list[str], said: str) -> None:

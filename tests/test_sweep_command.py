@@ -134,7 +134,7 @@ def test_options_of_what_is_swept(train, in_this_process, tmp_path: Path) -> Non
         (["hydra.launcher.n_jobs=0"], "hydra.launcher.n_jobs=0: must be auto or a whole number, at least 1"),
         (["hydra.launcher.jobs_per_gpu=x"], "hydra.launcher.jobs_per_gpu=x: must be a whole number, at least 1"),
         (["hydra/launcher=lokal"], "hydra/launcher=lokal: no such option"),
-        (["hydra/launcher=basic"], "hydra/launcher=basic: is left out; hydra.launcher.n_jobs=1 runs one after"),
+        (["hydra/launcher=basic"], "hydra/launcher=basic: was removed; hydra.launcher.n_jobs=1 runs one after"),
         (["hydra.launcher._target_=a.B"], "hydra.launcher._target_=a.B: the launchers are local and submitit_slurm"),
         (["hydra/sweeper=optuna"], "hydra/sweeper=optuna: the only sweeper is hydra/sweeper=labelnoise"),
         (["hydra/sweeper=basic"], "hydra/sweeper=basic: the only sweeper is hydra/sweeper=labelnoise"),

@@ -32,8 +32,8 @@ Global options (name=value) [default]
 {columns(options)}
 
 ${{recipe.epochs}} is the value of the data set's recipe. Every value below a group is an option too: optimizer.lr=0.1,
-loss.q=0.5. `--cfg job` prints the whole configuration,
-`--config-dir DIR` adds a folder of your own options, -m runs each of several comma-separated values."""
+loss.q=0.5. `--cfg job` prints the whole configuration, `--config-dir DIR` adds a folder of your own options, -m runs
+each of several comma-separated values."""
 
 
 def columns(rows: Iterable[tuple[str, str]]) -> str:

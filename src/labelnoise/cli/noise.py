@@ -63,9 +63,8 @@ def noise(arguments: list[str]) -> None:
         console.print(matrix(T, dataset.classes) if whole else confusions(T, dataset.classes))
         if not whole:
             others = ((T > 0) & ~np.eye(len(T), dtype=bool)).sum(axis=1)
-            console.print(
-                f"each class gets {others.min()} to {others.max()} other labels; out=matrix.csv writes the whole matrix"
-            )
+            span = f"{others.min()} to {others.max()}"
+            console.print(f"each class gets {span} other labels; out=matrix.csv writes the whole matrix")
     print("\n".join(notices(cfg, dataset, facts)))
     if out is not None:
         write_whole(Path(out), _labels(labels) if out.endswith(".npy") else _csv(T, dataset.classes))

@@ -1,6 +1,7 @@
 """Every global option and every group, each declared once: default, type and range, what it decides, help.
 
-The configuration's root, the checks, the identity of a run, `--help` and the tables in docs/options.md use these declarations.
+The configuration's root, the checks, the identity of a run, `--help` and the tables in docs/options.md use these
+declarations.
 """
 
 import re

@@ -21,4 +21,5 @@ def refuse_old(overrides: Iterable[str]) -> None:
             raise ValueError(f"{override}: {reason}")
         for old, new in OPTIONS.items():
             if name == old or name.startswith(f"{old}."):
-                raise ValueError(f"{override}: {old} is called {new} now, {new}{override.lstrip('+~')[len(old) :]}")
+                rest = override.lstrip("+~")[len(old) :]
+                raise ValueError(f"{override}: {old} is called {new} now" + (f", {new}{rest}" if rest else ""))

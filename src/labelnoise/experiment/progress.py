@@ -74,8 +74,8 @@ def show(epochs: int, steps: int, quiet: bool, done: int = 0) -> Quiet:
 def summary(row: Row) -> str:
     """An epoch's loss, test accuracy and share of memorised wrong labels in one line."""
     shown = (("train_loss", "loss", ".4f"), ("test_acc", "test", ".1%"), ("acc_wrong_given", "memorised", ".1%"))
-    values = ((word, row.get(name), form) for name, word, form in shown)
-    return "  ".join(f"{word} {value:{form}}" for word, value, form in values if value is not None)
+    values = ((label, row.get(name), form) for name, label, form in shown)
+    return "  ".join(f"{label} {value:{form}}" for label, value, form in values if value is not None)
 
 
 def duration(seconds: float) -> str:

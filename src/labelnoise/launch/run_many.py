@@ -29,12 +29,12 @@ def run_many(cfgs: Sequence[Any], at_once: int) -> list[store.Record]:
     """
     if at_once < 1:
         raise ValueError(f"at_once={at_once}: must be a whole number, at least 1")
-    alone = copy.deepcopy(list(cfgs))
-    for cfg in alone:
+    one_threaded = copy.deepcopy(list(cfgs))
+    for cfg in one_threaded:
         cfg.threads = 1
     # spawn: OpenMP's threads do not survive a fork, so a forked child of a process that has computed cannot compute
     with ProcessPoolExecutor(min(at_once, len(cfgs)) or 1, multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(run, cfg, quiet=True) for cfg in alone]
+        futures = [pool.submit(run, cfg, quiet=True) for cfg in one_threaded]
     failures = [error for future in futures if isinstance(error := future.exception(), Exception)]
     if failures:
         raise ExceptionGroup(f"{len(failures)} of {len(cfgs)} runs failed", failures)

@@ -17,7 +17,7 @@ EXTREME = 1e4  # logits at which every loss must be finite
 
 def name_of(loss: LossFunction) -> str:
     """A loss's name: that of its function, also inside a `functools.partial` or a wrapping module."""
-    function = getattr(loss, "function", loss)  # labelnoise.losses.base.Loss
+    function = getattr(loss, "function", loss)  # labelnoise.losses.module.Loss
     while isinstance(function, partial):
         function = function.func
     return getattr(function, "__name__", type(function).__name__)

@@ -134,18 +134,18 @@ def judge(
     ratio = row_ratio(row, true_class)
     others = torch.cat([row[:true_class], row[true_class + 1 :]])
     even = bool((others.max() - others.min() <= 1e-9).item()) and len(others) > 1
-    alone = bool((others > 0).sum() <= 1)
+    two_classes = bool((others > 0).sum() <= 1)
     if ratio <= 1 + EXACT:
         return Verdict(noise, rate, found.num_classes, ratio, False, None, None)
     if found.minimum != "vertex":
         covered = isinf(ratio) or (found.symmetric and even)
         return Verdict(noise, rate, found.num_classes, ratio, covered, None, None)
-    critical = found.even if even else found.paired if alone else found.critical
+    critical = found.even if even else found.paired if two_classes else found.critical
     tolerant = ratio >= critical * (1 - EXACT)
-    if not tolerant and found.search and not even and not alone:
+    if not tolerant and found.search and not even and not two_classes:
         tolerant = found.search.tolerates(row)
     margin = None if isinf(critical) or isinf(ratio) else ratio / critical
-    at_true = 1.0 if tolerant else _true_class(loss, found, row, ratio, len(others) if even else 1, even or alone)
+    at_true = 1.0 if tolerant else _true_class(loss, found, row, ratio, len(others) if even else 1, even or two_classes)
     return Verdict(noise, rate, found.num_classes, ratio, tolerant, margin, at_true)
 
 

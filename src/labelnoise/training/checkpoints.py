@@ -31,7 +31,7 @@ EVERY = 120.0  # seconds between two checkpoints inside an epoch
 AT_LEAST = 10.0  # seconds between two checkpoints after epochs, which may be shorter
 
 
-class Stretch(Open):
+class Session(Open):
     """The part of a run that one process trained: facts about its environment, and its duration."""
 
     commit: Text | None
@@ -42,11 +42,11 @@ class Checkpoint(Closed):
     """A checkpoint's outer structure; `method` and `state` are checked where they are loaded.
 
     Attributes:
-        pieces: a stretch for each process that worked on the run.
+        pieces: a session for each process that worked on the run.
     """
 
     run_id: RunId
-    pieces: Annotated[list[Stretch], Field(min_length=1)]
+    pieces: Annotated[list[Session], Field(min_length=1)]
     method: dict[str, Any]
     generators: dict[str, Any]
     state: dict[str, Any]
@@ -110,7 +110,7 @@ class Checkpointer(Listener):
         """Write the checkpoint beside the old one, then rename it over that."""
         import torch
 
-        stretch = {**self._facts(), "seconds": round(time.monotonic() - self._started, 1)}
+        session = {**self._facts(), "seconds": round(time.monotonic() - self._started, 1)}
         train = self._method.train_set
         device = train.labels.device
         generators = {"data": train.generator.get_state(), "torch": torch.get_rng_state()}
@@ -118,7 +118,7 @@ class Checkpointer(Listener):
             generators["cuda"] = torch.cuda.get_rng_state(device)
         whole = {
             "run_id": self._files.run_id,
-            "pieces": [*self._earlier, stretch],
+            "pieces": [*self._earlier, session],
             "method": self._method.state_dict(),
             "generators": generators,
             "state": state.state_dict(),
