@@ -58,7 +58,8 @@ def test_together_they_train_and_are_documented(copy: Path) -> None:
     python(copy, f"from labelnoise.cli.main import main; main({['train', *options, *short]!r})")
     assert len(list((copy / "trained").glob("*.json"))) == 1
     shutil.rmtree(copy / "trained")
-    make = "from labelnoise.docs import parts; "
+    # without the results on digits, whose tables would all be composed for this copy
+    make = "from labelnoise.docs import parts; parts.on_digits = lambda *_: ['', '']; "
     assert "| `hinge` | Crammer and Singer 2001 (JMLR) |" in python(
         copy, make + "parts.choices = lambda _: ['hinge']; print(parts.losses())"
     )

@@ -33,7 +33,8 @@ def comment(group: str, option: str) -> tuple[str, dict[str, str]]:
     return " ".join(text), fields
 
 
-def _digits(group: str, option: str) -> list[str]:
+def on_digits(group: str, option: str) -> list[str]:
+    """The mean accuracies of a loss or a method on digits, one for each of COLUMNS."""
     row = ROWS.get(option, option)
     found = [[mean_of(table, row, column) for table in TABLES_OF[group]] for column in COLUMNS]
     return [next((value for value in values if value != NONE), NONE) for values in found]
@@ -50,7 +51,9 @@ def losses() -> str:
     for name, row in zip(names, tolerance, strict=True):
         of = comment("loss", name)[1]
         fields = [of.get(field, "-") for field in ("paper", "value", "state")]
-        lines.append([f"`{name}`", *fields, row.symmetric, row.asymmetric, row.critical_ratio, *_digits("loss", name)])
+        lines.append(
+            [f"`{name}`", *fields, row.symmetric, row.asymmetric, row.critical_ratio, *on_digits("loss", name)]
+        )
     heads = ["loss", "paper", "value of an image", "state", "symmetric", "asymmetric", "critical ratio"]
     return markdown([*heads, *(f"digits {column}" for column in COLUMNS)], *lines)
 
@@ -62,7 +65,7 @@ def methods() -> str:
         of = comment("method", name)[1]
         if "does" in of:
             fields = [of.get(field, "") for field in ("paper", "kind", "state", "needs", "cost")]
-            lines.append([f"`{name}`", *fields, *_digits("method", name), of["does"]])
+            lines.append([f"`{name}`", *fields, *on_digits("method", name), of["does"]])
     heads = ["`method=`", "paper", "kind", "state", "needs", "cost"]
     return markdown([*heads, *(f"digits {column}" for column in COLUMNS), "what it does"], *lines)
 
