@@ -80,6 +80,7 @@ MISTAKES = {
     "recipe": (["+recipe.foo=1"], ["recipe.foo=1: nothing reads this option"]),
     "an old name": (["regime.lr=0.5"], ["regime.lr=0.5: regime is called recipe now, recipe.lr=0.5"]),
     "an old name below": (["+tuned.regime.x=1"], ["tuned.regime is called tuned.recipe now, tuned.recipe.x=1"]),
+    "a launcher that was removed": (["hydra/launcher=basic"], ["hydra/launcher=basic: was removed"]),
     "a value that is left out": (["loss=agce", "loss.a=auto"], ["loss.a=auto: must be a number; labelnoise losscheck"]),
     "card": (["loss=agce", "+tuned.loss.cifar10.zz=1"], ["tuned.loss.cifar10.zz=1: nothing reads this option"]),
     "a method's card": (

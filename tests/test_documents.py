@@ -6,12 +6,14 @@ import statistics
 from pathlib import Path
 
 import pytest
+from support.configs import every
 from support.data import REPOSITORY
 
 from labelnoise.config.check import check
 from labelnoise.config.compose import compose, prepared
 from labelnoise.config.subcommands import SUBCOMMANDS
 from labelnoise.docs.pages import PART, documents
+from labelnoise.docs.parts import comment
 from labelnoise.docs.results import chosen
 from labelnoise.records import store
 from labelnoise.tables import table as tables
@@ -142,12 +144,12 @@ def test_the_figure_shows_what_its_paragraph_says() -> None:
 
 
 @pytest.mark.committed
-@pytest.mark.parametrize("page", ["digits", "losses", "methods"])
+@pytest.mark.parametrize("page", ["losses", "methods"])
 def test_an_accuracy_that_a_page_names_is_a_tables(page: str) -> None:
     """`name` (NN.N%) in the prose: the mean of that row in one of the tables of digits."""
     text = PART.sub("", (REPOSITORY / "docs" / f"{page}.md").read_text())
     named = re.findall(r"`(\w+)`[^`()\n]{0,40}\((\d+\.\d)%", text)
-    assert named or page == "digits"
+    assert named
     for row, number in named:
         found = {
             f"{result.mean:.1f}"
@@ -179,6 +181,13 @@ def test_a_part_that_is_asked_for_wrongly_is_refused(tmp_path: Path) -> None:
     assert "| `labelnoise bench` |" in text
     assert "before" not in text
     assert text.endswith("<!-- end -->\nand more\n")
+
+
+def test_every_loss_and_method_says_what_its_row_needs() -> None:
+    for option in every("loss"):
+        assert {"value", "state"} <= comment("loss", option)[1].keys(), option
+    for option in set(every("method")) - {"audited_erm"}:  # the audit's own has no row
+        assert {"paper", "kind", "state", "does", "cost"} <= comment("method", option)[1].keys(), option
 
 
 def test_every_generated_part_is_used() -> None:

@@ -73,7 +73,7 @@ def train_steps(
         if clip_norm is not None:
             nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
         optimizer.step()
-        value.item()
+        value.item()  # waits for the device after every step, as that code does to sum up its loss
 
 
 @torch.no_grad()

@@ -22,7 +22,7 @@ def docs(arguments: list[str]) -> None:
         raise ValueError(f"{arguments[0]}: docs takes no options")
     if not IN_CHECKOUT:
         raise ValueError("docs: needs a checkout, whose documents it writes")
-    for path, text in documents():
+    for path, text in list(documents()):  # all are made before one is written
         if path.read_text() != text:
             write_whole(path, text.encode())
             print(f"{path.relative_to(REPOSITORY)} written")

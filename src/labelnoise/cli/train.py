@@ -18,6 +18,7 @@ from labelnoise.cli.help import train_help
 from labelnoise.config.compose import compose, deadline, prepared
 from labelnoise.config.errors import one_line
 from labelnoise.config.groups import CONFIGS, SEARCHPATH
+from labelnoise.config.renamed import refuse_old
 from labelnoise.config.subcommands import command
 from labelnoise.experiment.run import run
 
@@ -49,6 +50,7 @@ def _single_run(overrides: list[str]) -> None:
     Raises:
         ValueError: an override needs -m; or as `run`.
     """
+    refuse_old(overrides)  # before it is said that they need -m
     for override in overrides:
         name = override.lstrip("+~").partition("=")[0]
         if (name == "table" and override != "table=none") or name.startswith("table."):

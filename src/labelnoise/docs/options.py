@@ -1,6 +1,5 @@
 """What can be set and called: the groups, the global options, the subcommands, the Python interface."""
 
-import importlib
 import inspect
 import re
 from types import ModuleType
@@ -59,9 +58,3 @@ def _signature(function: object) -> str:
     """The parameters with their defaults, without annotations."""
     parameters = inspect.signature(function).parameters.values()  # type: ignore[arg-type]
     return "(" + ", ".join(str(p.replace(annotation=p.empty)) for p in parameters) + ")"
-
-
-def function_of(target: str) -> object:
-    """The function that a `_target_` names."""
-    module, _, name = target.rpartition(".")
-    return getattr(importlib.import_module(module), name)

@@ -1,13 +1,14 @@
 """What a run is made of: losses, methods, data sets, noises, networks and tables, from their files in configs/."""
 
 import inspect
+import pkgutil
 import re
 
 from omegaconf import OmegaConf
 
 from labelnoise.config.compose import compose
 from labelnoise.config.groups import CONFIGS, choices
-from labelnoise.docs.options import function_of, markdown
+from labelnoise.docs.options import markdown
 from labelnoise.docs.results import NONE, mean_of
 from labelnoise.tables.table import read
 
@@ -85,7 +86,7 @@ def _parameters(group: str, option: str) -> str:
     node = content.get(group, content) if isinstance(content, dict) else {}
     where = f"{group}.load" if group == "dataset" else group
     node = node.get("load", {}) if group == "dataset" else node
-    known = inspect.signature(function_of(node["_target_"])).parameters  # type: ignore[arg-type]
+    known = inspect.signature(pkgutil.resolve_name(node["_target_"])).parameters
     given = [key for key in node if not key.startswith("_") and key in known and key != "data_dir"]
     return ", ".join("`rate`" if node[key] == "${rate}" else f"`{where}.{key}`" for key in given)
 

@@ -18,7 +18,7 @@ from labelnoise.experiment.components import Components, make_components, make_t
 from labelnoise.experiment.notices import notices, validation
 from labelnoise.experiment.outcome import make_record, times, write
 from labelnoise.experiment.progress import duration, show
-from labelnoise.experiment.trackers import Tracked
+from labelnoise.experiment.trackers import Tracked, log_history
 from labelnoise.files import atomic
 from labelnoise.files.claims import hold
 from labelnoise.files.run_files import RunFiles
@@ -204,10 +204,10 @@ def _fit(
     steps = -(-len(method.train_set) // cfg.batch_size)
     facts = lambda: {"commit": commit, **training.runtime.facts()}  # noqa: E731  # some are known after a step
     keep = checkpoints.Checkpointer(files, method, training.earlier, facts, signals, state.epoch)
-    with (
-        show(cfg.epochs, steps, quiet, state.epoch) as display,
-        Tracked(make_tracker(cfg, files.run_id, config), state.history) as tracked,
-    ):
-        fit(method, state, training.evaluation, [display, tracked, keep], cfg.graphs == "auto")
-        tracked.metrics = metrics.summarise(state.history)
-        return tracked.metrics
+    with show(cfg.epochs, steps, quiet, state.epoch) as display:
+        tracker = make_tracker(cfg, files.run_id, config)
+        with Tracked(tracker, state.epoch) as tracked:
+            log_history(tracker, state.history)  # of the epochs before a resume
+            fit(method, state, training.evaluation, [display, tracked, keep], cfg.graphs == "auto")
+            tracked.metrics = metrics.summarise(state.history)
+            return tracked.metrics

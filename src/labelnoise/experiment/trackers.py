@@ -27,18 +27,16 @@ class Tracked(Listener):
     """Tells a tracker every epoch. On exit the tracker is always finished.
 
     Args:
-        history: of the epochs before a resume; it is logged first.
+        done: number of finished epochs, which it is told by `log_history`.
     Attributes:
         metrics: given to the tracker at the end.
     """
 
-    def __init__(self, tracker: Tracker, history: Mapping[str, Sequence[float | None] | None]) -> None:
-        self._tracker, self._history = tracker, history
-        self._epoch = max(map(len, filter(None, history.values())), default=0)
+    def __init__(self, tracker: Tracker, done: int) -> None:
+        self._tracker, self._epoch = tracker, done
         self.metrics: dict[str, Any] = {}
 
     def __enter__(self) -> "Tracked":
-        log_history(self._tracker, self._history)
         return self
 
     def __exit__(self, *_: object) -> None:
