@@ -15,6 +15,7 @@ from support.small_setups import small_setup
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from labelnoise.config.check import check
 from labelnoise.data.train_set import TrainSet, normalise
 from labelnoise.experiment.assemble import Assembled, assemble
 from labelnoise.experiment.components import Components, make_loss
@@ -68,17 +69,52 @@ def built(*overrides: str) -> Assembled:
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 7, 200])
-@pytest.mark.parametrize("fractions", [(), (0.3,), (0.3, 0.3), (0.0, 1.0), (1.0, 1.0, 1.0)])
+@pytest.mark.parametrize("fractions", [(), (0.3,), (0.3, 0.3), (0.0,), (0.0, 1.0), (0.3, 0.0), (1.0, 1.0, 1.0)])
 def test_stages_divide_the_run(epochs: int, fractions: tuple[float, ...]) -> None:
     clock = Clock(epochs, 32)
     stages = clock.stages(*fractions)
     assert [epoch for stage in stages for epoch in stage] == list(range(epochs))
     assert len(stages) == len(fractions) + 1
-    assert sum(len(stage) > 0 for stage in stages) == min(epochs, len(stages)), "each lasts an epoch if it can"
+    asked = 1 + sum(fraction > 0 for fraction in fractions)
+    assert sum(len(stage) > 0 for stage in stages) == min(epochs, asked), "each lasts an epoch if it can"
+    assert all(not stage for stage, fraction in zip(stages, fractions, strict=False) if fraction == 0)
     for clock.epoch in range(epochs):
         assert clock.epoch in stages[clock.stage(*fractions)]
     if epochs == 200 and fractions == (0.3, 0.3):
         assert stages == [range(0, 60), range(60, 120), range(120, 200)]
+
+
+def test_a_length_of_nothing_is_no_epoch() -> None:
+    clock = Clock(10, 32)
+    assert [clock.length(fraction) for fraction in (0, 0.01, 0.26, 1)] == [0, 1, 3, 10]
+    assert [clock.ramp(since, 0) for since in (-1, 0, 5)] == [0, 1, 1]
+
+
+def first_steps(epoch: int, *overrides: str) -> set[tuple[str | int, ...]]:
+    """The steps of an epoch of a method that has not trained."""
+    method = built(*overrides).method
+    method.clock.epoch = epoch
+    method.begin_epoch()
+    return {feed.step for feed in method.feeds()}
+
+
+@pytest.mark.parametrize("name", ["car", "co_teaching_plus", "divide_mix", "marvel", "marvel_plus"])
+def test_without_a_warm_up_the_first_epoch_is_as_the_later_ones(name: str) -> None:
+    run_of_ten = (f"method={name}", "epochs=10")
+    late = first_steps(9, *run_of_ten, "method.warm_up=0.2")
+    assert first_steps(0, *run_of_ten, "method.warm_up=0") == late
+    assert first_steps(0, *run_of_ten, "method.warm_up=0.2") != late
+
+
+def test_every_method_with_a_warm_up_honours_none_or_refuses_it() -> None:
+    honours = {"car", "co_teaching_plus", "divide_mix", "marvel", "marvel_plus"}
+    for name in every("method"):
+        cfg = chosen("method", name, *COMMON)
+        if "warm_up" not in cfg.method or name in honours:
+            continue
+        cfg.method.warm_up = 0.0
+        with pytest.raises(ValueError, match=r"^method.warm_up=0.0: must be a number above 0 and at most 1$"):
+            check(cfg)
 
 
 def test_a_learners_schedule_runs_over_its_stage() -> None:

@@ -17,6 +17,7 @@ from annotated_types import Ge, Gt, Le, Lt, Predicate
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 Fraction = Annotated[float, Ge(0), Le(1)]
+PositiveFraction = Annotated[float, Gt(0), Le(1)]
 NonNegative = Annotated[float, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 Seed = Annotated[int, Ge(0), Lt(2**32), "a whole number, at least 0 and below 2^32"]

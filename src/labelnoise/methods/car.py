@@ -26,7 +26,7 @@ class CAR(Method):
 
     Args:
         lam, beta: >= 0.
-        warm_up: fraction of the run before targets change, 0 to 1; at least one epoch.
+        warm_up: fraction of the run before targets change, 0 to 1; 0: they change from the first epoch on.
         keep, sure: 0 to 1.
     Raises:
         ValueError: a hyper-parameter out of range, or a loss other than cross-entropy.

@@ -29,7 +29,7 @@ class CORES2(ERM):
     Args:
         beta: >= 0.
         floor: > 0, below 1; 1e-8 in the released code.
-        plain, ramp, sieve: fractions of the run, 0 to 1; plain and ramp last, and the sieve waits, at least one epoch.
+        plain, ramp, sieve: fractions of the run, 0 to 1, each at least one epoch unless it is 0.
     Raises:
         ValueError: a hyper-parameter out of range, or a loss other than cross-entropy.
     Source: Cheng, Zhu, Li, Gong, Sun, Liu 2021, arXiv:2010.02347, sections 2 and 3, and the first phase of the released

@@ -7,7 +7,7 @@ import torch
 from annotated_types import Gt, Lt
 from torch import Tensor
 
-from labelnoise.arguments.ranges import Fraction, checked
+from labelnoise.arguments.ranges import Fraction, PositiveFraction, checked
 from labelnoise.data.train_set import Batch
 from labelnoise.losses.base import log_probs
 from labelnoise.methods.erm import ERM
@@ -33,7 +33,7 @@ class Correction(ERM, ABC):
 
     Args:
         transition: true, the noise's true matrix; anchor; or a .npy or .json file with (C, C), rows the true class.
-        warm_up: epochs before the estimate, as a fraction of the run; 0 to 1.
+        warm_up: epochs before the estimate, as a fraction of the run, above 0.
         quantile: of the estimate, see `transition.anchor_estimate`; 0 to 1.
     Raises:
         ValueError: a hyper-parameter out of range, or the matrix is unknown or invalid.
@@ -50,7 +50,7 @@ class Correction(ERM, ABC):
     inverse: Tensor
 
     @checked
-    def __init__(self, setup: Setup, transition: bool | str, warm_up: Fraction, quantile: Fraction) -> None:
+    def __init__(self, setup: Setup, transition: bool | str, warm_up: PositiveFraction, quantile: Fraction) -> None:
         super().__init__(setup)
         matrix = given_matrix(setup, transition)
         self.estimates, self.quantile = matrix is None, quantile
@@ -104,7 +104,7 @@ class Backward(Correction):
         self,
         setup: Setup,
         transition: bool | str,
-        warm_up: Fraction,
+        warm_up: PositiveFraction,
         quantile: Fraction,
         clip: Annotated[float, Gt(0), Lt(0.5)],
     ) -> None:

@@ -58,7 +58,7 @@ class DivideMix(Method):
     images. A step has two passes over four views and one over two, so an epoch costs several times one of erm.
 
     Args:
-        warm_up, ramp: fractions of the run; 10 and 16 of 300 epochs on CIFAR-10.
+        warm_up, ramp: fractions of the run, each at least one epoch unless it is 0; 10 and 16 of 300 epochs on CIFAR-10.
         alpha: of mixup's Beta distribution, > 0.
         temperature: of the sharpening, > 0.
         threshold: 0 to 1.
@@ -109,7 +109,8 @@ class DivideMix(Method):
         for k in (0, 1):
             self.clean[:, k] = clean_probability(losses[:, k])
         since = self.clock.epoch - self.clock.length(self.warm_up)
-        self.weight.fill_(self.lam_u * min(max(since / self.clock.length(self.ramp), 0.0), 1.0))
+        length = self.clock.length(self.ramp)
+        self.weight.fill_(self.lam_u * (min(max(since / length, 0.0), 1.0) if length else 1.0))
 
     def _losses(self, index: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         """The losses of both networks. Shapes: (B,), (B, channels, H, W), (B,) -> (B, 2)."""

@@ -6,7 +6,7 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
-from labelnoise.arguments.ranges import Fraction, NonNegative, checked
+from labelnoise.arguments.ranges import Fraction, NonNegative, PositiveFraction, checked
 from labelnoise.losses.base import log_probs, margin
 from labelnoise.methods.erm import ERM
 from labelnoise.training.method import Feed, Judgement, Setup, StepResult
@@ -20,7 +20,7 @@ class MARVEL(ERM):
     sum w l / sum w.
 
     Args:
-        warm_up, window: fractions of the run, 0 to 1; each is an epoch at least.
+        warm_up, window: fractions of the run, at least one epoch each; a warm_up of 0 is none.
         threshold: of the margin, -1 to 1.
     Raises:
         ValueError: a hyper-parameter out of range.
@@ -35,7 +35,7 @@ class MARVEL(ERM):
 
     @checked
     def __init__(
-        self, setup: Setup, warm_up: Fraction, window: Fraction, threshold: Annotated[float, Ge(-1), Le(1)]
+        self, setup: Setup, warm_up: Fraction, window: PositiveFraction, threshold: Annotated[float, Ge(-1), Le(1)]
     ) -> None:
         super().__init__(setup)
         self.warm_up, self.window, self.threshold = warm_up, window, threshold
@@ -98,7 +98,7 @@ class MARVELPlus(MARVEL):
         self,
         setup: Setup,
         warm_up: Fraction,
-        window: Fraction,
+        window: PositiveFraction,
         threshold: Annotated[float, Ge(-1), Le(1)],
         gain: NonNegative,
         arduous: Annotated[float, Gt(0), Le(1)],

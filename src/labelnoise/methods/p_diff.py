@@ -79,7 +79,7 @@ class PDiff(ERM):
     def begin_epoch(self) -> None:
         """Update what depends on the epoch."""
         epoch, full = self.clock.epoch, self.clock.length(self.ramp)
-        share = min(1.0, epoch / full)
+        share = min(1.0, epoch / full) if full else 1.0
         self.grows.fill_(epoch <= full)
         self.edge.copy_(bins_of(torch.tensor(share - 1)))
         if not self.unknown:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labelnoise.arguments.ranges import Fraction, NonNegative, checked
+from labelnoise.arguments.ranges import NonNegative, PositiveFraction, checked
 from labelnoise.losses.base import log_probs
 from labelnoise.methods.own_loss import require_cross_entropy
 from labelnoise.training.learner import Learners
@@ -62,9 +62,9 @@ class Refinery(Method):
         setup: Setup,
         alpha: NonNegative,
         beta: NonNegative,
-        begin: Fraction,
-        first: Fraction,
-        averaged: Fraction,
+        begin: PositiveFraction,
+        first: PositiveFraction,
+        averaged: PositiveFraction,
         soft: bool,
     ) -> None:
         super().__init__(setup)

@@ -23,33 +23,35 @@ class Clock:
     steps: Tensor | None = None
 
     def length(self, fraction: float) -> int:
-        """A fraction of the run, rounded to whole epochs, at least one."""
-        return max(1, round(fraction * self.epochs))
+        """A fraction of the run, rounded to whole epochs: at least one, but none of a fraction of 0."""
+        return max(1, round(fraction * self.epochs)) if fraction else 0
 
     def ramp(self, since: int, fraction: float) -> float:
         """From 0 to 1 in equal steps over a fraction of the run, then 1.
 
         As released code writes it: `numpy.linspace(0, 1, n)[since]` with n the number of epochs, and 1 from `since` = n
-        on; a ramp of one epoch is 0 at 0 and 1 after it.
+        on; a ramp of one epoch is 0 at 0 and 1 after it; one of no epoch is 1 from 0 on.
 
         Args:
             since: epochs since the ramp began; negative before it.
             fraction: length of the ramp, see `length`.
         """
+        if not fraction:
+            return float(since >= 0)
         return min(max(since / max(self.length(fraction) - 1, 1), 0.0), 1.0)
 
     def stages(self, *fractions: float) -> list[range]:
         """The epochs of each stage of the run, in order; the last one lasts to the end of the run.
 
-        If there are enough epochs, each stage lasts at least one: a run of two epochs goes through both of two stages.
-        If there are not, the last ones are empty.
+        A stage of a fraction of 0 is empty. If there are enough epochs, each other one lasts at least one: a run of two
+        epochs goes through both of two stages. If there are not, the last ones are empty.
 
         Args:
             fractions: lengths of all stages but the last, as fractions of the run.
         """
         ends = [0]
         for following, fraction in zip(range(len(fractions), 0, -1), fractions, strict=True):
-            end = max(ends[-1] + 1, min(ends[-1] + self.length(fraction), self.epochs - following))
+            end = max(ends[-1] + bool(fraction), min(ends[-1] + self.length(fraction), self.epochs - following))
             ends.append(min(end, self.epochs))
         return [range(first, end) for first, end in pairwise([*ends, self.epochs])]
 
