@@ -66,13 +66,13 @@ class LabelnoiseSweeper(BasicSweeper):
         results = str(self.config.results)
         own = [o for o in self.config.hydra.overrides.hydra if o.startswith("hydra.searchpath=")]  # --config-dir
         identifiers: list[str | None] = []
-        of_table = cells.chooses_table(arguments)
+        of_table, accept = cells.chooses_table(arguments), bool(self.config.accept_changed)
         vars(self.launcher)["means"] = not of_table
         if of_table:
             several = [line for o in parsed if o.is_sweep_override() and (line := as_typed(o)) == o.input_line]
             arguments = [as_typed(override) for override in parsed[-len(arguments) :]]
             again = bool(self.config.force or self.config.save_model)
-            wanted = cells.missing([*arguments, *own], several, results, again)
+            wanted = cells.missing([*arguments, *own], several, results, again, accept)
             jobs, identifiers = [list(cell.overrides) for cell in wanted], [cell.run_id for cell in wanted]
         else:
             jobs = [[*job, *own] for job in self.split_arguments(parsed, None)[0]]
@@ -91,7 +91,7 @@ class LabelnoiseSweeper(BasicSweeper):
         finally:
             # Also if the launcher raised, as submitit does for a job that died.
             all_done = not self.on_slurm or cells.report_from_records(
-                identifiers or [self._identifier(job) for job in jobs], jobs, results, reasons, not of_table
+                identifiers or [self._identifier(job) for job in jobs], jobs, results, reasons, not of_table, accept
             )
         if not all_done or any(one.status == JobStatus.FAILED for batch in returns for one in batch):
             sys.exit(1)

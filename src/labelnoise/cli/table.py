@@ -7,15 +7,16 @@ format=markdown (the default), latex, csv, html, json, or status: one line of pr
 (default: runs) and from the committed ones. Missing results are shown as missing; they are not an error.
 """
 
+import sys
 from pathlib import Path
 
 from labelnoise.cli.arguments import split_named
 from labelnoise.config.compose import prepared
 from labelnoise.experiment.progress import duration
 from labelnoise.files import claims
-from labelnoise.records import store
+from labelnoise.tables import found
 from labelnoise.tables.render import FORMATS, render
-from labelnoise.tables.table import Table, cells, read_with_folder, split_arguments
+from labelnoise.tables.table import Table, cells, read_with_options, split_arguments
 
 
 def table(arguments: list[str]) -> None:
@@ -32,20 +33,24 @@ def table(arguments: list[str]) -> None:
         raise ValueError(f"format={form}: must be one of {', '.join([*FORMATS, 'status'])}")
     prepared(overrides)  # report a wrong override before any cell is named
     choice, extra = split_arguments(overrides)
-    chosen, results = read_with_folder(choice, [o for o in extra if o.startswith("results=")])
-    wanted, folder = cells(chosen, extra), Path(results)
-    found = {cell.run_id: record for cell in wanted if (record := store.find(cell.run_id, folder))}
+    chosen, cfg = read_with_options(choice, [o for o in extra if o.startswith(("results=", "accept_changed="))])
+    wanted, folder = cells(chosen, extra), Path(cfg.results)
+    done = found.find(wanted, folder, cfg.accept_changed)
     if form == "status":
-        left = [folder / f"{cell.run_id}.claim" for cell in wanted if cell.run_id not in found]
-        print(status(chosen, len(wanted), found, left))
-    else:
-        print(render(chosen, wanted, found, form, overrides))
+        left = [folder / f"{cell.run_id}.claim" for cell in wanted if cell.run_id not in done.records]
+        print(status(chosen, len(wanted), done, left))
+        return
+    if done.changed:
+        print(f"table={chosen.name}: {done.told()}", file=sys.stderr)
+        chosen = chosen._replace(notes=[*chosen.notes, f"{done.told()}."])
+    print(render(chosen, wanted, done.records, form, overrides))
 
 
-def status(table: Table, wanted: int, found: dict[str, store.Record], left: list[Path]) -> str:
+def status(table: Table, wanted: int, done: found.Found, left: list[Path]) -> str:
     """A table's progress in one line. The time left is estimated from the records.
 
-    Running: a live process holds the claim. Failed: its process died and left the claim behind.
+    Running: a live process holds the claim. Failed: its process died and left the claim behind. Changed: its record was
+    made before source files of the user's own changed.
 
     Args:
         wanted: number of its cells.
@@ -53,11 +58,14 @@ def status(table: Table, wanted: int, found: dict[str, store.Record], left: list
     """
     running = sum(claims.living(path) for path in left)
     failed = sum(path.exists() for path in left) - running
-    missing = len(left) - running - failed
-    line = f"{table.name}: {len(found)} of {wanted} done, {running} running, {failed} failed, {missing} missing"
+    changed = len(done.changed)
+    missing = len(left) - running - failed - changed
+    line = f"{table.name}: {len(done.records)} of {wanted} done, {running} running, {failed} failed, {missing} missing"
+    if changed:
+        line += f", {changed} changed"
     if not left:
         return line
-    seconds = [record["environment"].get("seconds", 0.0) for record in found.values()]
+    seconds = [record["environment"].get("seconds", 0.0) for record in done.records.values()]
     if not seconds:
         return f"{line}; time left unknown: no records yet"
     at_once = max(running, 1)

@@ -106,6 +106,13 @@ OPTIONS = (
     ),
     Option("results", "runs", Folder, "folder of records, <results>/<run_id>.json", WHERE),
     Option("force", False, bool, "train although a record exists", WHERE),
+    Option(
+        "accept_changed",
+        False,
+        bool,
+        "keep records and checkpoints made before source files of your own changed",
+        WHERE,
+    ),
     Option("save_model", False, bool, "keep the network too, <results>/<run_id>.safetensors", WHERE),
 )
 

@@ -50,7 +50,7 @@ def times(started: float, training: float, earlier: list[dict[str, Any]]) -> dic
         "seconds": round(now - started + before, 1),
         "seconds_training": round(now - training + before, 1),
         "finished": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        **({"earlier_pieces": earlier} if earlier else {}),
+        **({"resumed": len(earlier), "earlier_pieces": earlier} if earlier else {}),
     }
 
 

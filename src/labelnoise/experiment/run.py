@@ -18,12 +18,14 @@ from labelnoise.experiment.components import Components, make_components, make_t
 from labelnoise.experiment.notices import notices, validation
 from labelnoise.experiment.outcome import make_record, times, write
 from labelnoise.experiment.progress import duration, show
+from labelnoise.experiment.reuse import existing_checkpoint, existing_record
 from labelnoise.experiment.trackers import Tracked, log_history
 from labelnoise.files import atomic
 from labelnoise.files.claims import hold
 from labelnoise.files.run_files import RunFiles
 from labelnoise.records import store
 from labelnoise.records.environment import this_environment
+from labelnoise.records.own_code import own_code
 from labelnoise.training import checkpoints
 from labelnoise.training.signals import Signals
 
@@ -62,11 +64,11 @@ def run(cfg: DictConfig, quiet: bool = False) -> store.Record:
         FloatingPointError: the loss is NaN or infinite.
     """
     config, files = _named(cfg)
-    if record := _existing_record(cfg, files, quiet):
+    if record := existing_record(cfg, files, quiet):
         return record
     with _claimed(files):
         # Another process may have finished it between the check and the claim.
-        return _existing_record(cfg, files, quiet) or _train(cfg, config, files, quiet).record
+        return existing_record(cfg, files, quiet) or _train(cfg, config, files, quiet).record
 
 
 def train(cfg: DictConfig, quiet: bool = False) -> Trained:
@@ -75,6 +77,7 @@ def train(cfg: DictConfig, quiet: bool = False) -> Trained:
     Raises: as `run`.
     """
     config, files = _named(cfg)
+    existing_record(cfg, files, quiet=True)  # refuses to replace one that other code made
     with _claimed(files):
         return _train(cfg, config, files, quiet)
 
@@ -84,16 +87,6 @@ def _named(cfg: DictConfig) -> tuple[dict[str, Any], RunFiles]:
     check(cfg)
     config = identity.effective(cfg)
     return config, RunFiles(Path(cfg.results), identity.run_id(config))
-
-
-def _existing_record(cfg: DictConfig, files: RunFiles, quiet: bool) -> store.Record | None:
-    """The record that makes the run unnecessary; None if there is none or the run is forced."""
-    record = None if cfg.force else store.find(files.run_id, cfg.results, quiet)
-    if record is None or (cfg.save_model and not files.network.is_file()):
-        return None
-    if not quiet:
-        print(f"run {files.run_id} is done already (force=true runs it again)\n{metrics.in_short(record['metrics'])}")
-    return record
 
 
 @contextlib.contextmanager
@@ -118,7 +111,8 @@ def _train(cfg: DictConfig, config: dict[str, Any], files: RunFiles, quiet: bool
 
     started = time.monotonic()
     say: Callable[[str], object] = (lambda line: None) if quiet else print
-    environment = this_environment()  # now, because the checkout may change during training
+    # now, because the checkout may change during training
+    environment = this_environment() | ({"code": code} if (code := own_code(config)) else {})
     had_record = store.find(files.run_id, cfg.results) is not None
     components = make_components(cfg)
     for line in tuned.lines(cfg):
@@ -127,10 +121,10 @@ def _train(cfg: DictConfig, config: dict[str, Any], files: RunFiles, quiet: bool
     noise = metrics.noise_facts(dataset.true_labels, labels, dataset.num_classes, cfg.seed_noise)
     say("\n".join([*notices(cfg, dataset, noise), *validation(cfg, dataset)]))
     with report_full_memory(components.runtime.device):
-        training = _assembled(cfg, files, components, dataset, labels, environment["commit"], say)
+        training = _assembled(cfg, files, components, dataset, labels, environment, say)
         began = time.monotonic()
         with Signals() as signals:
-            accuracies = _fit(cfg, config, files, training, environment["commit"], signals, quiet)
+            accuracies = _fit(cfg, config, files, training, environment, signals, quiet)
             spent = times(started, began, training.earlier)
             where = {**environment, **training.runtime.facts(), "compiled": components.compiled, **spent}
             record = make_record(files.run_id, config, noise, accuracies, training.state, where)
@@ -166,14 +160,14 @@ def _assembled(
     components: Components,
     dataset: "Dataset",
     labels: Any,
-    commit: str | None,
+    environment: dict[str, Any],
     say: Callable[[str], object],
 ) -> _Training:
     """The method, new or as its checkpoint has it, with the final number of threads."""
     from labelnoise.training.device import choose_threads
     from labelnoise.training.state import TrainState
 
-    checkpoint = checkpoints.load(files, commit if cfg.force else None)
+    commit, checkpoint = environment["commit"], existing_checkpoint(cfg, files, environment)
     made, state = assemble(cfg, dataset, labels, components), None
     if checkpoint is not None:
         state = checkpoints.restore(files, checkpoint, made.method, commit)
@@ -193,7 +187,7 @@ def _fit(
     config: dict[str, Any],
     files: RunFiles,
     training: _Training,
-    commit: str | None,
+    environment: dict[str, Any],
     signals: Signals,
     quiet: bool,
 ) -> dict[str, Any]:
@@ -202,7 +196,8 @@ def _fit(
 
     method, state = training.method, training.state
     steps = -(-len(method.train_set) // cfg.batch_size)
-    facts = lambda: {"commit": commit, **training.runtime.facts()}  # noqa: E731  # some are known after a step
+    known: dict[str, Any] = {key: environment[key] for key in ("commit", "code") if key in environment}
+    facts = lambda: {**known, **training.runtime.facts()}  # noqa: E731  # some are known after a step
     keep = checkpoints.Checkpointer(files, method, training.earlier, facts, signals, state.epoch)
     with show(cfg.epochs, steps, quiet, state.epoch) as display:
         tracker = make_tracker(cfg, files.run_id, config)

@@ -1,13 +1,13 @@
 """The records for a figure: the cells of a table, by row and column."""
 
+import sys
 from collections.abc import Sequence
 from itertools import product
 from typing import NamedTuple
 
 from labelnoise.config.compose import compose
-from labelnoise.records import store
 from labelnoise.records.store import Record
-from labelnoise.tables import table
+from labelnoise.tables import found, table
 from labelnoise.tables.table import Table
 
 
@@ -54,16 +54,19 @@ def read(choice: Sequence[str], overrides: Sequence[str]) -> Cells:
         ValueError: no such table, row or column, or no cell has a record.
     """
     chosen = table.read(list(choice))
-    results = str(compose([o for o in overrides if o.startswith("results=")]).results)
-    found: dict[tuple[str, str], list[Record]] = {}
+    cfg = compose([o for o in overrides if o.startswith(("results=", "accept_changed="))])
     cells = table.cells(chosen, overrides)
+    done = found.find(cells, cfg.results, cfg.accept_changed)
+    if done.changed:
+        print(f"table={chosen.name}: {done.told()}", file=sys.stderr)
+    by_place: dict[tuple[str, str], list[Record]] = {}
     for cell in cells:
-        if record := store.find(cell.run_id, results):
-            found.setdefault((cell.row, cell.column), []).append(record)
-    if not found:
+        if cell.run_id in done.records:
+            by_place.setdefault((cell.row, cell.column), []).append(done.records[cell.run_id])
+    if not by_place:
         words = " ".join([*choice, *overrides])
         raise ValueError(
-            f"no records: none of the {len(cells)} runs of this part of table={chosen.name} is in results={results}; "
-            f"python train.py -m {words} makes them"
+            f"no records: none of the {len(cells)} runs of this part of table={chosen.name} is in "
+            f"results={cfg.results}; python train.py -m {words} makes them"
         )
-    return Cells(chosen, found)
+    return Cells(chosen, by_place)

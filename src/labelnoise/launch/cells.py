@@ -7,6 +7,8 @@ from labelnoise.config.compose import compose
 from labelnoise.config.explain import several_values
 from labelnoise.launch.jobs import Outcome, make_jobs, over_seeds, summary
 from labelnoise.records import store
+from labelnoise.records.own_code import changed
+from labelnoise.tables import found
 from labelnoise.tables import table as tables
 
 
@@ -16,14 +18,17 @@ def chooses_table(arguments: Sequence[str]) -> bool:
     return chosen and "table=none" not in arguments
 
 
-def missing(arguments: Sequence[str], several: Sequence[str], results: str, again: bool) -> list[tables.Cell]:
+def missing(
+    arguments: Sequence[str], several: Sequence[str], results: str, again: bool, accept_changed: bool
+) -> list[tables.Cell]:
     """The cells of a table that have no record. Prints how many have one.
 
     Args:
         several: the arguments that give several values between commas.
         again: return every cell, with a record or without (force=true; save_model=true, as its network may be missing).
+        accept_changed: cells whose record was made before source files of the user's own changed are done.
     Raises:
-        ValueError: the table or an override is wrong, or an argument gives several values.
+        ValueError: the table or an override is wrong, an argument gives several values, or there are such cells.
     """
     if several and several[0].startswith("table."):
         raise ValueError(several_values(several[0]))
@@ -37,7 +42,10 @@ def missing(arguments: Sequence[str], several: Sequence[str], results: str, agai
         part = table._replace(rows={row: given}, columns={column: noise}, seeds=table.seeds[:1])
         check(compose(list(tables.cells(part, extra)[0].overrides)))
     cells = tables.cells(table, extra)
-    left = cells if again else [cell for cell in cells if store.find(cell.run_id, results) is None]
+    done = found.find(() if again else cells, results, accept_changed)
+    if done.changed:
+        raise ValueError(f"table={table.name}: {done.told()}")
+    left = [cell for cell in cells if cell.run_id not in done.records]
     print(f"{table.name}: {len(cells)} cells, {len(cells) - len(left)} done already", flush=True)
     return left
 
@@ -59,6 +67,7 @@ def report_from_records(
     results: str,
     reasons: Mapping[int, str],
     means: bool,
+    accept_changed: bool,
 ) -> bool:
     """Print the summary of jobs that another launcher ran. Done, failed or missing is read from the records.
 
@@ -66,12 +75,15 @@ def report_from_records(
         identifiers: of each job's record; None if an option is wrong.
         reasons: number of a job that is known to have failed -> why.
         means: print the means over the seeds too.
+        accept_changed: as that of `missing`.
     Returns:
         whether all jobs are done.
     """
     outcomes = []
     for job, identifier in zip(make_jobs(jobs, 0), identifiers, strict=True):
         record = None if identifier is None else store.find(identifier, results)
+        if record and not accept_changed and changed(record):
+            record = None
         status = "done" if record else "failed" if job.number in reasons else "missing"
         accuracy = record["metrics"]["test_acc_last"] if record else None
         outcomes.append(Outcome(job, status, reasons.get(job.number, ""), accuracy))

@@ -58,7 +58,7 @@ class DivideMix(Method):
     images. A step has two passes over four views and one over two, so an epoch costs several times one of erm.
 
     Args:
-        warm_up, ramp: fractions of the run, each at least one epoch unless it is 0; 10 and 16 of 300 epochs on CIFAR-10.
+        warm_up, ramp: fractions of the run, at least one epoch unless 0; 10 and 16 of 300 epochs on CIFAR-10.
         alpha: of mixup's Beta distribution, > 0.
         temperature: of the sharpening, > 0.
         threshold: 0 to 1.

@@ -44,7 +44,12 @@ class Metrics(Open):
 
 
 class Environment(Open):
-    """Where the run was made. Absent or null values are unknown."""
+    """Where the run was made. Absent or null values are unknown.
+
+    Attributes:
+        code: hashes of the source files of the user's own components.
+        resumed: how often the run was stopped and resumed.
+    """
 
     commit: Text | None = None
     dirty: bool | None = None
@@ -57,6 +62,8 @@ class Environment(Open):
     threads: Count | None = None
     seconds: Annotated[FiniteFloat, Field(ge=0)] = 0.0
     finished: Text | None = None
+    code: dict[Text, Text] = Field(default_factory=dict)
+    resumed: Count = 0
 
 
 class Record(Closed):

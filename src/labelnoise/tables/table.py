@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from typing import Any, NamedTuple, get_args
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
 from labelnoise.config import identity
@@ -83,18 +83,18 @@ def read(choice: list[str]) -> Table:
     Raises:
         ValueError: no such table, row, column or seed; one line lists the choices.
     """
-    return read_with_folder(choice)[0]
+    return read_with_options(choice)[0]
 
 
-def read_with_folder(choice: list[str], results: Sequence[str] = ()) -> tuple[Table, str]:
-    """As `read`, and the folder of records that `results` gives; both from one composition, which is slow."""
+def read_with_options(choice: list[str], options: Sequence[str] = ()) -> tuple[Table, DictConfig]:
+    """As `read`, and the configuration with these options, such as `results=`; from one composition, which is slow."""
     names = [option for option in choices("table", choice) if option != "none"]
     name = next((o.removeprefix("table=") for o in reversed(choice) if o.startswith("table=")), "none")
     if name == "none":
         raise ValueError(f"table=...: choose one of {', '.join(names)}")
-    cfg = compose([*choice, *results])
+    cfg = compose([*choice, *options])
     content = OmegaConf.to_container(cfg.table, resolve=True) if OmegaConf.is_config(cfg.table) else cfg.table
-    return _table(name, content), cfg.results
+    return _table(name, content), cfg
 
 
 def _table(name: str, content: Any) -> Table:

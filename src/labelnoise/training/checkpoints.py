@@ -36,6 +36,7 @@ class Session(Open):
 
     commit: Text | None
     seconds: Annotated[FiniteFloat, Field(ge=0)]
+    code: dict[Text, Text] = Field(default_factory=dict)
 
 
 class Checkpoint(Closed):
