@@ -122,7 +122,7 @@ def test_a_records_hashes_are_checked_as_the_rest_of_it() -> None:
         validated(json.dumps(record(["dataset=digits"], code={"a.py": 1})).encode())
 
 
-# ------------------------------------------------------------------------------------------------------ the command line
+# ----------------------------------------------------------------------------------------------------- the command line
 
 
 @pytest.fixture

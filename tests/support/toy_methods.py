@@ -98,7 +98,7 @@ class Assuming(ERM):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self.scale = setup.transition.diagonal().mean()
+        self.register_buffer("scale", setup.transition.diagonal().mean(), persistent=False)
 
     def objective(self, outputs: Outputs, batch: Batch) -> Tensor:
         return self.scale * super().objective(outputs, batch)
@@ -120,4 +120,5 @@ class Peeking(Assuming):
         frame = inspect.currentframe()
         while "dataset" not in frame.f_locals:
             frame = frame.f_back
-        self.scale = (frame.f_locals["dataset"].true_labels == frame.f_locals["labels"]).float().mean()
+        share = (frame.f_locals["dataset"].true_labels == frame.f_locals["labels"]).float().mean()
+        self.register_buffer("scale", share, persistent=False)

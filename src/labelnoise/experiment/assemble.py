@@ -24,19 +24,29 @@ if TYPE_CHECKING:  # torch takes a second to import, and `train.py --help` does 
 def load_noisy(cfg: DictConfig) -> "tuple[Dataset, Tensor]":
     """The data set of a configuration and its noisy training labels (N,).
 
+    Both are checked, a user's own too.
+
     Raises:
-        ValueError, OSError: raised by the functions that load the data set and make the noise.
+        ValueError, OSError: raised by the functions that load the data set and make the noise, or on what they made.
     """
+    from labelnoise.noise.apply import apply
+
     dataset = load(OmegaConf.to_yaml(cfg.dataset.load, resolve=True))
     if dataset.name != cfg.dataset.name:
         raise ValueError(f"dataset.name={cfg.dataset.name}: is given by the data set, {dataset.name}")
-    return dataset, hydra.utils.instantiate(cfg.noise)(dataset, cfg.seed_noise)
+    name = f"noise: {cfg.noise._target_}"
+    return dataset, apply(hydra.utils.instantiate(cfg.noise), dataset, cfg.seed_noise, name)
 
 
 @lru_cache(maxsize=1)
 def load(component: str) -> "Dataset":
     """The data set that a component (as YAML) loads. Cached for the next job that uses it."""
-    return hydra.utils.instantiate(OmegaConf.create(component))()
+    from labelnoise.data.fields import refuse_fields
+
+    node = OmegaConf.create(component)
+    dataset: Dataset = hydra.utils.instantiate(node)()
+    refuse_fields(dataset, f"dataset.load: {node._target_}")
+    return dataset
 
 
 class Assembled(NamedTuple):
@@ -58,7 +68,9 @@ def assemble(cfg: DictConfig, dataset: "Dataset", labels: "Tensor", components: 
     import torch
 
     from labelnoise.losses.base import needs_of
+    from labelnoise.losses.conditions import refuse_loss, refuse_regulariser
     from labelnoise.training.clock import Clock
+    from labelnoise.training.loose_state import refuse_loose_state
     from labelnoise.training.method import Setup, Unassuming
 
     loss, runtime, regulariser, compiled = components
@@ -79,8 +91,9 @@ def assemble(cfg: DictConfig, dataset: "Dataset", labels: "Tensor", components: 
     assumed = None
     if truth is not None and "transition" in make_method.func.assumes:
         assumed = transition_matrix(truth, labels, dataset.num_classes).to(device)
+    features = bool({"features", "new_features"} & (needs_of(loss) | needs_of(regulariser)))
     setup = (Setup if "transition" in make_method.func.assumes else Unassuming)(
-        _learner_factory(cfg, dataset, runtime, compiled, direct(regulariser) if of_weights else None),
+        _learner_factory(cfg, dataset, runtime, compiled, direct(regulariser) if of_weights else None, features),
         _bound("loss", direct(loss), make_method.func, facts),
         train,
         clock,
@@ -89,7 +102,12 @@ def assemble(cfg: DictConfig, dataset: "Dataset", labels: "Tensor", components: 
         superclass=superclass,
         load_network=partial(_load_network, cfg, dataset, runtime),
     )
-    return Assembled(make_method(setup).to(device), evaluation)
+    refuse_loss(loss, dataset.num_classes, dataset.superclass)
+    if regulariser is not None:
+        refuse_regulariser(regulariser, dataset.num_classes)
+    method = make_method(setup).to(device)
+    refuse_loose_state(method)
+    return Assembled(method, evaluation)
 
 
 def transition_matrix(truth: "Tensor", labels: "Tensor", num_classes: int) -> "Tensor":
@@ -131,17 +149,24 @@ def _bound(what: str, loss: Any, method: "type[Method]", facts: dict[str, Any]) 
 
 
 def _learner_factory(
-    cfg: DictConfig, dataset: "Dataset", runtime: "Runtime", compiled: bool, penalty: Any = None
+    cfg: DictConfig, dataset: "Dataset", runtime: "Runtime", compiled: bool, penalty: Any, features: bool
 ) -> Any:
-    """The `MakeLearner` of a configuration; `penalty` is a regulariser of the weights, or None."""
+    """The `MakeLearner` of a configuration.
+
+    Args:
+        penalty: a regulariser of the weights, or None.
+        features: whether the loss or the regulariser needs the networks' features.
+    """
     import torch
 
+    from labelnoise.losses.conditions import name_of
+    from labelnoise.networks.conditions import refuse_network
     from labelnoise.training.learner import Learner
 
     channels, size = dataset.train_images.shape[1], dataset.train_images.shape[-1]
     ours = (hydra.utils.instantiate(part) for part in (cfg.network, cfg.optimizer, cfg.schedule))
     our_network, our_optimizer, our_schedule = ours
-    made = count()
+    numbers = count()
 
     def make_learner(
         *,
@@ -151,7 +176,9 @@ def _learner_factory(
         extra_outputs: int = 0,
         during: range | None = None,
     ) -> Learner:
-        of_run = next(made)
+        of_run, outputs = next(numbers), dataset.num_classes + extra_outputs
+        needed = features and network is None
+        name = f"network: {cfg.network._target_ if network is None else name_of(network)}"
 
         def initial(start: int) -> Any:
             """The network as it begins: its weights depend on its number in the run and on how often it has begun."""
@@ -159,7 +186,10 @@ def _learner_factory(
             seed = cfg.seed_init + 1_000_003 * of_run + 1_000_000_007 * start
             torch.default_generator.manual_seed(seed)  # the CPU's: weights are made there
             try:
-                return (network or our_network)(dataset.num_classes + extra_outputs, channels, size)
+                made = (network or our_network)(outputs, channels, size)
+                if not start:
+                    refuse_network(made, name, tuple(dataset.train_images.shape[1:]), outputs, needed)
+                return made
             finally:
                 torch.set_rng_state(state)
 

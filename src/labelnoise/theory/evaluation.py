@@ -2,25 +2,16 @@
 
 import inspect
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from labelnoise.losses.base import needs_of
+from labelnoise.losses.conditions import SAMPLES, name_of, refuse_shape
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
-SAMPLES = 32
 EXTREME = 1e4  # logits at which every loss must be finite
-
-
-def name_of(loss: LossFunction) -> str:
-    """A loss's name: that of its function, also inside a `functools.partial` or a wrapping module."""
-    function = getattr(loss, "function", loss)  # labelnoise.losses.module.Loss
-    while isinstance(function, partial):
-        function = function.func
-    return getattr(function, "__name__", type(function).__name__)
 
 
 def values(loss: LossFunction, logits: Tensor, labels: Tensor) -> Tensor:
@@ -61,13 +52,7 @@ def refuse(loss: LossFunction, num_classes: int) -> None:
     except Exception as error:
         message = " ".join(str(error).split())[:200]
         raise ValueError(f"{name}: cannot be computed from (logits, labels) alone: {message}") from None
-    if not isinstance(found, Tensor):
-        raise ValueError(f"{name}: gave {type(found).__name__}, must give a tensor of per-sample values")
-    if found.shape != (SAMPLES,):
-        raise ValueError(
-            f"{name}: not per-sample: logits ({SAMPLES}, {num_classes}) gave shape {tuple(found.shape)}, "
-            f"must be ({SAMPLES},) (reduction='none' if it has one)"
-        )
+    refuse_shape(name, found, logits)
     if not found.isfinite().all():
         raise ValueError(f"{name}: not finite at ordinary logits (normal, standard deviation 3)")
     _refuse_coupling(loss, name, logits, labels, found.detach())

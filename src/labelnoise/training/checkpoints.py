@@ -77,13 +77,20 @@ class Checkpointer(Listener):
         self._files, self._method = files, method
         self._earlier, self._facts, self.signals, self._started = earlier, facts, signals, time.monotonic()
         self._saved, self._epoch, self._warned = self._started, epoch, False
+        from labelnoise.training import loose_state  # imports torch, which `train.py --help` does not need
+
+        self._numbers, self._constants = loose_state.numbers(method), loose_state.constants(method)
+        self._checked = self._told = False
 
     def consistent(self, state: "TrainState") -> None:
         asked = self.signals.noted is not None
         since = time.monotonic() - self._saved
         written = True
         ended = state.epoch == self._method.clock.epochs  # save: the disk may be too full for the record
-        if asked or since > EVERY or (state.epoch != self._epoch and (ended or since > AT_LEAST)):
+        due = asked or since > EVERY or (state.epoch != self._epoch and (ended or since > AT_LEAST))
+        if (due and not ended) or not self._checked:  # after the first step too, when little is lost
+            self._refuse_what_is_forgotten()
+        if due:
             written = self._try_to_save(state)
         if asked:
             try:
@@ -93,6 +100,28 @@ class Checkpointer(Listener):
                 then = "resumes from there" if written else "starts again or resumes from an earlier checkpoint"
                 print(f"stopped after epoch {state.epoch}{of}; the same command {then}", file=sys.stderr)
                 raise
+
+    def _refuse_what_is_forgotten(self) -> None:
+        from labelnoise.training import loose_state
+
+        self._checked = True
+        loose_state.refuse_loose_state(self._method)
+        loose_state.refuse_changed_constants(self._method, self._constants)
+
+    def _note_numbers(self, state: "TrainState") -> None:
+        """Put the plain attributes that have changed into the state, and tell it once."""
+        from labelnoise.training import loose_state
+
+        now = loose_state.numbers(self._method)
+        names = [name for name, value in now.items() if name in state.numbers or self._numbers.get(name, now) != value]
+        state.numbers = {name: now[name] for name in names}
+        if names and not self._told:
+            self._told = True
+            shown = ", ".join(f"{type(self._method).__name__}{name}" for name in names)
+            print(
+                f"{shown}: changed in training outside the method's buffers; the checkpoint keeps the value",
+                file=sys.stderr,
+            )
 
     def _try_to_save(self, state: "TrainState") -> bool:
         """Save and return whether it worked. A full disk does not end the run: its record may still fit."""
@@ -111,6 +140,7 @@ class Checkpointer(Listener):
         """Write the checkpoint beside the old one, then rename it over that."""
         import torch
 
+        self._note_numbers(state)
         session = {**self._facts(), "seconds": round(time.monotonic() - self._started, 1)}
         train = self._method.train_set
         device = train.labels.device
@@ -168,12 +198,14 @@ def restore(files: RunFiles, content: dict[str, Any], method: "Method", commit: 
     Raises:
         ValueError: it fails although this commit wrote the checkpoint. Hours of work are not discarded silently.
     """
+    from labelnoise.training import loose_state
     from labelnoise.training.state import TrainState
 
     device, path = method.train_set.labels.device, files.checkpoint
     try:
         state = TrainState.of(content["state"], device)
         method.load_state_dict(content["method"])
+        loose_state.restore_numbers(method, state.numbers)
         restore_generators(path, content["generators"], method.train_set.generator, state)
     except Exception as error:  # any mismatch
         why = " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -136,11 +136,13 @@ class Method(nn.Module, ABC):
     provides: frozenset[str] = frozenset()
     assumes: frozenset[str] = frozenset()
 
+    transition: Tensor | None  # of a method that assumes it
+
     def __init__(self, setup: Setup) -> None:
         super().__init__()
         self.make_learner, self.loss, self.train_set, self.clock, self.regulariser = setup[:5]
         if "transition" in self.assumes:
-            self.transition = setup.transition
+            self.register_buffer("transition", setup.transition, persistent=False)
         self.stages = [range(self.clock.epochs)]
         self._memories: list[str] = []
 

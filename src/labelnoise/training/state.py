@@ -25,6 +25,7 @@ class TrainState:
         ledger: (N,) each, the last predicted, selected and target of each image in this epoch; -1 if none.
         means: 0-d quantity -> its value in each step that returned it, and the numbers of images of those steps.
         steps: finished steps of the run.
+        numbers: the method's attributes that are plain numbers or text and have changed in training; see `loose_state`.
     """
 
     epoch: int = 0
@@ -35,6 +36,7 @@ class TrainState:
     ledger: dict[str, Tensor] = field(default_factory=dict)
     means: dict[str, tuple[list[Tensor], list[int]]] = field(default_factory=dict)
     steps: int = 0
+    numbers: dict[str, Any] = field(default_factory=dict)
 
     def note(self, feed: Feed, result: StepResult, count: int) -> None:
         """Add a step's result, without waiting for the device.
@@ -77,6 +79,7 @@ class TrainState:
             "ledger": {name: column.cpu() for name, column in self.ledger.items()},
             "means": {name: (torch.stack(values).cpu(), sizes) for name, (values, sizes) in self.means.items()},
             "steps": self.steps,
+            "numbers": self.numbers,
         }
 
     @classmethod
@@ -91,4 +94,5 @@ class TrainState:
         ledger = {name: column.to(device) for name, column in state["ledger"].items()}
         means = {name: (list(v.to(device).unbind()), list(sizes)) for name, (v, sizes) in state["means"].items()}
         done = state["done"]
-        return cls(state["epoch"], state["history"], state["confusion"], feeds, done, ledger, means, state["steps"])
+        before = (state["epoch"], state["history"], state["confusion"])
+        return cls(*before, feeds, done, ledger, means, state["steps"], state.get("numbers", {}))
