@@ -50,6 +50,8 @@ def fit(
     clock.epoch = state.epoch
     if clock.steps is not None:
         clock.steps.fill_(state.steps)
+    for listener in listeners:
+        listener.start(method, state.epoch)
     while clock.epoch < clock.epochs:
         row = train_epoch(method, state, evaluation.truth, steps, listeners)
         row |= evaluate(method, state, evaluation, listeners)
@@ -112,6 +114,8 @@ def evaluate(method: Method, state: TrainState, evaluation: EvaluationData, list
             row["val_acc"] = accuracy(confusion_matrix(method, evaluation.val, between))
         for name, predict in method.apart().items():
             row[f"{name}_test_acc"] = accuracy(confusion_matrix(method, evaluation.test, between, predict))
+        if state.predictions is not None:
+            state.predictions.note(method, epoch, between)
     except FloatingPointError as error:
         raise FloatingPointError(f"{error} after epoch {epoch}") from None
     if (judgement := method.judgement()) is not None:

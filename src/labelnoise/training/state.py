@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from labelnoise.training.method import Feed, StepResult
+from labelnoise.training.predictions import Predictions
 
 Row = dict[str, float | None]
 LEDGER = ("predicted", "selected", "target")
@@ -25,6 +26,7 @@ class TrainState:
         ledger: (N,) each, the last predicted, selected and target of each image in this epoch; -1 if none.
         means: 0-d quantity -> its value in each step that returned it, and the numbers of images of those steps.
         steps: finished steps of the run.
+        predictions: for the training images, in the epochs so far; None if they are not recorded.
     """
 
     epoch: int = 0
@@ -35,6 +37,7 @@ class TrainState:
     ledger: dict[str, Tensor] = field(default_factory=dict)
     means: dict[str, tuple[list[Tensor], list[int]]] = field(default_factory=dict)
     steps: int = 0
+    predictions: Predictions | None = None
 
     def note(self, feed: Feed, result: StepResult, count: int) -> None:
         """Add a step's result, without waiting for the device.
@@ -77,6 +80,7 @@ class TrainState:
             "ledger": {name: column.cpu() for name, column in self.ledger.items()},
             "means": {name: (torch.stack(values).cpu(), sizes) for name, (values, sizes) in self.means.items()},
             "steps": self.steps,
+            "predictions": None if self.predictions is None else self.predictions.state_dict(),
         }
 
     @classmethod
@@ -90,5 +94,6 @@ class TrainState:
         ]
         ledger = {name: column.to(device) for name, column in state["ledger"].items()}
         means = {name: (list(v.to(device).unbind()), list(sizes)) for name, (v, sizes) in state["means"].items()}
-        done = state["done"]
-        return cls(state["epoch"], state["history"], state["confusion"], feeds, done, ledger, means, state["steps"])
+        predictions = None if state.get("predictions") is None else Predictions.of(state["predictions"])
+        progress = (state["epoch"], state["history"], state["confusion"], feeds, state["done"])
+        return cls(*progress, ledger, means, state["steps"], predictions)
