@@ -29,8 +29,10 @@ class GivenImages(TrainSet):
         self._given = images
 
     def view(self, index: Tensor, kind: Literal["weak", "strong"] = "weak") -> Tensor:
-        """The images at `index` (B,). Raises: ValueError: a strong view is asked for; there is none."""
-        return self._given(index) if kind == "weak" else super().view(index, kind)
+        """The images at `index` (B,). Raises: ValueError: a strong view is asked for."""
+        if kind == "strong":
+            raise ValueError("this method needs strong views, which given images do not have")
+        return self._given(index)
 
     def plain(self, index: Tensor) -> Tensor:
         return self._given(index)

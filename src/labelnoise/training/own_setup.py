@@ -30,7 +30,8 @@ def make_setup(
 ) -> Setup:
     """What a method is built from, such as `ELR(make_setup(...), lam=3.0, beta=0.7)`, without a configuration.
 
-    All is on the labels' device. A method that needs trusted images, superclasses or strong views cannot be built so.
+    All is on the labels' device. There are no trusted images, superclasses, strong views or true rate of the noise: a
+    method that needs one of them refuses.
 
     Args:
         images: (N, ...), floating point, as the network takes them; or a function index (B,) -> (B, ...), called each
