@@ -13,6 +13,7 @@ from labelnoise import compose, train
 from labelnoise.experiment.run import Trained
 from labelnoise.records import store
 from labelnoise.training import checkpoints
+from labelnoise.training.predictions import Predictions
 
 SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=3", "num_val=400", "num_trusted=500", "threads=1"]
 RECORDED = [*SHORT, "eval_every=2", "record_predictions=true"]
@@ -52,6 +53,14 @@ def test_the_last_epochs_predictions_are_the_trained_methods(trained: tuple[Trai
     given = file["probabilities"][np.arange(537), file["given"]]
     assert (file["given_probability"][-1] == given).all()
     assert (file["predicted"][0] != file["predicted"][-1]).any(), "of another epoch"
+
+
+def test_they_are_of_images_without_augmentation(trained: tuple[Trained, dict[str, np.ndarray]]) -> None:
+    method, found = trained[0].method, Predictions()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(method.train_set, "_augment", lambda images, generator: 255 - images)
+        found.note(method, 3)
+    assert (found.predicted[0].numpy() == trained[1]["predicted"][-1]).all()
 
 
 def test_the_indices_name_the_images(trained: tuple[Trained, dict[str, np.ndarray]]) -> None:
