@@ -17,6 +17,7 @@ from labelnoise.docs.parts import comment
 from labelnoise.docs.results import chosen
 from labelnoise.records import store
 from labelnoise.tables import table as tables
+from labelnoise.training.diagnose import OF_COLUMN
 
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 README = PAGES[0].read_text()
@@ -110,11 +111,14 @@ def test_links_lead_somewhere(path: Path) -> None:
             assert heading in slugs, f"{target} in {name(path)}"
 
 
-def test_the_example_of_the_python_page_runs() -> None:
-    """Theory's: test_losscheck.py."""
-    section = (REPOSITORY / "docs" / "python.md").read_text().partition("## A loss in your own training loop")[2]
-    (example,) = blocks(section.partition("\n## ")[0], "python")
-    exec(example, {})
+def test_every_quantity_of_the_history_is_explained() -> None:
+    """Those of the training loop, and those that a method's steps report."""
+    explained = set(re.findall(r"`(\w+)`", (REPOSITORY / "docs" / "running.md").read_text()))
+    source = "".join(path.read_text() for path in (REPOSITORY / "src" / "labelnoise" / "methods").glob("*.py"))
+    reported = re.findall(r"metrics(?: = \{|\[)\"(\w+)\"", source)
+    assert len(reported) == source.count("metrics[") + source.count("metrics = {") >= 4
+    others = ("train_loss", "test_acc", "val_acc", "stage", "clean_auc", "proposed_acc")
+    assert {*reported, *others, *(name for names in OF_COLUMN.values() for name in names)} <= explained
 
 
 @pytest.mark.committed

@@ -1,43 +1,30 @@
-"""Options and functions in a user's own folder, without a fork: --config-dir and the working directory."""
+"""Options and functions in a user's own folder, without a fork: the files of docs/own.md, word for word, with
+--config-dir and the working directory. Every command of the page is run as it is written."""
 
 import json
+import re
+import runpy
+import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.command import Ended
+from support.pages import blocks
 
+from labelnoise.records import store
+
+BLOCKS = blocks("own")
+# The file that a block is: the first that the paragraph before it names.
+FILES = {
+    re.findall(r"`([\w/]+\.(?:py|yaml))`", block.said)[0]: block.code
+    for block in BLOCKS
+    if block.language in ("python", "yaml")
+}
+COMMANDS = [line for block in BLOCKS if block.language == "bash" for line in block.code.splitlines()]
 SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "num_trusted=1300", "threads=1"]
-LOSS = '''"""A loss of one's own."""
-
-from typing import Annotated
-
-from annotated_types import Ge
-from torch import Tensor
-
-
-def power(logits: Tensor, labels: Tensor, t: Annotated[float, Ge(1)]) -> Tensor:
-    """(1 - p_y)^t. Shapes: (B, C), (B,) -> (B,)."""
-    return (1 - logits.softmax(dim=1).gather(1, labels[:, None]).squeeze(1)) ** t
-'''
-CARD = "_target_: my_losses.power\n_partial_: true\nt: 2.0\n"
-DATA = '''"""A data set of one's own."""
-
-from labelnoise.data.dataset import Dataset
-from labelnoise.data.digits import digits
-
-
-def half() -> Dataset:
-    """Every other image of digits."""
-    whole = digits()
-    labels = whole.train_labels[::2]
-    return whole._replace(name="half", train_images=whole.train_images[::2], train_labels=labels, true_labels=labels)
-'''
-DATASET = """# @package _global_
-tuned_row: default
-recipe: {epochs: 2, batch_size: 32, lr: 0.01, weight_decay: 0.0}
-dataset: {name: half, load: {_target_: my_data.half, _partial_: true}, augment: null}
-"""
 TABLE = """title: Mine
 common: [dataset=digits, epochs=1, num_trusted=1300]
 rows: all
@@ -53,21 +40,36 @@ grid:
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The user's folder, which is the working directory."""
-    files = {
-        "my_losses.py": LOSS,
-        "my_data.py": DATA,
-        "configs/loss/power.yaml": CARD,
-        "configs/dataset/half.yaml": DATASET,
-        "configs/table/mine.yaml": TABLE,
-    }
-    for name, content in files.items():
+    for name, content in {**FILES, "configs/table/mine.yaml": TABLE}.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    for name in ("my_losses", "my_data"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
+    for name in FILES:
+        monkeypatch.delitem(sys.modules, name.removesuffix(".py"), raising=False)
     return tmp_path
+
+
+def test_every_command_of_the_page_runs(own: Path, labelnoise: Callable[..., Ended]) -> None:
+    """And prints what the page shows."""
+    said = ""
+    for line in COMMANDS:
+        program, *words = shlex.split(line, comments=True)
+        if program == "python":
+            runpy.run_path(words[0])
+            continue
+        assert program == "labelnoise"
+        ended = labelnoise(*words)
+        assert ended.code == 0, (line, ended.err)
+        said += ended.out
+    for shown in (block.code for block in BLOCKS if not block.language):
+        assert shown in said
+    assert len(FILES) == sum(block.language in ("python", "yaml") for block in BLOCKS), "each is there once"
+    assert {block.language for block in BLOCKS} == {"python", "yaml", "bash", ""}
+    records = [store.load(path) for path in (own / "runs").glob("*.json")]
+    assert len(records) == sum(" train " in line for line in COMMANDS)
+    by_noise = {record["config"]["noise"]["_target_"]: record["noise"]["realised_rate"] for record in records}
+    assert by_noise["my_noise.faint"] == pytest.approx(0.4, abs=1e-3)
 
 
 def test_a_loss_of_ones_own(own: Path) -> None:
@@ -88,10 +90,35 @@ def test_its_range_and_its_name_are_known(own: Path, labelnoise) -> None:
     assert not (own / "runs").exists()
 
 
-def test_a_data_set_of_ones_own(own: Path, labelnoise) -> None:
-    ended = labelnoise("noise", "--config-dir=configs", "dataset=half", "noise=sym", "rate=0.4")
-    assert (ended.code, ended.err) == (0, "")
-    assert "of 719 labels are wrong" in ended.out
+@pytest.mark.parametrize(
+    ("file", "option", "keys"),
+    [
+        ("loss/power_rows", "loss=power_rows", "tuned and loss"),
+        ("loss/power_rows", "loss=ce,power_rows", "tuned and loss"),
+        ("noise/faint", "noise=faint", "tuned_kind and noise"),
+        ("dataset/half", "dataset=half", "tuned_row, recipe and dataset"),
+    ],
+)
+def test_a_missing_package_line_is_named(own: Path, labelnoise, file: str, option: str, keys: str) -> None:
+    path = own / "configs" / f"{file}.yaml"
+    path.write_text(path.read_text().replace("# @package _global_\n", "# Of my own.\n\n"))
+    given = [word for word in SHORT if word.split("=")[0] != option.split("=")[0]]
+    ended = labelnoise("train", "--config-dir=configs", *given, option, *["-m"] * ("," in option))
+    where = option.split("=")[0]
+    reason = f"because without it {keys} would be options below {where}"
+    assert ended.err == f"error: {path}: its first line must be # @package _global_, {reason}\n"
+    assert ended.code == 1
+    assert not (own / "runs").exists()
+
+
+def test_the_arrays_count_for_the_runs_id(own: Path, labelnoise) -> None:
+    runpy.run_path("make_arrays.py")
+    command = ["train", "--config-dir=configs", "dataset=arrays", "noise=sym", "rate=0.4", "epochs=1", "num_val=1300"]
+    assert labelnoise(*command).code == 0
+    (own / "make_arrays.py").write_text(FILES["make_arrays.py"].replace("15.9", "15.8"))
+    runpy.run_path("make_arrays.py")
+    assert "is done already" not in labelnoise(*command).out
+    assert len(list((own / "runs").glob("*.json"))) == 2
 
 
 def test_a_table_of_ones_own(own: Path, labelnoise) -> None:

@@ -98,6 +98,8 @@ def test_an_example_resumes_in_every_stage(
     assert whole["history"].get("stage", [0] * len(test_acc)) == stage_of
     best = max(test_acc[stages[-1][0].start :])
     assert whole["metrics"]["test_acc_best"] == pytest.approx(best, abs=1e-4)
+    reported = whole["history"].get("trusted_loss")
+    assert reported is None if method != "soft_labels" else len(reported) == 2 and min(reported) > 0
     before = 0
     for number, (epochs, steps) in enumerate(stages):
         at = before + random.Random(method).randrange(1, len(epochs) * steps)

@@ -84,8 +84,9 @@ def test_outputs_that_come_with_a_stage_are_null_before_it(tmp_path: Path) -> No
 
 def test_run_hands_back_the_trained_method(tmp_path: Path) -> None:
     cfg = job("Staged", tmp_path)
-    record, method, dataset = train(cfg, quiet=True)
-    assert record == run(cfg, quiet=True), "found again"
+    trained = train(cfg, quiet=True)
+    method, dataset = trained.method, trained.dataset
+    assert trained.record == run(cfg, quiet=True), "found again"
     audit = method.judgement()
     assert audit is not None
     assert audit.clean.shape == (137,)

@@ -106,7 +106,7 @@ TRUSTING += ["batch_size=4", "trusted_from=val"]
 def test_a_clean_part_of_its_own_is_trusted(trusted: int, clothing: Path, tmp_path: Path, capsys) -> None:
     """The whole of it, or a part, and the rest validates; the training images stay what they are."""
     job = [*TRUSTING, f"num_trusted={trusted}", f"data_dir={clothing}", f"results={tmp_path}"]
-    record, method, data = train(compose(job))
+    record, method, data, *_ = train(compose(job))
     assert len(method.train_set) == 28
     kept = method.train_set.trusted
     assert len(kept) == (trusted or 14)

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from labelnoise.data.dataset import Dataset
-    from labelnoise.training.method import Method
-
-BATCH = 1000  # images
 
 
 class Judged(NamedTuple):
@@ -54,11 +51,12 @@ def judge(cfg: DictConfig) -> Judged:
     from labelnoise.methods.audited_erm import AuditedERM
 
     _refuse_silent(cfg)
-    _, method, dataset = train(cfg)
+    trained = train(cfg)
+    method, dataset = trained.method, trained.dataset
     judgement = method.judgement()
     assert judgement is not None
     labels = method.train_set.labels.cpu()
-    last = method.score(lambda _, images, __: method.predict(images).float().softmax(dim=1)).cpu()
+    last = method.score(lambda _, images, __: method.predict(images).softmax(dim=1)).cpu()
     probs, loss, margins = last, _loss(last, labels), margin(last, labels)
     if isinstance(method, AuditedERM):
         probs, loss = method.mean_probabilities().cpu(), method.mean_loss().cpu()
@@ -111,8 +109,8 @@ def _of_fold(cfg: DictConfig, shape: tuple[int, int], folder: Path) -> "Tensor":
     if not cfg.force and (found := _read_array(path, shape)) is not None:
         print(f"{path} is done already (force=true trains it again)")
         return found
-    _, method, dataset = train(cfg)
-    found = probabilities(method, dataset)
+    trained = train(cfg)
+    found = trained.probabilities(trained.dataset.test_images)  # the test part is the held-out fold
     _write_array(path, found)
     return found
 
@@ -162,20 +160,3 @@ def _without_fold(cfg: DictConfig, path: str, fold: int, folds: int) -> DictConf
         part.noise = {"_target_": "labelnoise.noise.given.given", "_partial_": True}
         part.pop("rate", None)  # of the noise that the labels in the file have already
     return part
-
-
-def probabilities(method: "Method", dataset: "Dataset") -> "Tensor":
-    """Class probabilities of the test part, which is the held-out fold. Shapes: -> (M, C), float32 on the CPU."""
-    import torch
-
-    from labelnoise.data.train_set import normalise
-
-    device = method.train_set.labels.device
-    mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (dataset.mean, dataset.std))
-    method.eval()
-    with torch.no_grad():
-        parts = [
-            method.predict(normalise(images.to(device), mean, std)).float().softmax(dim=1).cpu()
-            for images in dataset.test_images.split(BATCH)
-        ]
-    return torch.cat(parts)

@@ -22,6 +22,7 @@ from labelnoise.config import tuned  # noqa: F401  # registers ${row:...}, also 
 from labelnoise.config.explain import explain, several_values
 from labelnoise.config.groups import CONFIGS, choices
 from labelnoise.config.options import GROUPS, NO_PATHS, names_a_path
+from labelnoise.config.package_line import refuse_without
 from labelnoise.config.renamed import refuse_old
 
 SECONDS = 10.0  # processor time for composing or resolving one configuration, which takes some hundredths
@@ -168,7 +169,8 @@ def _quoted_path(path: str) -> str:
 
 
 def _check_choice(override: Override, given: str, overrides: Sequence[str]) -> None:
-    """Refuse a value that is not an option of its group, such as a list, a path or null, even if Hydra accepts it."""
+    """Refuse a value that is not an option of its group, such as a list, a path or null, even if Hydra accepts it, and
+    an option whose file lacks the package line that it needs."""
     group, value, key = override.key_or_group, override.value(), given.partition("=")[0]
     if group not in [known.name for known in GROUPS] or override.is_delete():
         return
@@ -184,3 +186,4 @@ def _check_choice(override: Override, given: str, overrides: Sequence[str]) -> N
         if text not in known:
             shown = given if len(wanted) == 1 else f"{key}={text}"
             raise ValueError(f"{shown}: no such option; one of {', '.join(known)}")
+        refuse_without(group, text, overrides)

@@ -114,6 +114,13 @@ OPTIONS = (
         WHERE,
     ),
     Option("save_model", False, bool, "keep the network too, <results>/<run_id>.safetensors", WHERE),
+    Option(
+        "record_predictions",
+        False,
+        bool,
+        "keep the predictions for the training images too, of every evaluated epoch, <results>/<run_id>.npz",
+        WHERE,
+    ),
 )
 
 

@@ -55,6 +55,10 @@ def interface() -> str:
 
 
 def _signature(function: object) -> str:
-    """The parameters with their defaults, without annotations."""
-    parameters = inspect.signature(function).parameters.values()  # type: ignore[arg-type]
-    return "(" + ", ".join(str(p.replace(annotation=p.empty)) for p in parameters) + ")"
+    """The parameters with their defaults, without annotations; a function among these by its name."""
+    return "(" + ", ".join(map(_parameter, inspect.signature(function).parameters.values())) + ")"  # type: ignore[arg-type]
+
+
+def _parameter(of: inspect.Parameter) -> str:
+    plain = str(of.replace(annotation=of.empty, default=of.empty))
+    return plain if of.default is of.empty else f"{plain}={getattr(of.default, '__name__', repr(of.default))}"

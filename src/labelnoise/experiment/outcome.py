@@ -1,11 +1,13 @@
-"""The results of a training: its record and, with save_model=true, its network."""
+"""The results of a training: its record and, if they are asked for, its network and its predictions."""
 
+import io
 import json
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labelnoise.experiment.trained import Trained
 from labelnoise.files.atomic import write_whole
 from labelnoise.files.run_files import RunFiles
 from labelnoise.records import store
@@ -13,6 +15,7 @@ from labelnoise.records import store
 if TYPE_CHECKING:
     from labelnoise.data.dataset import Dataset
     from labelnoise.training.method import Method
+    from labelnoise.training.predictions import Predictions
     from labelnoise.training.state import TrainState
 
 
@@ -54,20 +57,50 @@ def times(started: float, training: float, earlier: list[dict[str, Any]]) -> dic
     }
 
 
-def write(
-    files: RunFiles, record: store.Record, method: "Method", dataset: "Dataset", save_model: bool
-) -> store.Record:
-    """Write the network, if it is to be saved, then the record. If that fails, the network is removed again."""
+def write(files: RunFiles, trained: Trained, save_model: bool, predictions: "Predictions | None") -> store.Record:
+    """Write the network, if it is to be saved, and the predictions, if there are any, then the record.
+
+    If that fails, network and predictions are removed again.
+    """
     if save_model:
-        _save(method, record, dataset, files.network)
+        _save(trained.method, trained.record, trained.dataset, files.network)
     else:  # a network that an earlier training saved does not belong to this record
         files.network.unlink(missing_ok=True)
     try:
-        store.write(record, files.results)
+        if predictions is None:
+            files.predictions.unlink(missing_ok=True)
+        else:
+            _write_predictions(trained, predictions, files.predictions)
+        store.write(trained.record, files.results)
     except OSError:
         files.network.unlink(missing_ok=True)
+        files.predictions.unlink(missing_ok=True)
         raise
-    return record
+    return trained.record
+
+
+def _write_predictions(trained: Trained, predictions: "Predictions", path: Path) -> None:
+    """Write the arrays that docs/library.md lists; M images that the method trained on, E recorded epochs.
+
+    index (M,), given (M,), true (M,) if it is known, epoch (E,), given_probability (E, M), predicted (E, M),
+    probabilities (M, C).
+    """
+    import numpy as np
+    import torch
+
+    index, truth = trained.train_index, trained.dataset.true_labels
+    arrays = {
+        "index": index,
+        "given": trained.noisy_labels[index],
+        **({} if truth is None else {"true": truth[index]}),
+        "epoch": torch.tensor(predictions.epochs),
+        "given_probability": torch.stack(predictions.given),
+        "predicted": torch.stack(predictions.predicted),
+        "probabilities": predictions.last,
+    }
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{name: array.numpy() for name, array in arrays.items()})  # type: ignore[arg-type]
+    write_whole(path, buffer.getvalue())
 
 
 def _save(method: "Method", record: store.Record, dataset: "Dataset", path: Path) -> None:

@@ -13,6 +13,21 @@ if TYPE_CHECKING:  # torch takes a second to import, and `train.py --help` does 
     from labelnoise.training.loop import EvaluationData
 
 
+def positions(cfg: DictConfig, dataset: "Dataset", labels: "Tensor") -> "tuple[Tensor, Tensor, Tensor]":
+    """Where the training, held-out and trusted images are in the data set's training part, each sorted.
+
+    Args:
+        labels: (N,), noisy, of the training images.
+    Raises:
+        ValueError: no training images would be left.
+    """
+    from labelnoise.data.split import split
+
+    cut = cfg.num_trusted if cfg.trusted_from == "train" else 0
+    stratify_by = dataset.true_labels if dataset.true_labels is not None and cut else labels
+    return split(stratify_by, cfg.num_val, cut, cfg.seed_data)
+
+
 def divide(
     cfg: DictConfig,
     dataset: "Dataset",
@@ -31,7 +46,6 @@ def divide(
     """
     import torch
 
-    from labelnoise.data.split import split
     from labelnoise.data.streamed import StreamedImages, StreamedTrainSet
     from labelnoise.data.train_set import TrainSet
     from labelnoise.training.evaluate import Labelled
@@ -43,7 +57,6 @@ def divide(
     if truth is None and cut:
         instead = "; trusted_from=val takes its validation part's" if dataset.val_is_clean else ""
         raise ValueError(f"num_trusted={cut}: dataset={dataset.name} has no true labels to trust{instead}")
-    stratify_by = truth if truth is not None and cut else labels
 
     def train_set(images: Any, given: "Tensor", part: "Tensor", trusted: "TrainSet | None" = None) -> "TrainSet":
         streamed = isinstance(images, StreamedImages)
@@ -53,7 +66,7 @@ def divide(
         facts = (dataset.num_classes, dataset.mean, dataset.std)
         return kind(images, given[part].to(device), *facts, augment, generator, trusted, strong)
 
-    train_part, val_part, trusted_part = split(stratify_by, cfg.num_val, cut, cfg.seed_data)
+    train_part, val_part, trusted_part = positions(cfg, dataset, labels)
     val_images, val_labels = dataset.val_images, dataset.val_labels
     trusted = None
     if truth is not None and cut:

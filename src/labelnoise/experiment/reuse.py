@@ -25,7 +25,8 @@ def existing_record(cfg: DictConfig, files: RunFiles, quiet: bool) -> store.Reco
             f"run {files.run_id}: its record was made before {other} changed; "
             "force=true trains it again, accept_changed=true keeps it"
         )
-    if cfg.save_model and not files.network.is_file():
+    beside = [(cfg.save_model, files.network), (cfg.record_predictions, files.predictions)]
+    if any(asked and not path.is_file() for asked, path in beside):
         return None
     if not quiet:
         print(f"run {files.run_id} is done already (force=true runs it again)\n{metrics.in_short(record['metrics'])}")

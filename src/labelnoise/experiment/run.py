@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,9 +17,11 @@ from labelnoise.experiment.assemble import assemble, load_noisy
 from labelnoise.experiment.components import Components, make_components, make_tracker
 from labelnoise.experiment.notices import notices, validation
 from labelnoise.experiment.outcome import make_record, times, write
+from labelnoise.experiment.parts import positions
 from labelnoise.experiment.progress import duration, show
 from labelnoise.experiment.reuse import existing_checkpoint, existing_record
 from labelnoise.experiment.trackers import Tracked, log_history
+from labelnoise.experiment.trained import Trained
 from labelnoise.files import atomic
 from labelnoise.files.claims import hold
 from labelnoise.files.run_files import RunFiles
@@ -27,6 +29,7 @@ from labelnoise.records import store
 from labelnoise.records.environment import this_environment
 from labelnoise.records.own_code import own_code
 from labelnoise.training import checkpoints
+from labelnoise.training.listener import Listener
 from labelnoise.training.signals import Signals
 
 if TYPE_CHECKING:  # torch takes a second to import, and `train.py --help` does not need it
@@ -37,14 +40,6 @@ if TYPE_CHECKING:  # torch takes a second to import, and `train.py --help` does 
     from labelnoise.training.state import TrainState
 
 __all__ = ["Trained", "compose", "run", "train"]
-
-
-class Trained(NamedTuple):
-    """Attributes: the record; the trained method; the data set, with its labels from before the noise."""
-
-    record: store.Record
-    method: "Method"
-    dataset: "Dataset"
 
 
 def run(cfg: DictConfig, quiet: bool = False) -> store.Record:
@@ -71,15 +66,17 @@ def run(cfg: DictConfig, quiet: bool = False) -> store.Record:
         return existing_record(cfg, files, quiet) or _train(cfg, config, files, quiet).record
 
 
-def train(cfg: DictConfig, quiet: bool = False) -> Trained:
+def train(cfg: DictConfig, quiet: bool = False, listeners: Sequence[Listener] = ()) -> Trained:
     """As `run`, but returns the trained method and the data set too, so it trains even if there is a record.
 
-    Raises: as `run`.
+    Args:
+        listeners: code of the caller's own that is told of every step and epoch, see `Listener`.
+    Raises: as `run`, and what a listener raises.
     """
     config, files = _named(cfg)
     existing_record(cfg, files, quiet=True)  # refuses to replace one that other code made
     with _claimed(files):
-        return _train(cfg, config, files, quiet)
+        return _train(cfg, config, files, quiet, listeners)
 
 
 def _named(cfg: DictConfig) -> tuple[dict[str, Any], RunFiles]:
@@ -105,7 +102,9 @@ def _claimed(files: RunFiles) -> Iterator[None]:
                 folder.rmdir()
 
 
-def _train(cfg: DictConfig, config: dict[str, Any], files: RunFiles, quiet: bool) -> Trained:
+def _train(
+    cfg: DictConfig, config: dict[str, Any], files: RunFiles, quiet: bool, listeners: Sequence[Listener] = ()
+) -> Trained:
     """Make what needs no data, load the data, assemble or resume, fit, and write the record."""
     from labelnoise.training.device import report_full_memory
 
@@ -124,12 +123,13 @@ def _train(cfg: DictConfig, config: dict[str, Any], files: RunFiles, quiet: bool
         training = _assembled(cfg, files, components, dataset, labels, environment, say)
         began = time.monotonic()
         with Signals() as signals:
-            accuracies = _fit(cfg, config, files, training, environment, signals, quiet)
+            accuracies = _fit(cfg, config, files, training, environment, signals, quiet, listeners)
             spent = times(started, began, training.earlier)
             where = {**environment, **training.runtime.facts(), "compiled": components.compiled, **spent}
             record = make_record(files.run_id, config, noise, accuracies, training.state, where)
             other = None if cfg.force or had_record else store.find(files.run_id, cfg.results)
-            record = other or write(files, record, training.method, dataset, cfg.save_model)
+            trained = Trained(record, training.method, dataset, labels, *positions(cfg, dataset, labels))
+            record = other or write(files, trained, cfg.save_model, training.state.predictions)
             files.checkpoint.unlink(missing_ok=True)
             files.earlier.unlink(missing_ok=True)
     if signals.noted:  # after the last step: the record is written, but further runs must not start
@@ -139,9 +139,11 @@ def _train(cfg: DictConfig, config: dict[str, Any], files: RunFiles, quiet: bool
     else:
         if cfg.save_model:
             say(f"{files.network} written")
+        if cfg.record_predictions:
+            say(f"{files.predictions} written")
         say(metrics.in_short(record["metrics"]))
         say(f"{files.record} written after {duration(time.monotonic() - started)}")
-    return Trained(record, training.method, dataset)
+    return trained._replace(record=record)
 
 
 class _Training(NamedTuple):
@@ -165,6 +167,7 @@ def _assembled(
 ) -> _Training:
     """The method, new or as its checkpoint has it, with the final number of threads."""
     from labelnoise.training.device import choose_threads
+    from labelnoise.training.predictions import Predictions
     from labelnoise.training.state import TrainState
 
     commit, checkpoint = environment["commit"], existing_checkpoint(cfg, files, environment)
@@ -179,7 +182,9 @@ def _assembled(
     runtime = choose_threads(components.runtime, cfg.threads, made.method.network, shape, cfg.batch_size, before, say)
     if state is not None and (state.feeds or state.epoch):
         say(f"resumes after epoch {state.epoch}, step {state.done}")
-    return _Training(made.method, made.evaluation, state or TrainState(), runtime, earlier)
+    state = state or TrainState()
+    state.predictions = (state.predictions or Predictions()) if cfg.record_predictions else None
+    return _Training(made.method, made.evaluation, state, runtime, earlier)
 
 
 def _fit(
@@ -190,6 +195,7 @@ def _fit(
     environment: dict[str, Any],
     signals: Signals,
     quiet: bool,
+    listeners: Sequence[Listener],
 ) -> dict[str, Any]:
     """Train to the end, with display, tracker and checkpoints attached. Returns the metrics."""
     from labelnoise.training.loop import fit
@@ -203,6 +209,6 @@ def _fit(
         tracker = make_tracker(cfg, files.run_id, config)
         with Tracked(tracker, state.epoch) as tracked:
             log_history(tracker, state.history)  # of the epochs before a resume
-            fit(method, state, training.evaluation, [display, tracked, keep], cfg.graphs == "auto")
+            fit(method, state, training.evaluation, [display, tracked, *listeners, keep], cfg.graphs == "auto")
             tracked.metrics = metrics.summarise(state.history)
             return tracked.metrics

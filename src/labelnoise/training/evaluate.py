@@ -1,6 +1,6 @@
 """Evaluation on images that the method is not trained on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -47,6 +47,22 @@ def confusion_matrix(
     if not finite:
         raise FloatingPointError("the network's outputs are NaN or infinite")
     return counts.view(num_classes, num_classes).cpu()
+
+
+@torch.no_grad()
+def probabilities(method: Method, images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """The probabilities of the classes, without augmentation. Shapes: (N, channels, H, W), uint8 -> (N, C), float32.
+
+    Args:
+        mean, std: of each channel, in [0, 1] units.
+    Returns:
+        a tensor on the CPU; rows sum to 1.
+    """
+    method.eval()
+    device = method.train_set.labels.device
+    scale = [torch.tensor(values, device=device)[:, None, None] for values in (mean, std)]
+    parts = (normalise(part.to(device), *scale) for part in images.split(EVAL_BATCH))
+    return torch.cat([method.predict(part).float().softmax(dim=1).cpu() for part in parts])
 
 
 def accuracy(confusion: Tensor) -> float:

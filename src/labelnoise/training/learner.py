@@ -70,13 +70,14 @@ class Learner(nn.Module):
         self._make_again, self._starts = make_again, 0
 
     def forward(self, images: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
-        """Logits, in the run's precision. Shapes: (B, channels, H, W) -> (B, C).
+        """Logits: in training in the run's precision, in evaluation as float32. Shapes: (B, channels, H, W) -> (B, C).
 
         Args:
             weights: from `lookahead`, used instead of the network's own.
         """
         with self._autocast(images):
-            return self._run(images) if weights is None else self._with(weights, self.network, images)
+            logits = self._run(images) if weights is None else self._with(weights, self.network, images)
+        return logits if self.training or logits.dtype != torch.bfloat16 else logits.float()
 
     def with_features(self, images: Tensor, weights: dict[str, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """Logits and the penultimate features. Shapes: (B, channels, H, W) -> (B, C), (B, num_features).

@@ -3,13 +3,21 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # torch takes a second to import, and `train.py --help` does not need it
+    from labelnoise.training.method import Method
     from labelnoise.training.state import TrainState
 
 Row = dict[str, float | None]
 
 
 class Listener:
-    """Does nothing; a listener replaces what it needs."""
+    """Hears of a training's progress, and replaces what it needs of these calls, which do nothing.
+
+    It must not change the method, nor draw from torch's default generator: the run would be another one. What it keeps
+    is not in the checkpoint of a run that is stopped.
+    """
+
+    def start(self, method: "Method", epoch: int) -> None:
+        """Called once, before the first step, with the method and the number of epochs that are finished already."""
 
     def step(self) -> None:
         """Called after every step."""

@@ -11,7 +11,7 @@ from labelnoise.training.diagnose import diagnose, judgement_metrics
 from labelnoise.training.evaluate import Labelled, accuracy, confusion_matrix
 from labelnoise.training.graphs import Steps
 from labelnoise.training.listener import Listener
-from labelnoise.training.method import Method
+from labelnoise.training.method import Feed, Method
 from labelnoise.training.state import Row, TrainState
 
 
@@ -50,6 +50,8 @@ def fit(
     clock.epoch = state.epoch
     if clock.steps is not None:
         clock.steps.fill_(state.steps)
+    for listener in listeners:
+        listener.start(method, state.epoch)
     while clock.epoch < clock.epochs:
         row = train_epoch(method, state, evaluation.truth, steps, listeners)
         row |= evaluate(method, state, evaluation, listeners)
@@ -75,12 +77,10 @@ def train_epoch(
     Raises:
         FloatingPointError: the loss is NaN or infinite; gives the epoch and step.
     """
-    for learner in method.learners():
-        learner.begin_epoch(method.clock.epoch)
-    if not state.feeds:  # a run that resumes inside an epoch has its feeds and the effect of `begin_epoch`
-        method.train()
-        method.begin_epoch()
-        state.feeds = method.feeds()
+    if state.feeds:  # a run that resumes inside an epoch has its feeds and the effect of `begin_epoch`
+        _set_rates(method)
+    else:
+        state.feeds = start_epoch(method, method.clock.epoch)
     method.train()
     for feed in state.feeds[state.done :]:
         state.note(feed, steps(feed), len(method.train_set))
@@ -94,6 +94,25 @@ def train_epoch(
         step = int(finite.int().argmin()) + 1
         raise FloatingPointError(f"the loss is NaN or infinite at epoch {state.epoch + 1}, step {step}")
     return diagnose(state, truth, method.train_set.labels)
+
+
+def start_epoch(method: Method, epoch: int) -> list[Feed]:
+    """Begin an epoch (from 0): its learning rates, and what the method does before it. Returns the epoch's feeds.
+
+    A training loop of one's own is this and, for each feed in order, `method.step(feed)`.
+    """
+    method.clock.epoch = epoch
+    _set_rates(method)
+    method.train()
+    method.begin_epoch()
+    feeds = method.feeds()
+    method.train()
+    return feeds
+
+
+def _set_rates(method: Method) -> None:
+    for learner in method.learners():
+        learner.begin_epoch(method.clock.epoch)
 
 
 def evaluate(method: Method, state: TrainState, evaluation: EvaluationData, listeners: Sequence[Listener] = ()) -> Row:
@@ -112,6 +131,8 @@ def evaluate(method: Method, state: TrainState, evaluation: EvaluationData, list
             row["val_acc"] = accuracy(confusion_matrix(method, evaluation.val, between))
         for name, predict in method.apart().items():
             row[f"{name}_test_acc"] = accuracy(confusion_matrix(method, evaluation.test, between, predict))
+        if state.predictions is not None:
+            state.predictions.note(method, epoch, between)
     except FloatingPointError as error:
         raise FloatingPointError(f"{error} after epoch {epoch}") from None
     if (judgement := method.judgement()) is not None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from labelnoise.training.method import Feed, StepResult
+from labelnoise.training.predictions import Predictions
 
 Row = dict[str, float | None]
 LEDGER = ("predicted", "selected", "target")
@@ -26,6 +27,7 @@ class TrainState:
         means: 0-d quantity -> its value in each step that returned it, and the numbers of images of those steps.
         steps: finished steps of the run.
         numbers: the method's attributes that are plain numbers or text and have changed in training; see `loose_state`.
+        predictions: for the training images, in the epochs so far; None if they are not recorded.
     """
 
     epoch: int = 0
@@ -37,6 +39,7 @@ class TrainState:
     means: dict[str, tuple[list[Tensor], list[int]]] = field(default_factory=dict)
     steps: int = 0
     numbers: dict[str, Any] = field(default_factory=dict)
+    predictions: Predictions | None = None
 
     def note(self, feed: Feed, result: StepResult, count: int) -> None:
         """Add a step's result, without waiting for the device.
@@ -80,6 +83,7 @@ class TrainState:
             "means": {name: (torch.stack(values).cpu(), sizes) for name, (values, sizes) in self.means.items()},
             "steps": self.steps,
             "numbers": self.numbers,
+            "predictions": None if self.predictions is None else self.predictions.state_dict(),
         }
 
     @classmethod
@@ -93,6 +97,6 @@ class TrainState:
         ]
         ledger = {name: column.to(device) for name, column in state["ledger"].items()}
         means = {name: (list(v.to(device).unbind()), list(sizes)) for name, (v, sizes) in state["means"].items()}
-        done = state["done"]
-        before = (state["epoch"], state["history"], state["confusion"])
-        return cls(*before, feeds, done, ledger, means, state["steps"], state.get("numbers", {}))
+        predictions = None if state.get("predictions") is None else Predictions.of(state["predictions"])
+        progress = (state["epoch"], state["history"], state["confusion"], feeds, state["done"])
+        return cls(*progress, ledger, means, state["steps"], state.get("numbers", {}), predictions)
