@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from labelnoise.config.compose import compose
     from labelnoise.data.from_arrays import from_arrays
     from labelnoise.experiment.own_labels import noisy_labels
+    from labelnoise.experiment.own_setup import make_setup
     from labelnoise.experiment.run import run, train
     from labelnoise.launch.run_many import run_many
     from labelnoise.theory.checking import check
     from labelnoise.training.listener import Listener
     from labelnoise.training.loop import start_epoch
-    from labelnoise.training.own_setup import make_setup
 
 __all__ = [
     "Listener",
@@ -39,7 +39,7 @@ _WHERE = {
     "check": "theory.checking",
     "compose": "config.compose",
     "from_arrays": "data.from_arrays",
-    "make_setup": "training.own_setup",
+    "make_setup": "experiment.own_setup",
     "noisy_labels": "experiment.own_labels",
     "run": "experiment.run",
     "run_many": "launch.run_many",
