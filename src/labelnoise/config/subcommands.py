@@ -22,6 +22,7 @@ SUBCOMMANDS = {
     "merge": Subcommand("copy records made elsewhere into a folder of records"),
     "predict": Subcommand("classify the test images with a saved network"),
     "noise": Subcommand("show what a noise does to the labels, and write them to a file"),
+    "check": Subcommand("check a method, loss, noise, network or data set of your own, before you trust it"),
     "losscheck": Subcommand("say which noise a loss tolerates in theory", ("--plot", "--all")),
     "track": Subcommand("send finished runs to W&B or TensorBoard, from their records"),
     "bench": Subcommand("compare the speed of a training step with the published code's"),

@@ -18,7 +18,10 @@ def notices(cfg: DictConfig, dataset: "Dataset", facts: dict[str, Any]) -> list[
         facts: on the noise, from `noise_facts`.
     """
     line = noise_in_short(dataset.name, facts, len(dataset.train_labels))
-    return [*dataset.notices, line, *_missed_rate(cfg.noise, dataset, facts["transition"])]
+    T = facts["transition"]
+    wrong = None if T is None else sum(sum(row) - row[c] for c, row in enumerate(T))
+    missed = "" if wrong is None else missed_rate(cfg.noise, dataset, wrong)
+    return [*dataset.notices, line, *([f"warning: {missed}"] if missed else [])]
 
 
 def validation(cfg: DictConfig, dataset: "Dataset") -> list[str]:
@@ -29,16 +32,15 @@ def validation(cfg: DictConfig, dataset: "Dataset") -> list[str]:
     return [line] if line else []
 
 
-def _missed_rate(noise: DictConfig, dataset: "Dataset", transition: list[list[int]] | None) -> list[str]:
-    """A warning if not as many labels are wrong as the noise's rate says; no line if they are."""
+def missed_rate(noise: DictConfig, dataset: "Dataset", wrong: int) -> str:
+    """How many labels are wrong, if not as many as the noise's rate says; else empty."""
     rate = noise.get("rate")
-    if rate is None or transition is None:
-        return []
+    if rate is None:
+        return ""
     from labelnoise.noise.base import Expected
 
     expected = getattr(hydra.utils.get_object(noise["_target_"]), "expected", None)
     asked = Expected(rate * len(dataset.train_labels)) if expected is None else expected(dataset, rate)
-    wrong = sum(sum(row) - row[c] for c, row in enumerate(transition))
     if abs(wrong - asked.wrong) <= asked.spread:
-        return []
-    return [f"warning: rate={rate}: {wrong:,} labels are wrong, not {asked.wrong:,.0f} as requested"]
+        return ""
+    return f"rate={rate}: {wrong:,} labels are wrong, not {asked.wrong:,.0f} as requested"

@@ -12,6 +12,7 @@ from labelnoise.losses.base import needs_of
 __all__: list[str] = []  # no losses here
 
 SAMPLES = 32
+EXTREME = 1e4  # logits at which every loss must be finite
 
 
 def name_of(loss: Callable[..., Any]) -> str:
@@ -62,6 +63,29 @@ def refuse_loss(loss: Callable[..., Any], num_classes: int, superclass: Tensor |
         raise ValueError(f"{name}: its gradient is not finite at ordinary logits (normal, standard deviation 3)")
     if not any(slope.any() for slope in slopes):
         raise ValueError(f"{name}: does not depend on the logits")
+
+
+def refuse_extremes(loss: Callable[..., Any], num_classes: int, superclass: Tensor | None = None) -> None:
+    """Refuse a loss that is not finite, or has a gradient that is not, at extreme logits; or that takes no bfloat16.
+
+    Args, Raises: as `refuse_loss`, which it has passed.
+    """
+    name, needs = name_of(loss), needs_of(loss)
+    batch = _batch(num_classes + ("extra_output" in needs), num_classes, 0)
+    sure = EXTREME * torch.nn.functional.one_hot(batch["labels"], batch["logits"].shape[1]).float()
+    for what, logits in {
+        f"logits of {EXTREME:g}, where a probability is 1": sure,
+        f"logits of -{EXTREME:g}, where a probability is 0": -sure,
+        "equal logits": torch.zeros_like(sure),
+        "logits in bfloat16": batch["logits"].bfloat16(),
+    }.items():
+        leaf = logits.clone().requires_grad_()
+        values = _called(name, loss, (leaf, batch["labels"]), {**batch, "other_logits": leaf}, superclass)
+        (slope,) = torch.autograd.grad(values.sum(), [leaf], allow_unused=True)
+        if not values.isfinite().all():
+            raise ValueError(f"{name}: not finite at {what}")
+        if slope is not None and not slope.isfinite().all():
+            raise ValueError(f"{name}: its gradient is not finite at {what}")
 
 
 def refuse_shape(name: str, values: Any, logits: Tensor) -> None:

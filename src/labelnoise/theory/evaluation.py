@@ -7,11 +7,9 @@ import torch
 from torch import Tensor
 
 from labelnoise.losses.base import needs_of
-from labelnoise.losses.conditions import SAMPLES, name_of, refuse_shape
+from labelnoise.losses.conditions import EXTREME, SAMPLES, name_of, refuse_shape
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
-
-EXTREME = 1e4  # logits at which every loss must be finite
 
 
 def values(loss: LossFunction, logits: Tensor, labels: Tensor) -> Tensor:
