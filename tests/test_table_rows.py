@@ -14,9 +14,10 @@ from labelnoise.cli.table import FORMATS
 from labelnoise.config.compose import compose
 from labelnoise.config.groups import CONFIGS
 from labelnoise.files.schema import reason
-from labelnoise.tables import comparison, escaping, sheet
+from labelnoise.tables import escaping, published, sheet
 from labelnoise.tables import table as tables
-from labelnoise.tables.comparison import Published, Result
+from labelnoise.tables.comparison import Result
+from labelnoise.tables.published import Published
 from labelnoise.tables.schema import PublishedRow
 from labelnoise.tables.table import Table
 
@@ -84,6 +85,9 @@ def test_rows_that_say_nothing_are_the_same_run(read) -> None:
         ({**FILE, "common": "dataset=digits"}, "common"),
         ({**FILE, "notes": "x"}, "notes"),
         ({**FILE, "published": {"source": "x"}}, "published.table"),
+        ({**FILE, "published": ["x"]}, "published"),
+        ({**FILE, "names": {"smal": "Small"}}, "names.smal: there is no such row or column"),
+        ({**FILE, "names": {"small": 4}}, "names.small"),
         ({**FILE, "seed_noise": -1}, "seed_noise"),
         ({**FILE, "seeds": "x"}, "table.seeds=x"),
         ({**FILE, "metric": "loss"}, "table.metric=loss: must be one of"),
@@ -113,9 +117,9 @@ def test_a_published_line_that_is_none_is_named(tmp_path: Path, monkeypatch, key
     (tmp_path / "table").mkdir()
     text = f"{lines[0]}\n{lines[1]}\n{','.join({**whole, key: value}.values())}\n"
     (tmp_path / "table" / "published.csv").write_text(text)
-    monkeypatch.setattr(comparison, "CONFIGS", tmp_path)
-    with pytest.raises(ValueError, match=rf"published\.csv, line 3: {key}: "):
-        comparison.published_rows()
+    monkeypatch.setattr(published, "CONFIGS", tmp_path)
+    with pytest.raises(ValueError, match=rf"published\.csv, line 3, column {key}: "):
+        published.published_rows()
 
 
 # ---------------------------------------------------------------------------------------------------------- escaping
@@ -125,11 +129,14 @@ EVIL = "AMD\n\\input{/etc/passwd}\r%\u2028\x85$x$ <script>alert(1)</script> | [a
 
 def printed(form: str) -> str:
     """A table with evil text wherever text of a file or record goes."""
-    table = tables._table("digits", FILE)._replace(title=EVIL, notes=(EVIL,), rows={EVIL: ("network=cnn4",)})
+    table = tables._table("digits", FILE, CONFIGS / "table" / "digits.yaml")._replace(
+        title=EVIL, notes=(EVIL,), rows={EVIL: ("network=cnn4",)}
+    )
     evil = made_up.record(["dataset=digits"], processor=EVIL, commit=EVIL, precision=EVIL, versions={"torch": EVIL})
     results = [Result(EVIL, column, (50.0, 51.0), ("a", "b"), Published(1.0, 1.0, 3)) for column in table.columns]
     lines = sheet.beneath(table._replace(published=SOURCE), results, [evil], [f"python train.py {EVIL}"])
-    return FORMATS[form](sheet.Sheet(table, results, lines))
+    legend = sheet.legend_of(table._replace(published=SOURCE), results)
+    return FORMATS[form](sheet.Sheet(table, results, lines, legend))
 
 
 SOURCE = tables.Source(source="s", table="t", dataset="d", label=EVIL)
@@ -139,7 +146,7 @@ def test_latex_runs_nothing() -> None:
     out = printed("latex")
     assert all(c.isprintable() or c == "\n" for c in out)
     body = [line for line in out.split("\n") if not line.startswith("%")]
-    assert body[0] == r"\begin{tabular}{lcc}"
+    assert body[0] == r"\begin{table}"
     assert not any(r"\input" in line for line in body)
     assert r"\textbackslash{}input\{/etc/passwd\}" in "\n".join(body)
     assert "$x$" not in "\n".join(body)

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 
-from labelnoise.config.subcommands import command
 from labelnoise.records.store import Record
-from labelnoise.tables import comparison, latex, machine_readable, markdown, page
-from labelnoise.tables.sheet import Sheet, beneath
+from labelnoise.tables import comparison, latex, machine_readable, markdown, page, significance
+from labelnoise.tables.sheet import Sheet, beneath, legend_of
 from labelnoise.tables.table import Cell, Table
 
 FORMATS: dict[str, Callable[[Sheet], str]] = {
@@ -17,17 +16,28 @@ FORMATS: dict[str, Callable[[Sheet], str]] = {
 }
 
 
-def render(table: Table, wanted: list[Cell], found: dict[str, Record], form: str, overrides: list[str]) -> str:
+def render(
+    table: Table,
+    wanted: list[Cell],
+    found: dict[str, Record],
+    form: str,
+    commands: list[str],
+    against: str | None = None,
+    corrected: bool = False,
+) -> str:
     """The table, without a trailing newline.
 
     Args:
         wanted: its cells.
         found: run id -> record, of those that have one.
         form: one of FORMATS.
-        overrides: that chose the table, for the commands beneath it.
+        commands: that made it, for the lines beneath it.
+        against: with tests of each row against this one, as in `significance.tests_against`.
     """
     results = comparison.results(table, wanted, found)
-    options = " ".join(overrides)
-    commands = [f"{command('train')} -m {options}", f"{command('table')} {options} format={form}"]
-    sheet = Sheet(table, results, beneath(table, results, list(found.values()), commands))
-    return FORMATS[form](sheet).removesuffix("\n")
+    legend, tests = legend_of(table, results), None
+    if against is not None:
+        tests = significance.tests_against(results, against, corrected)
+        legend.append(significance.legend(tests, table.named(against), corrected))
+    lines = beneath(table, results, list(found.values()), commands, legend)
+    return FORMATS[form](Sheet(table, results, lines, legend, tests)).removesuffix("\n")
