@@ -121,8 +121,8 @@ def test_lines_without_a_place_are_told_in_one_line(own: Own) -> None:
     (line,) = published.unread(own.table(), [own.option])
     assert line == (
         f"{own.beside}: not read, because table=mine has no such place: line 3 (no row ec), line 4 (no column for "
-        "noise sym, rate 0.3), line 5 (no column for noise pairflip, rate none), line 6 (no row ce0), line 7 (no row ce1) "
-        "and 3 more"
+        "noise sym, rate 0.3), line 5 (no column for noise pairflip, rate none), line 6 (no row ce0), line 7 (no row "
+        "ce1) and 3 more"
     )
     assert published.unread(own.table(rows=["robust"]), [own.option]) == [line], "a row that is not selected is there"
 

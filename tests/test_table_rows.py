@@ -152,6 +152,40 @@ def test_latex_runs_nothing() -> None:
     assert "$x$" not in "\n".join(body)
 
 
+def test_latex_has_names_a_caption_and_the_count_of_seeds_once(read) -> None:
+    """The count is in the caption if all cells have the same; formulas stay as they are, in names and caption alone."""
+    names = {"small": r"$\epsilon$-net & co", "large": "CNN-8 (100%)", "sym_0.4": "40% $x$"}
+    table = read({**FILE, "names": names, "caption": r"Two $\mathcal{N}$ & a_b."})
+    values = {"small": (50.0, 52.0), "large": (60.0, 61.0)}
+    results = [Result(row, column, values[row], ("a", "b"), None) for row in table.rows for column in table.columns]
+    lines = FORMATS["latex"](sheet.Sheet(table, results, [], ["‡ p < 1 against CNN-8 (100%)."])).splitlines()
+    assert lines[4:] == [
+        r"\caption{Two $\mathcal{N}$ \& a\_b. Test accuracy in percent after the last epoch, mean $\pm$ standard "
+        r"deviation over 2 seeds. $^{\ddagger}$ p \textless{} 1 against CNN-8 (100\%).}",
+        r"\label{tab:digits}",
+        r"\begin{tabular}{lcc}",
+        r"\toprule",
+        r"Network & sym\_0.2 & 40\% $x$ \\",
+        r"\midrule",
+        r"$\epsilon$-net \& co & \underline{51.00 $\pm$ 1.41} & \underline{51.00 $\pm$ 1.41} \\",
+        r"CNN-8 (100\%) & \textbf{60.50 $\pm$ 0.71} & \textbf{60.50 $\pm$ 0.71} \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    results[0] = results[0]._replace(values=(50.0,))
+    other = FORMATS["latex"](sheet.Sheet(table._replace(metric="test_acc_best"), results, []))
+    assert (
+        "of the best epoch (an oracle: chosen on the test set), mean $\\pm$ standard deviation (number of seeds)."
+        in other
+    )
+    assert r"\underline{50.00} (1) & \underline{51.00 $\pm$ 1.41} (2) \\" in other
+    alone = [one._replace(values=one.values[:1]) for one in results]
+    assert "after the last epoch, of one seed.}" in FORMATS["latex"](sheet.Sheet(table, alone, []))
+    for form, small in (("markdown", r"| \$\\epsilon\$-net &amp; co |"), ("html", r"$\epsilon$-net &amp; co")):
+        assert small in FORMATS[form](sheet.Sheet(table, results, [])), form
+
+
 def test_markdown_shows_text_as_it_is() -> None:
     lines = printed("markdown").split("\n")
     assert all(c.isprintable() for line in lines for c in line)
