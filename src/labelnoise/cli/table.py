@@ -12,14 +12,11 @@ test=ROW        the same against a row that you name
 correction=holm Holm's correction, over the tests of a column
 """
 
-import shlex
 import sys
 from pathlib import Path
 
 from labelnoise.cli.arguments import split_named
 from labelnoise.config.compose import prepared
-from labelnoise.config.groups import typed
-from labelnoise.config.subcommands import command
 from labelnoise.experiment.progress import duration
 from labelnoise.files import claims
 from labelnoise.tables import found
@@ -61,14 +58,7 @@ def table(arguments: list[str]) -> None:
         chosen = chosen._replace(notes=[*chosen.notes, f"{done.told()}."])
     for line in unread(chosen, overrides):
         print(line, file=sys.stderr)
-    print(render(chosen, wanted, done.records, form, commands(overrides, given), against, correction == HOLM))
-
-
-def commands(overrides: list[str], given: dict[str, str]) -> list[str]:
-    """The commands that train and print the table."""
-    options = " ".join(shlex.quote(word) if " " in word else word for word in typed(overrides))
-    own = " ".join(f"{name}={value}" for name, value in ({"format": "markdown"} | given).items())
-    return [f"{command('train')} -m {options}", f"{command('table')} {options} {own}"]
+    print(render(chosen, wanted, done.records, form, overrides, against, correction == HOLM))
 
 
 def status(table: Table, wanted: int, done: found.Found, left: list[Path]) -> str:
