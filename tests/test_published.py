@@ -7,6 +7,7 @@ import pytest
 import yaml
 from support import made_up
 from support.command import Ended
+from support.pages import blocks
 
 from labelnoise.tables import published
 from labelnoise.tables import table as tables
@@ -175,6 +176,19 @@ def test_a_file_that_cannot_be_read_is_one_line(own: Own) -> None:
         published.published_of(own.table())
     with pytest.raises(ValueError, match=r"table: is a folder$"):
         published.published_of(own.table(published="../table"))
+
+
+def test_the_files_of_the_page_are_a_table_and_its_numbers(own: Own) -> None:
+    content = {block.code.partition(":")[0].partition(",")[0]: block.code for block in blocks("tables")}
+    own.beside.write_text(content["row"])
+    table = own.table(**yaml.safe_load(content["title"]))
+    numbers = published.published_of(table)
+    assert numbers["ce", "sym_0.4"] == Published(78.1, 1.5, 5, "read", "Smith 2023")
+    assert list(numbers) == [("ce", "sym_0.4"), ("power", "sym_0.4")]
+    assert published.unread(table, [own.option]) == []
+    wider = yaml.safe_load(content["title"]) | yaml.safe_load(content["caption"])
+    wider["grid"]["rows"]["nce_agce"] = ["loss=nce_agce"]
+    assert own.table(**wider).named("power") == "$p^t$"
 
 
 def test_the_command_shows_them_beside_and_tells_what_it_does_not_read(
