@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 from support.report_records import made_up
 
 from labelnoise.cli.figures import OF_A_TABLE, figures
-from labelnoise.figures import curves, embedding, hyper_parameters, matrices, runs, style
+from labelnoise.config import identity
+from labelnoise.figures import curves, embedding, hyper_parameter, hyper_parameters, matrices, runs, style
 from labelnoise.networks.cnn import cnn4
 from labelnoise.records import store
 
@@ -125,6 +126,72 @@ def test_a_and_q_takes_the_largest_group_of_runs_that_are_alike(tmp_path: Path) 
     assert (tmp_path / "a_q_agce_digits.pdf").is_file()
 
 
+def accurate(folder: Path, accuracy: float, rate: float, q: float = 0.7, seed: int = 1, **more: int) -> None:
+    """A record of gce with this accuracy; composed once, as that takes long."""
+    record = made_up(("dataset=digits", "loss=gce", "noise=sym", "rate=0.4"))
+    record["config"] |= dict.fromkeys(("seed_noise", "seed_init", "seed_data"), seed) | more
+    record["config"]["noise"]["rate"], record["config"]["loss"]["q"] = rate, q
+    record["metrics"] |= {"test_acc_last": accuracy}
+    record["history"]["val_acc"] = [accuracy / 2] * 20
+    store.write(record | {"run_id": identity.run_id(record["config"])}, folder)
+
+
+def test_accuracy_over_any_one_option(tmp_path: Path) -> None:
+    """A line for each noise rate; points are the seeds' means, bars their deviations; one value alone has no line."""
+    qs, seeds = (0.05, 0.5, 0.9), (1, 2, 4)
+    found = {(r, q, s): round(r * q + 0.1 * s, 4) for r in (0.2, 0.4) for q in qs[::-1] for s in seeds}
+    for (rate, q, seed), accuracy in found.items():
+        accurate(tmp_path, accuracy, rate, q, seed)
+    accurate(tmp_path, 0.5, 0.2, 0.7)
+    accurate(tmp_path, 0.5, 0.6)
+    store.write(made_up(("dataset=digits", "loss=ce")), tmp_path)
+    records = [store.load(path) for path in sorted(tmp_path.glob("*.json"))]
+    first, second = hyper_parameter.lines_over(records, "loss.q", "test_acc_last")
+    assert (first.label, second.label) == ("noise.rate=0.2", "noise.rate=0.4")
+    assert (list(first.points), first.changing) == ([0.05, 0.5, 0.7, 0.9], [])
+    with style.styled():
+        (axis,) = hyper_parameter.over_one([first, second], "loss.q", "test_acc_last").axes
+    bars = axis.containers[1]
+    expected = np.array([[100 * found[0.4, q, seed] for seed in seeds] for q in qs])
+    np.testing.assert_allclose(bars.lines[0].get_ydata().astype(float), expected.mean(axis=1))
+    ends = [[point[1] for point in segment] for segment in bars.lines[2][0].get_segments()]
+    np.testing.assert_allclose(np.diff(ends).ravel(), 2 * expected.std(axis=1, ddof=1))
+    assert (axis.get_xscale(), axis.get_xlabel()) == ("linear", "loss.q")
+    (held_out,) = (x for x in hyper_parameter.lines_over(records, "loss.q", "val_acc") if x.label == second.label)
+    assert sorted(held_out.points[0.5]) == pytest.approx([v / 2 for v in sorted(second.points[0.5])])
+    figures(["hyper_parameter", "over=loss.q", "noise.rate=0.4", f"results={tmp_path}", f"out={tmp_path}"])
+    assert (tmp_path / "hyper_parameter_loss.q.pdf").is_file()
+
+
+def test_what_changes_along_a_line_is_told(tmp_path: Path, capsys) -> None:
+    accurate(tmp_path, 0.2, 0.2)
+    accurate(tmp_path, 0.4, 0.4)
+    options = ["table=digits", "rows=[gce]", "columns=[sym_0.2,sym_0.4,sym_0.6]"]
+    figures(["hyper_parameter", "over=rate", *options, f"results={tmp_path}", f"out={tmp_path}"])
+    said = capsys.readouterr().out
+    assert said.startswith("not drawn, because there is no record: gce in sym_0.6\n")
+    assert "change too" not in said
+    assert (tmp_path / "hyper_parameter_noise.rate_digits.png").is_file()
+    accurate(tmp_path, 0.6, 0.6, epochs=3)
+    figures(["hyper_parameter", "over=rate", f"results={tmp_path}", "only=true", f"out={tmp_path}"])
+    assert capsys.readouterr().out.startswith("with noise.rate change too: epochs\n")
+
+
+def test_a_range_of_magnitudes_is_logarithmic_and_lines_have_a_limit(tmp_path: Path) -> None:
+    def line(label: str, *values: float) -> hyper_parameter.Line:
+        return hyper_parameter.Line(label, {value: [50.0] for value in values}, [])
+
+    with style.styled():
+        (axis,) = hyper_parameter.over_one([line("", 1e-4, 1e-2)], "optimizer.lr", "test_acc_best").axes
+        assert (axis.get_xscale(), axis.get_ylabel()) == ("log", "test accuracy, best epoch: an oracle (%)")
+        (axis,) = hyper_parameter.over_one([line("", 0, 1e-2)], "optimizer.lr", "test_acc_last").axes
+        assert axis.get_xscale() == "linear"
+        with pytest.raises(
+            ValueError, match=r"^over=loss.q: 9 lines, at most 8 can be told apart; .*: 0; 1; .*7; ...$"
+        ):
+            hyper_parameter.over_one([line(str(i), 1, 2) for i in range(9)], "loss.q", "test_acc_last")
+
+
 def test_tsne_of_a_saved_network(tmp_path: Path, digits) -> None:
     shape = list(digits.train_images.shape[1:])
     network = cnn4(10, shape[0], shape[-1]).eval()
@@ -149,7 +216,7 @@ def test_tsne_of_a_saved_network(tmp_path: Path, digits) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], r"^NAME: no such figure; one of accuracy, memorisation, confusion, label_precision, a_q, tsne$"),
+        ([], r"^NAME: no such figure; one of accuracy, .*, label_precision, hyper_parameter, a_q, tsne$"),
         (["loss_curves"], r"^loss_curves: no such figure; one of accuracy"),
         (["accuracy", "digits"], r"^digits: not of the form option=value$"),
         (["accuracy", "table=nothing"], r"^table=nothing: no such option"),
@@ -157,6 +224,18 @@ def test_tsne_of_a_saved_network(tmp_path: Path, digits) -> None:
         (["memorisation", "column=nothing"], r"^column=nothing: table=digits has no such column; one of clean, "),
         (["accuracy", "table.rows=[nothing]"], r"^table.rows=nothing: table=digits has no such row"),
         (["memorisation", "rows=[gce]", "column=sym_0.4"], r"^no records: none of the 3 runs .* python train.py -m"),
+        (["hyper_parameter"], r"^over: needs an option, such as over=loss.q$"),
+        (["hyper_parameter", "over=loss.q", "metric=acc"], r"^metric=acc: must be one of val_acc, test_acc_last"),
+        (["hyper_parameter", "over=loss.q", "only=yes"], r"^only=yes: must be true or false$"),
+        (["hyper_parameter", "over=loss.q", "loss=gce"], r"^loss=gce: no such records, of 4$"),
+        (["hyper_parameter", "over=loss.q"], r"^over=loss.q: no record has this option, with a number, and test_acc_l"),
+        (["hyper_parameter", "over=seed_init"], r"these 4 records: none$"),
+        (["hyper_parameter", "over=epochs"], r"^over=epochs: has only one value where all else is the same; "),
+        (["hyper_parameter", "over=epochs", "rows=[gce]"], r"^rows=\[gce\]: chooses part of a table, and needs table="),
+        (
+            ["hyper_parameter", "over=epochs", "table=digits", "rows=[gce]", "column=sym_0.4"],
+            r"^no records: none of the 3 runs",
+        ),
         (["a_q", "loss=agce"], r"^no records: loss=agce dataset=digits needs at least 4 runs"),
         (["a_q", "epochs=3"], r"^epochs=3: figure a_q takes loss=, dataset=, results= and out=$"),
         (["tsne"], r"^model: needs a value"),

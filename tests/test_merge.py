@@ -49,6 +49,15 @@ def test_folders_and_archives_go_in(merge: Callable[..., Ended], tmp_path: Path)
     assert len(again.out.splitlines()) == 1
 
 
+def test_records_go_where_train_writes(labelnoise: Callable[..., Ended], tmp_path: Path, monkeypatch) -> None:
+    """In a checkout and without one; the committed ones are a folder like any other."""
+    path = record(tmp_path / "come", 1)
+    monkeypatch.chdir(tmp_path)
+    assert labelnoise("merge", "come").out == "1 new, 0 already there, 0 in conflict, 0 broken: runs\n"
+    assert (tmp_path / "runs" / path.name).is_file()
+    assert labelnoise("merge", "come", "results=results/runs").out.endswith(": results/runs\n")
+
+
 def test_other_metrics_overwrite_nothing(merge: Callable[..., Ended], tmp_path: Path) -> None:
     ours = record(tmp_path / "into", 1, 0.5)
     before = ours.read_bytes()

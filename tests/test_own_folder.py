@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from support.command import Ended
 from support.pages import blocks
+from support.report_records import content_of
 
 from labelnoise.records import store
 
@@ -121,7 +122,7 @@ def test_the_arrays_count_for_the_runs_id(own: Path, labelnoise) -> None:
     assert len(list((own / "runs").glob("*.json"))) == 2
 
 
-def test_a_table_of_ones_own(own: Path, labelnoise) -> None:
+def test_a_table_of_ones_own(own: Path, labelnoise, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its jobs find the folder too, in a process of their own."""
     ended = labelnoise("train", "-m", "--config-dir=configs", "table=mine", "hydra.launcher.n_jobs=1")
     assert ended.code == 0, ended
@@ -131,3 +132,23 @@ def test_a_table_of_ones_own(own: Path, labelnoise) -> None:
     assert "| `power` |" in shown.out
     assert "missing" not in shown.out.split("|")[-1]
     assert labelnoise("table", "table=mine").err.startswith("error: table=mine: no such option; one of ")
+    monkeypatch.setattr("labelnoise.report.loss_curves.losses", dict)
+    monkeypatch.setattr("labelnoise.cli.report.charting_library", str)
+    _every_subcommand_takes_it(own, labelnoise)
+
+
+def _every_subcommand_takes_it(own: Path, labelnoise) -> None:
+    pytest.importorskip("matplotlib")
+    folder = "--config-dir=configs"
+    summary = labelnoise("summary", folder, "table=mine", "format=csv")
+    assert [line.split(",")[0] for line in summary.out.splitlines()] == ["loss", "ce", "power"]
+    drawn = labelnoise("figures", "accuracy", "table=mine", folder)
+    assert (drawn.code, drawn.err) == (0, "")
+    over = labelnoise("figures", "hyper_parameter", "over=loss.t", "table=mine", folder)
+    assert over.err.startswith("error: over=loss.t: has only one value where all else is the same; ")
+    assert labelnoise("report", "table=mine", "only=true", folder).out.startswith("report.html written: 2 runs, ")
+    page = content_of((own / "report.html").read_text())
+    assert [table["name"] for table in page["tables"]] == ["mine"]
+    assert [len(cell["runs"]) for cell in page["tables"][0]["cells"]] == [1, 1]
+    commands = {run["names"]["loss"]: run["command"] for run in page["runs"]}
+    assert commands["power"].endswith(f"seed=1 threads=1 --config-dir={own}/configs")

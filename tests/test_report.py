@@ -33,9 +33,13 @@ PARTS = {
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Two tables in part, no committed records, no loss curves and no charts: `make test-browser` has the rest."""
     monkeypatch.setattr(store, "COMMITTED", tmp_path / "none")
-    monkeypatch.setattr(collect.table, "read", lambda choice: PARTS[choice[0]])
+    monkeypatch.setattr(collect.table, "read", lambda choice: PARTS.get(choice[0]) or READ(choice))
     tables = [choice.removeprefix("table=") for choice in PARTS]
-    monkeypatch.setattr(collect, "choices", lambda group: tables if group == "table" else choices(group))
+    ours = set(choices("table"))
+    own = lambda found: [*tables, *(name for name in found if name not in ours)]  # noqa: E731
+    monkeypatch.setattr(
+        collect, "choices", lambda group, more=(): own(choices(group, more)) if group == "table" else choices(group)
+    )
     monkeypatch.setattr(loss_curves, "losses", lambda: {})
     monkeypatch.setattr(page, "charting_library", lambda: "window.vegaEmbed = null;")
 
@@ -139,11 +143,35 @@ def test_truth_may_be_unknown(tmp_path: Path) -> None:
 
 def test_a_mistake_is_one_line_and_writes_nothing(tmp_path: Path) -> None:
     out = tmp_path / "report.html"
-    with pytest.raises(ValueError, match=r"^table=digits: the report takes results=DIR and out=FILE$"):
-        report(["table=digits", f"out={out}"])
+    with pytest.raises(
+        ValueError, match=r"^epochs=3: the report takes results=DIR, only=true, table=NAME and out=FILE$"
+    ):
+        report(["epochs=3", f"out={out}"])
+    with pytest.raises(ValueError, match=r"^only=yes: must be true or false$"):
+        report(["only=yes", f"out={out}"])
+    with pytest.raises(ValueError, match=r"^table=nothing: no such option; one of "):
+        report(["table=nothing", f"results={tmp_path}", f"out={out}"])
     with pytest.raises(ValueError, match=r"^results=\S+nowhere: no such folder$"):
         report([f"results={tmp_path}/nowhere", f"out={out}"])
     assert not out.exists()
+
+
+def test_the_committed_records_can_be_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    committed, own = made_up(("dataset=digits",)), made_up(("dataset=digits", "seed=2"))
+    store.write(committed, tmp_path / "committed")
+    monkeypatch.setattr(store, "COMMITTED", tmp_path / "committed")
+    ids = {run["id"] for run in content_of(written(tmp_path, own))["runs"]}
+    assert ids == {committed["run_id"], own["run_id"]}
+    report([f"results={tmp_path / 'runs'}", "only=true", f"out={tmp_path / 'only.html'}"])
+    (run,) = content_of((tmp_path / "only.html").read_text())["runs"]
+    assert run["id"] == own["run_id"]
+
+
+def test_one_table(tmp_path: Path) -> None:
+    out = tmp_path / "report.html"
+    store.write(made_up(("dataset=digits",)), tmp_path / "runs")
+    report([f"results={tmp_path / 'runs'}", "table=digits", f"out={out}"])
+    assert [table["name"] for table in content_of(out.read_text())["tables"]] == ["digits"]
 
 
 def test_a_thousand_cifar_runs_stay_under_five_megabytes(tmp_path: Path) -> None:
@@ -238,7 +266,7 @@ def test_shade(mean: float | None, published: float | None, best: float | None, 
 
 def test_only_what_may_have_a_record_is_composed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     composed: list[tuple[str, list[str], list[str]]] = []
-    monkeypatch.setattr(collect.table, "cells", lambda t: composed.append((t.name, [*t.rows], [*t.columns])) or [])
+    monkeypatch.setattr(collect.table, "cells", lambda t, _: composed.append((t.name, [*t.rows], [*t.columns])) or [])
     written(tmp_path, made_up(("dataset=cifar100",)))
     assert composed == []
     written(tmp_path, made_up(("dataset=cifar10", "loss=mae", "noise=sym_zhou2021", "rate=0.4")))

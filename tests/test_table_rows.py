@@ -14,9 +14,10 @@ from labelnoise.cli.table import FORMATS
 from labelnoise.config.compose import compose
 from labelnoise.config.groups import CONFIGS
 from labelnoise.files.schema import reason
-from labelnoise.tables import comparison, escaping, sheet
+from labelnoise.tables import escaping, published, sheet
 from labelnoise.tables import table as tables
-from labelnoise.tables.comparison import Published, Result
+from labelnoise.tables.comparison import Result
+from labelnoise.tables.published import Published
 from labelnoise.tables.schema import PublishedRow
 from labelnoise.tables.table import Table
 
@@ -84,6 +85,9 @@ def test_rows_that_say_nothing_are_the_same_run(read) -> None:
         ({**FILE, "common": "dataset=digits"}, "common"),
         ({**FILE, "notes": "x"}, "notes"),
         ({**FILE, "published": {"source": "x"}}, "published.table"),
+        ({**FILE, "published": ["x"]}, "published"),
+        ({**FILE, "names": {"smal": "Small"}}, "names.smal: there is no such row or column"),
+        ({**FILE, "names": {"small": 4}}, "names.small"),
         ({**FILE, "seed_noise": -1}, "seed_noise"),
         ({**FILE, "seeds": "x"}, "table.seeds=x"),
         ({**FILE, "metric": "loss"}, "table.metric=loss: must be one of"),
@@ -113,9 +117,9 @@ def test_a_published_line_that_is_none_is_named(tmp_path: Path, monkeypatch, key
     (tmp_path / "table").mkdir()
     text = f"{lines[0]}\n{lines[1]}\n{','.join({**whole, key: value}.values())}\n"
     (tmp_path / "table" / "published.csv").write_text(text)
-    monkeypatch.setattr(comparison, "CONFIGS", tmp_path)
-    with pytest.raises(ValueError, match=rf"published\.csv, line 3: {key}: "):
-        comparison.published_rows()
+    monkeypatch.setattr(published, "CONFIGS", tmp_path)
+    with pytest.raises(ValueError, match=rf"published\.csv, line 3, column {key}: "):
+        published.published_rows()
 
 
 # ---------------------------------------------------------------------------------------------------------- escaping
@@ -125,11 +129,14 @@ EVIL = "AMD\n\\input{/etc/passwd}\r%\u2028\x85$x$ <script>alert(1)</script> | [a
 
 def printed(form: str) -> str:
     """A table with evil text wherever text of a file or record goes."""
-    table = tables._table("digits", FILE)._replace(title=EVIL, notes=(EVIL,), rows={EVIL: ("network=cnn4",)})
+    table = tables._table("digits", FILE, CONFIGS / "table" / "digits.yaml")._replace(
+        title=EVIL, notes=(EVIL,), rows={EVIL: ("network=cnn4",)}
+    )
     evil = made_up.record(["dataset=digits"], processor=EVIL, commit=EVIL, precision=EVIL, versions={"torch": EVIL})
     results = [Result(EVIL, column, (50.0, 51.0), ("a", "b"), Published(1.0, 1.0, 3)) for column in table.columns]
     lines = sheet.beneath(table._replace(published=SOURCE), results, [evil], [f"python train.py {EVIL}"])
-    return FORMATS[form](sheet.Sheet(table, results, lines))
+    legend = sheet.legend_of(table._replace(published=SOURCE), results)
+    return FORMATS[form](sheet.Sheet(table, results, lines, legend))
 
 
 SOURCE = tables.Source(source="s", table="t", dataset="d", label=EVIL)
@@ -139,10 +146,44 @@ def test_latex_runs_nothing() -> None:
     out = printed("latex")
     assert all(c.isprintable() or c == "\n" for c in out)
     body = [line for line in out.split("\n") if not line.startswith("%")]
-    assert body[0] == r"\begin{tabular}{lcc}"
+    assert body[0] == r"\begin{table}"
     assert not any(r"\input" in line for line in body)
     assert r"\textbackslash{}input\{/etc/passwd\}" in "\n".join(body)
     assert "$x$" not in "\n".join(body)
+
+
+def test_latex_has_names_a_caption_and_the_count_of_seeds_once(read) -> None:
+    """The count is in the caption if all cells have the same; formulas stay as they are, in names and caption alone."""
+    names = {"small": r"$\epsilon$-net & co", "large": "CNN-8 (100%)", "sym_0.4": "40% $x$"}
+    table = read({**FILE, "names": names, "caption": r"Two $\mathcal{N}$ & a_b."})
+    values = {"small": (50.0, 52.0), "large": (60.0, 61.0)}
+    results = [Result(row, column, values[row], ("a", "b"), None) for row in table.rows for column in table.columns]
+    lines = FORMATS["latex"](sheet.Sheet(table, results, [], ["‡ p < 1 against CNN-8 (100%)."])).splitlines()
+    assert lines[4:] == [
+        r"\caption{Two $\mathcal{N}$ \& a\_b. Test accuracy in percent after the last epoch, mean $\pm$ standard "
+        r"deviation over 2 seeds. $^{\ddagger}$ p \textless{} 1 against CNN-8 (100\%).}",
+        r"\label{tab:digits}",
+        r"\begin{tabular}{lcc}",
+        r"\toprule",
+        r"Network & sym\_0.2 & 40\% $x$ \\",
+        r"\midrule",
+        r"$\epsilon$-net \& co & \underline{51.00 $\pm$ 1.41} & \underline{51.00 $\pm$ 1.41} \\",
+        r"CNN-8 (100\%) & \textbf{60.50 $\pm$ 0.71} & \textbf{60.50 $\pm$ 0.71} \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    results[0] = results[0]._replace(values=(50.0,))
+    other = FORMATS["latex"](sheet.Sheet(table._replace(metric="test_acc_best"), results, []))
+    assert (
+        "of the best epoch (an oracle: chosen on the test set), mean $\\pm$ standard deviation (number of seeds)."
+        in other
+    )
+    assert r"\underline{50.00} (1) & \underline{51.00 $\pm$ 1.41} (2) \\" in other
+    alone = [one._replace(values=one.values[:1]) for one in results]
+    assert "after the last epoch, of one seed.}" in FORMATS["latex"](sheet.Sheet(table, alone, []))
+    for form, small in (("markdown", r"| \$\\epsilon\$-net &amp; co |"), ("html", r"$\epsilon$-net &amp; co")):
+        assert small in FORMATS[form](sheet.Sheet(table, results, [])), form
 
 
 def test_markdown_shows_text_as_it_is() -> None:

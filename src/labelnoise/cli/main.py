@@ -78,8 +78,8 @@ def listing() -> str:
 {lines}
 
 `labelnoise SUBCOMMAND --help` prints its help. Options are written name=value. Every subcommand that takes train's
-options takes --config-dir DIR, which adds a folder of your own (DIR/loss/mine.yaml is loss=mine). The working directory
-is importable."""
+options or a table takes --config-dir DIR, which adds a folder of your own (DIR/loss/mine.yaml is loss=mine). The
+working directory is importable."""
 
 
 def _complete(rest: list[str]) -> None:

@@ -1,5 +1,4 @@
-"""Copy records made elsewhere (a cluster, a GPU machine) into results/runs of a checkout, or into
-runs without one. results= names another folder.
+"""Copy records made elsewhere (a cluster, a GPU machine) into the folder that train writes to: results= (runs).
 
 labelnoise merge PATH...
 labelnoise merge runs from-the-cluster.tar.gz results=results/runs
@@ -13,7 +12,7 @@ import sys
 from pathlib import Path
 
 from labelnoise.cli.arguments import split_named
-from labelnoise.config.groups import IN_CHECKOUT
+from labelnoise.config.compose import compose
 from labelnoise.files.atomic import check_writable
 from labelnoise.files.text import plain
 from labelnoise.records import store
@@ -32,8 +31,8 @@ def merge(arguments: list[str]) -> None:
     if not paths:
         raise ValueError("merge: needs at least one PATH: a record, a folder or a tar archive")
     if given.get("results") == "":
-        raise ValueError("results=: needs a folder, such as results=results/runs")
-    results = Path(given.get("results", store.COMMITTED if IN_CHECKOUT else "runs"))
+        raise ValueError("results=: needs a folder, such as results=runs")
+    results = Path(compose([f"results={folder}" for folder in given.values()]).results)
     found, broken = read(paths)
     incoming: dict[str, list[store.Record]] = {}
     for record in found:

@@ -5,6 +5,11 @@ labelnoise table table=cifar10_zhou2021 format=json table.rows=[ce,agce] table.c
 
 format=markdown (the default), latex, csv, html, json, or status: one line of progress. Records are read from results=
 (default: runs) and from the committed ones. Missing results are shown as missing; they are not an error.
+
+test=best       test the best row of each column against each other row: paired over seeds where both rows have the
+                same seeds and labels, otherwise Welch's; ‡ marks p < 0.05
+test=ROW        the same against a row that you name
+correction=holm Holm's correction, over the tests of a column
 """
 
 import sys
@@ -15,7 +20,9 @@ from labelnoise.config.compose import prepared
 from labelnoise.experiment.progress import duration
 from labelnoise.files import claims
 from labelnoise.tables import found
+from labelnoise.tables.published import unread
 from labelnoise.tables.render import FORMATS, render
+from labelnoise.tables.significance import BEST, HOLM
 from labelnoise.tables.table import Table, cells, read_with_options, split_arguments
 
 
@@ -23,17 +30,23 @@ def table(arguments: list[str]) -> None:
     """Print the table in the requested format.
 
     Args:
-        arguments: table=, table.* to select part of it, format=, and overrides for every cell.
+        arguments: table=, table.* to select part of it, format=, test=, correction=, and overrides for every cell.
     Raises:
         ValueError: an argument is wrong; one line says which and what is allowed.
     """
-    given, overrides = split_named(arguments, "format")
-    form = given.get("format", "markdown")
+    given, overrides = split_named(arguments, "format", "test", "correction")
+    form, against, correction = given.get("format", "markdown"), given.get("test"), given.get("correction")
     if form not in (*FORMATS, "status"):
         raise ValueError(f"format={form}: must be one of {', '.join([*FORMATS, 'status'])}")
+    if correction not in (None, HOLM):
+        raise ValueError(f"correction={correction}: must be {HOLM}")
+    if correction and against is None:
+        raise ValueError(f"correction={correction}: needs tests to correct, test={BEST} or test=ROW")
     prepared(overrides)  # report a wrong override before any cell is named
     choice, extra = split_arguments(overrides)
     chosen, cfg = read_with_options(choice, [o for o in extra if o.startswith(("results=", "accept_changed="))])
+    if against not in (None, BEST, *chosen.rows):
+        raise ValueError(f"test={against}: must be {BEST} or a row of the table: {', '.join(chosen.rows)}")
     wanted, folder = cells(chosen, extra), Path(cfg.results)
     done = found.find(wanted, folder, cfg.accept_changed)
     if form == "status":
@@ -43,7 +56,9 @@ def table(arguments: list[str]) -> None:
     if done.changed:
         print(f"table={chosen.name}: {done.told()}", file=sys.stderr)
         chosen = chosen._replace(notes=[*chosen.notes, f"{done.told()}."])
-    print(render(chosen, wanted, done.records, form, overrides))
+    for line in unread(chosen, overrides):
+        print(line, file=sys.stderr)
+    print(render(chosen, wanted, done.records, form, overrides, against, correction == HOLM))
 
 
 def status(table: Table, wanted: int, done: found.Found, left: list[Path]) -> str:

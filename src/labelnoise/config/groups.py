@@ -29,6 +29,12 @@ def config_dirs(overrides: Sequence[str] = ()) -> list[Path]:
     return [*own, CONFIGS]
 
 
+def typed(overrides: Sequence[str]) -> list[str]:
+    """Overrides as a user types them: a folder of options as `--config-dir=DIR`."""
+    folders = [f"--config-dir={folder}" for folder in config_dirs(overrides)[:-1]]
+    return [*(override for override in overrides if not override.startswith(SEARCHPATH)), *folders]
+
+
 def choices(group: str, overrides: Sequence[str] = ()) -> list[str]:
     """The options of a group, by the names of its files.
 

@@ -22,6 +22,7 @@ MAKERS: dict[str, Callable[..., str]] = {
     "noises": parts.noises,
     "networks": parts.networks,
     "tables": parts.tables,
+    "table": results.table,
     "cells": results.cells_with_ids,
     "memorised": results.memorised,
     "means": results.means,

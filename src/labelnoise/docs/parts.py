@@ -10,6 +10,7 @@ from labelnoise.config.compose import compose
 from labelnoise.config.groups import CONFIGS, choices
 from labelnoise.docs.options import markdown
 from labelnoise.docs.results import NONE, mean_of
+from labelnoise.tables.schema import Source
 from labelnoise.tables.table import read
 
 FIELD = re.compile(r"# (\w+): (.+)")
@@ -113,6 +114,6 @@ def tables() -> str:
         table, text = read([f"table={name}"]), comment("table", name)[0]
         cost = re.search(r"Cost: (.+?)(?:\. |\.?$)", text)
         size = f"{len(table.rows)} x {len(table.columns)} x {len(table.seeds)}"
-        beside = table.published.source if table.published else NONE
+        beside = table.published.source if isinstance(table.published, Source) else NONE
         lines.append([f"`{name}`", table.title, size, beside, cost[1] if cost else NONE])
     return markdown(["table", "what", "rows x columns x seeds", "beside numbers of", "cost"], *lines)

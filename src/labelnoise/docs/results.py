@@ -9,7 +9,9 @@ from labelnoise.docs.options import markdown
 from labelnoise.records import store
 from labelnoise.tables import comparison
 from labelnoise.tables.comparison import Result
+from labelnoise.tables.render import render
 from labelnoise.tables.sheet import apart, theirs
+from labelnoise.tables.significance import HOLM
 from labelnoise.tables.table import Table, cells, read
 
 NONE = "–"
@@ -34,6 +36,15 @@ def chosen(name: str, rows: str = "", columns: str = "", seeds: str = "") -> Cho
     results = {(result.row, result.column): result for result in comparison.results(table, wanted, found)}
     records = {place: [found[run_id] for run_id in result.run_ids] for place, result in results.items()}
     return Chosen(table, results, records)
+
+
+def table(name: str, test: str = "", correction: str = "", **choice: str) -> str:
+    """What `labelnoise table` prints of the part that the lists choose, but for the notes and the commands."""
+    part = chosen(name, **choice)
+    found = {record["run_id"]: record for records in part.records.values() for record in records}
+    plain = part.table._replace(notes=[])
+    lines = render(plain, cells(plain), found, "markdown", [], test or None, correction == HOLM).splitlines()
+    return "\n".join(line for line in lines if not line.startswith("- Command: "))
 
 
 def noise(column: str) -> str:

@@ -1,4 +1,4 @@
-"""Accuracy over two hyper-parameters of a loss, a and q, from the available runs."""
+"""Accuracy over two hyper-parameters of a loss, a and q, as a heat map."""
 
 import json
 import statistics

@@ -6,6 +6,7 @@ from itertools import product
 from typing import NamedTuple
 
 from labelnoise.config.compose import compose
+from labelnoise.config.groups import typed
 from labelnoise.records.store import Record
 from labelnoise.tables import found, table
 from labelnoise.tables.table import Table
@@ -64,7 +65,7 @@ def read(choice: Sequence[str], overrides: Sequence[str]) -> Cells:
         if cell.run_id in done.records:
             by_place.setdefault((cell.row, cell.column), []).append(done.records[cell.run_id])
     if not by_place:
-        words = " ".join([*choice, *overrides])
+        words = " ".join(typed(list(dict.fromkeys([*choice, *overrides]))))
         raise ValueError(
             f"no records: none of the {len(cells)} runs of this part of table={chosen.name} is in "
             f"results={cfg.results}; python train.py -m {words} makes them"

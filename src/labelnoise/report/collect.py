@@ -3,16 +3,19 @@
 Only this file of the report reads tables and records; the others get plain values.
 """
 
+import sys
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
 from labelnoise.config.compose import compose
-from labelnoise.config.groups import choices
+from labelnoise.config.groups import CONFIGS, choices, typed
 from labelnoise.records import store
 from labelnoise.records.store import Record
 from labelnoise.report.commands import command_of, targets, targets_of
 from labelnoise.tables import comparison, table
+from labelnoise.tables.published import unread
 from labelnoise.tables.sheet import Sheet, beneath
 from labelnoise.tables.table import Overrides, Table
 
@@ -28,20 +31,29 @@ class Collection(NamedTuple):
     commands: dict[str, Overrides]
 
 
-def collect(results: str | Path) -> Collection:
+def collect(results: str | Path, only: bool = False, name: str = "", own: Sequence[str] = ()) -> Collection:
     """Every table, and every record in `results` or among the committed ones.
 
     A file that is not a record is reported on standard error and left out.
+
+    Args:
+        only: without the committed records.
+        name: of the only table to show.
+        own: the override that adds folders of options, and their tables.
     """
-    found = read_records(results)
+    found = read_records(results, only)
     present = {traits(record) for record in found.values()}
     sheets: list[Sheet] = []
     commands: dict[str, Overrides] = {}
-    for name in sorted((n for n in choices("table") if n != "none"), key=lambda name: (name != "digits", name)):
-        chosen = table.read([f"table={name}"])
+    known = [name] if name else [n for n in choices("table", own) if n != "none"]
+    for name in sorted(known, key=lambda name: (name != "digits", name)):
+        chosen = table.read([f"table={name}", *own])
+        if chosen.path.parent != CONFIGS / "table":
+            for line in unread(chosen, own):
+                print(line, file=sys.stderr)
         part = with_records(chosen, present)
-        cells = table.cells(part) if part.rows and part.columns else []
-        commands |= {cell.run_id: cell.overrides for cell in cells if cell.run_id in found}
+        cells = table.cells(part, own) if part.rows and part.columns else []
+        commands |= {cell.run_id: tuple(typed(cell.overrides)) for cell in cells if cell.run_id in found}
         compared = comparison.results(chosen, cells, found)
         of_table = [found[identifier] for identifier in dict.fromkeys(i for one in compared for i in one.run_ids)]
         sheets.append(Sheet(chosen, compared, beneath(chosen, compared, of_table, [])))
@@ -56,9 +68,11 @@ def default_folder() -> str:
     return str(compose([]).results)
 
 
-def read_records(results: str | Path) -> dict[str, Record]:
+def read_records(results: str | Path, only: bool = False) -> dict[str, Record]:
     """The valid records of a folder, and the committed ones that it does not hold, by run id.
 
+    Args:
+        only: without the committed ones.
     Raises:
         ValueError: the folder does not exist.
     """
@@ -66,7 +80,8 @@ def read_records(results: str | Path) -> dict[str, Record]:
     if not folder.is_dir() and folder != Path(default_folder()):
         raise ValueError(f"results={results}: no such folder")
     found: dict[str, Record] = {}
-    for path in (*sorted(folder.glob("*.json")), *sorted(store.COMMITTED.glob("*.json"))):
+    committed = [] if only else sorted(store.COMMITTED.glob("*.json"))
+    for path in (*sorted(folder.glob("*.json")), *committed):
         if path.stem in found:
             continue
         try:

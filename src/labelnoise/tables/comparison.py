@@ -1,30 +1,16 @@
 """A table's records against the published numbers: means, standard deviations, differences and Welch's test."""
 
-import csv
 import itertools
 import math
 import statistics
 from typing import NamedTuple
 
-from pydantic import ValidationError
-
-from labelnoise.config.groups import CONFIGS
-from labelnoise.files.schema import reason
 from labelnoise.files.text import plain
 from labelnoise.records import store
-from labelnoise.tables.schema import Certainty, PublishedRow
+from labelnoise.tables.published import Published, published_of
 from labelnoise.tables.table import Cell, Table
 
 LEVEL = 0.05  # a cell is marked if p is below this; by chance alone, this share of the cells is marked
-
-
-class Published(NamedTuple):
-    """A published accuracy in percent: mean and standard deviation over `runs` runs, and how sure it is."""
-
-    mean: float
-    std: float | None
-    runs: int | None
-    certainty: Certainty = "read"
 
 
 class Machine(NamedTuple):
@@ -47,7 +33,8 @@ class Result(NamedTuple):
 
     Attributes:
         values: one for each seed with a record, in percent.
-        run_ids, machines: of these records, in the same order.
+        run_ids, machines, seeds: of these records, in the same order.
+        labels: the hashes of the labels that they were trained on; None where it is not recorded.
     """
 
     row: str
@@ -56,6 +43,8 @@ class Result(NamedTuple):
     run_ids: tuple[str, ...]
     published: Published | None
     machines: tuple[Machine, ...] = ()
+    seeds: tuple[int, ...] = ()
+    labels: tuple[str | None, ...] = ()
 
     @property
     def n(self) -> int:
@@ -112,51 +101,18 @@ def welch(mean1: float, std1: float, n1: int, mean2: float, std2: float, n2: int
 def results(table: Table, cells: list[Cell], found: dict[str, store.Record]) -> list[Result]:
     """One result for every row and column of the table, with or without records."""
     published = published_of(table)
-    by_place: dict[tuple[str, str], list[tuple[float, str, Machine]]] = {}
+    by_place: dict[tuple[str, str], list[tuple[float, str, Machine, int, str | None]]] = {}
     for cell in cells:
         record = found.get(cell.run_id)
         if record and (value := record["metrics"].get(table.metric)) is not None:
-            by_place.setdefault((cell.row, cell.column), []).append((100 * value, cell.run_id, machine(record)))
+            facts = (100 * value, cell.run_id, machine(record), cell.seed, record["noise"].get("label_hash"))
+            by_place.setdefault((cell.row, cell.column), []).append(facts)
     found_results = []
     for row, column in itertools.product(table.rows, table.columns):
-        values, run_ids, machines = zip(*known, strict=True) if (known := by_place.get((row, column))) else ((),) * 3
-        found_results.append(Result(row, column, values, run_ids, published.get((row, column)), machines))
+        known = by_place.get((row, column), [])
+        values, run_ids, *others = zip(*known, strict=True) if known else ((),) * 5
+        found_results.append(Result(row, column, values, run_ids, published.get((row, column)), *others))
     return found_results
-
-
-def published_of(table: Table) -> dict[tuple[str, str], Published]:
-    """A table's published numbers by row and column; rows in `without` are left out."""
-    where = table.published
-    if where is None:
-        return {}
-    return {
-        (line.row, _column(line.noise, line.rate)): Published(line.mean, line.std, line.runs, line.certainty)
-        for line in published_rows()
-        if (line.source, line.table, line.dataset) == (where.source, where.table, where.dataset)
-        and line.row not in where.without
-    }
-
-
-def published_rows() -> list[PublishedRow]:
-    """Every line of configs/table/published.csv.
-
-    Raises:
-        ValueError: a line is invalid; the message names it.
-    """
-    path = CONFIGS / "table" / "published.csv"
-    with path.open(newline="") as file:
-        lines = []
-        for number, line in enumerate(csv.DictReader(file), start=2):
-            try:
-                lines.append(PublishedRow.model_validate(line))
-            except ValidationError as error:
-                raise ValueError(f"{path}, line {number}: {reason(error)}") from None
-        return lines
-
-
-def _column(noise: str, rate: str) -> str:
-    """The label of the column that holds this noise: clean, sym_0.2, or a set of human labels."""
-    return noise.removeprefix("human:") if noise == "clean" or noise.startswith("human:") else f"{noise}_{rate}"
 
 
 def ranks(results: list[Result]) -> dict[tuple[str, str], int]:

@@ -11,6 +11,17 @@ from labelnoise.tables.sheet import Sheet
 PUBLISHED = ("mean", "std", "runs", "certainty")
 
 
+def _entries(sheet: Sheet) -> list[dict[str, Any]]:
+    """The values of every row and column, with those of its test against another row if the sheet has tests."""
+    entries = [_entry(result) for result in sheet.results]
+    if sheet.tests is not None:
+        for entry in entries:
+            test = sheet.tests.get((entry["row"], entry["column"]))
+            p = None if test is None else _rounded(test.p)
+            entry |= {"against": test and test.against, "against_test": test and test.name, "against_p": p}
+    return entries
+
+
 def _entry(result: Result) -> dict[str, Any]:
     """A row and column's values, None if missing; percent and percentage points, `distance` in standard deviations.
 
@@ -40,9 +51,9 @@ def as_csv(sheet: Sheet) -> str:
             **entry,
             "run_ids": " ".join(entry["run_ids"]),
             "machines": csv_cell("; ".join(entry["machines"])),
-            **{key: csv_cell(entry[key]) for key in ("row", "column")},
+            **{key: csv_cell(entry[key]) for key in ("row", "column", "against") if entry.get(key)},
         }
-        for entry in map(_entry, sheet.results)
+        for entry in _entries(sheet)
     ]
     return csv_of(lines)
 
@@ -54,4 +65,4 @@ def csv_of(lines: list[dict[str, Any]]) -> str:
 
 def as_json(sheet: Sheet) -> str:
     """A list of the entries, null where there is no value."""
-    return json.dumps([_entry(result) for result in sheet.results], indent=1) + "\n"
+    return json.dumps(_entries(sheet), indent=1) + "\n"

@@ -9,24 +9,24 @@ from labelnoise.tables.sheet import Sheet, apart, ours, theirs
 
 def render(sheet: Sheet) -> str:
     """The whole page, from page.html.jinja."""
-    ranked = ranks(sheet.results)
+    ranked, table = ranks(sheet.results), sheet.table
+
+    def cell(result: Result) -> dict[str, Any]:
+        number, _, rest = ours(result).partition(" ")
+        return {
+            "number": None if result.mean is None else number,
+            "rank": ranked.get((result.row, result.column)),
+            "rest": f"{rest} {sheet.marks(result)}".strip(),
+            "beneath": [line for line in (theirs(result), apart(result)) if line],
+        }
+
     return html.render(
         "labelnoise.tables",
         ".",
         "page.html.jinja",
-        title=sheet.table.title,
-        heading=sheet.table.heading,
-        columns=list(sheet.table.columns),
-        rows=[(row, [_cell(r, ranked.get((r.row, r.column))) for r in sheet.row(row)]) for row in sheet.table.rows],
+        title=table.title,
+        heading=table.heading,
+        columns=list(map(table.named, table.columns)),
+        rows=[(table.named(row), list(map(cell, sheet.row(row)))) for row in table.rows],
         beneath=sheet.beneath,
     )
-
-
-def _cell(result: Result, rank: int | None) -> dict[str, Any]:
-    number, _, rest = ours(result).partition(" ")
-    return {
-        "number": None if result.mean is None else number,
-        "rank": rank,
-        "rest": rest + (" †" if result.marked else ""),
-        "beneath": [line for line in (theirs(result), apart(result)) if line],
-    }

@@ -13,6 +13,16 @@ SEEDS = ("seed_noise", "seed_init", "seed_data")
 # Always shown if they differ, in this order. Other options are shown only if needed to tell settings apart.
 FIRST = ("dataset", "noise", "noise.rate", "loss", "method", "network")
 TASK = ("dataset", "noise", "noise.rate")  # only settings of the same task are compared with each other
+VALIDATION = "val_acc"  # the accuracy on held-out images, at the epoch that it chooses
+
+
+def accuracy(record: Record, metric: str) -> float | None:
+    """A metric of a record, or VALIDATION, a fraction; None if it has none. As in `experiment.metrics.summarise`."""
+    if metric != VALIDATION:
+        return record["metrics"].get(metric)
+    stages = record["history"].get("stage") or [0]
+    values = (record["history"].get(VALIDATION) or [])[stages.index(stages[-1]) :]
+    return max((value for value in values if value is not None), default=None)
 
 
 class Setting(NamedTuple):
@@ -32,7 +42,7 @@ class Setting(NamedTuple):
 
     def numbers(self, metric: str) -> list[float]:
         """A metric of the records that have it, in percent."""
-        found = (record["metrics"].get(metric) for record in self.records)
+        found = (accuracy(record, metric) for record in self.records)
         return [100 * value for value in found if value is not None]
 
     @property
@@ -61,8 +71,8 @@ class Setting(NamedTuple):
         return None if None in rates else 100 * statistics.fmean(rates)
 
 
-def settings(records: Sequence[Record], metric: str) -> list[Setting]:
-    """The settings of these records by task, in order of appearance; the best of each task first."""
+def settings(records: Sequence[Record], metric: str, ranked: bool) -> list[Setting]:
+    """The settings of these records, by task and then by their options; if ranked, the best of each task first."""
     options = {record["run_id"]: named_options(record["config"]) for record in records}
     shown = differing(list(options.values()))
     grouped: dict[str, list[Record]] = {}
@@ -74,8 +84,16 @@ def settings(records: Sequence[Record], metric: str) -> list[Setting]:
         values = options[group[0]["run_id"]]
         task = tuple(values.get(key) for key in TASK)
         found.append(Setting({key: values.get(key) for key in shown}, task, group, metric))
-    tasks = list(dict.fromkeys(setting.task for setting in found))
-    return sorted(found, key=lambda s: (tasks.index(s.task), s.mean is None, -(s.mean or 0.0)))
+    found.sort(key=lambda setting: [_order(value) for value in (*setting.task, *setting.values.values())])
+    if ranked:
+        found.sort(key=lambda s: ([_order(value) for value in s.task], s.mean is None, -(s.mean or 0.0)))
+    return found
+
+
+def _order(value: Any) -> tuple[bool, float, str]:
+    """A key that sorts numbers by value, and before all else."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return not number, value if number else 0.0, "" if number else json.dumps(value)
 
 
 def best_of_tasks(found: Sequence[Setting]) -> set[int]:
@@ -89,13 +107,17 @@ def best_of_tasks(found: Sequence[Setting]) -> set[int]:
     return best
 
 
-def differing(options: Sequence[dict[str, Any]]) -> list[str]:
-    """The options that distinguish these configurations: all of `FIRST` that differ, others only if still needed."""
+def differing(options: Sequence[dict[str, Any]], always: Sequence[str] = ()) -> list[str]:
+    """The options that distinguish these configurations: all of `FIRST` that differ, others only if still needed.
+
+    Args:
+        always: options that come before those.
+    """
 
     def distinct(keys: Sequence[str]) -> int:
         return len({json.dumps([one.get(key) for key in keys]) for one in options})
 
-    chosen = [key for key in FIRST if distinct([key]) > 1]
+    chosen = [*always, *(key for key in FIRST if key not in always and distinct([key]) > 1)]
     all_keys = dict.fromkeys(key for one in options for key in one)
     for key in all_keys:
         if key not in (*SEEDS, *chosen) and distinct([*chosen, key]) > distinct(chosen):

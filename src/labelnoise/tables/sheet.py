@@ -8,32 +8,64 @@ from typing import NamedTuple
 from labelnoise.files.text import plain
 from labelnoise.records.store import Record
 from labelnoise.tables.comparison import LEVEL, Machine, Result, machine, ranks
+from labelnoise.tables.published import source_of
+from labelnoise.tables.significance import Tests
 from labelnoise.tables.table import Table
 
 CERTAINTY = {"quoted": "quoted by a later text", "memory": "from memory, not checked"}  # "read" needs no word
 
 
 class Sheet(NamedTuple):
-    """What is rendered: a table, its results in the order of rows and columns, and the lines beneath it."""
+    """What is rendered: a table, its results in the order of rows and columns, and the lines beneath it.
+
+    Attributes:
+        legend: those of the lines that say what marks and other numbers mean.
+        tests: of rows against each other; None if not asked for.
+    """
 
     table: Table
     results: list[Result]
     beneath: list[str]
+    legend: Sequence[str] = ()
+    tests: Tests | None = None
 
     def row(self, label: str) -> list[Result]:
         """A row's results by column."""
         return [result for result in self.results if result.row == label]
 
+    def marks(self, result: Result) -> str:
+        """†, against the published value, and ‡, against another row."""
+        test = (self.tests or {}).get((result.row, result.column))
+        return ("†" if result.marked else "") + ("‡" if test and test.marked else "")
 
-def beneath(table: Table, results: list[Result], found: list[Record], commands: list[str]) -> list[str]:
-    """The lines under a table: what the numbers mean, how many are done, and where they come from."""
+
+def beneath(
+    table: Table, results: list[Result], found: list[Record], commands: list[str], legend: Sequence[str] | None = None
+) -> list[str]:
+    """The lines under a table: what the numbers mean, how many are done, and where they come from.
+
+    Args:
+        legend: default: `legend_of`.
+    """
     done, wanted = sum(result.n for result in results), len(results) * len(table.seeds)
     what = "Test accuracy in percent, mean ± standard deviation (number of seeds)."
     lines = [f"{what} {done} of {wanted} trainings are done."]
-    if table.published and any(result.published for result in results):
+    lines += legend_of(table, results) if legend is None else legend
+    lines += table.notes
+    if found:
+        lines.append(f"Commits: {counted(found, 'commit')}. Machines: {counted(found, 'machine')}.")
+    if mixed := _mixed(results):
+        lines.append(f"Rows whose records come from several processors or precisions: {mixed}.")
+    return [*lines, *(f"Command: {command}" for command in commands)]
+
+
+def legend_of(table: Table, results: list[Result]) -> list[str]:
+    """What the published numbers, the difference, the mark and the bold numbers mean."""
+    lines = []
+    if numbers := [result.published for result in results if result.published]:
         count = sum(result.marked for result in results)
         lines += [
-            f"Beneath ours: {table.published.label}.{_certainty(results)}",
+            f"Beneath ours: {source_of(table, numbers)}.{_certainty(results)}",
             "Then the difference in percentage points; in brackets, divided by sqrt((s1² + s2²) / 2).",
             f"† Welch's two-sided p < {LEVEL} against the published value ({count} of "
             f"{sum(result.p is not None for result in results)} cells that can be tested); by chance alone, "
@@ -41,12 +73,7 @@ def beneath(table: Table, results: list[Result], found: list[Record], commands: 
         ]
     if ranks(results):
         lines.append("Bold: the best of a column; underlined: the second best.")
-    lines += table.notes
-    if found:
-        lines.append(f"Commits: {counted(found, 'commit')}. Machines: {counted(found, 'machine')}.")
-    if mixed := _mixed(results):
-        lines.append(f"Rows whose records come from several processors or precisions: {mixed}.")
-    return [*lines, *(f"Command: {command}" for command in commands)]
+    return lines
 
 
 def _mixed(results: list[Result]) -> str:
@@ -90,9 +117,12 @@ def counted(found: Sequence[Record], what: str) -> str:
 
 def ours(result: Result) -> str:
     """75.12 ± 0.30 (3); without a standard deviation for one seed."""
-    if result.mean is None:
-        return "missing"
-    return f"{result.mean:.2f}" + ("" if result.std is None else f" ± {result.std:.2f}") + f" ({result.n})"
+    return "missing" if result.mean is None else f"{without_count(result)} ({result.n})"
+
+
+def without_count(result: Result) -> str:
+    """75.12 ± 0.30; without a standard deviation for one seed."""
+    return f"{result.mean:.2f}" + ("" if result.std is None else f" ± {result.std:.2f}")
 
 
 def theirs(result: Result) -> str:

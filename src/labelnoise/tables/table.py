@@ -7,6 +7,7 @@ A table is one file, `configs/table/<name>.yaml`: `python train.py -m table=<nam
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
+from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from omegaconf import DictConfig, OmegaConf
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 
 from labelnoise.config import identity
 from labelnoise.config.compose import compose
-from labelnoise.config.groups import SEARCHPATH, choices
+from labelnoise.config.groups import CONFIGS, SEARCHPATH, choices, config_dirs
 from labelnoise.files.schema import reason
 from labelnoise.tables.configurations import Configurations, Overrides
 from labelnoise.tables.schema import Metric, Source, TableFile
@@ -36,13 +37,19 @@ class Table(NamedTuple):
     columns: dict[str, list[str]]
     seeds: tuple[int, ...]
     seed_noise: int | None  # noise seed of seed 1; seed 2 uses the next one; None: the noise seed is the seed
-    published: Source | None  # None: nothing is published
+    published: Source | str | None  # rows of a published.csv, or a file; None: of one beside the table's file, if any
     notes: list[str]
+    path: Path  # of its file
+    file: TableFile  # with every row and column, selected or not
 
     def row(self, label: str, column: str) -> list[str]:
         """The overrides of a row in this column."""
         given = self.rows[label]
         return given[column] if isinstance(given, dict) else given
+
+    def named(self, label: str) -> str:
+        """What a row or a column is called where the table is printed."""
+        return self.file.names.get(label, label)
 
     @property
     def heading(self) -> str:
@@ -94,19 +101,20 @@ def read_with_options(choice: list[str], options: Sequence[str] = ()) -> tuple[T
         raise ValueError(f"table=...: choose one of {', '.join(names)}")
     cfg = compose([*choice, *options])
     content = OmegaConf.to_container(cfg.table, resolve=True) if OmegaConf.is_config(cfg.table) else cfg.table
-    return _table(name, content), cfg
+    files = [folder / "table" / f"{name}.yaml" for folder in (CONFIGS, *config_dirs(choice))]  # in Hydra's order
+    return _table(name, content, next(file for file in files if file.is_file())), cfg
 
 
-def _table(name: str, content: Any) -> Table:
+def _table(name: str, content: Any, path: Path) -> Table:
     if not isinstance(content, dict):
-        raise ValueError(f"table={name}: configs/table/{name}.yaml is not a table")
+        raise ValueError(f"table={name}: {path} is not a table")
     if content.get("metric") not in METRICS:
         raise ValueError(f"table.metric={content.get('metric')}: must be one of {', '.join(METRICS)}")
     seeds = _seeds(content.get("seeds"))
     try:
         file = TableFile.model_validate(content)
     except ValidationError as error:
-        raise ValueError(f"table={name}: configs/table/{name}.yaml is not a table ({reason(error)})") from None
+        raise ValueError(f"table={name}: {path} is not a table ({reason(error)})") from None
     rows, columns = file.grid.rows, file.grid.columns
     return Table(
         name=name,
@@ -117,8 +125,10 @@ def _table(name: str, content: Any) -> Table:
         columns={label: columns[label] for label in _selected(name, "columns", file.columns, columns)},
         seeds=seeds,
         seed_noise=file.seed_noise,
-        published=file.published,
+        published=file.published or file.published_file,
         notes=file.notes,
+        path=path,
+        file=file,
     )
 
 
