@@ -28,7 +28,18 @@ def effective(cfg: DictConfig) -> dict[str, Any]:
         ValueError: a number is not finite; a file cannot be read; or a data set's content is not usable.
     """
     whole: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    return {key: _plain(whole[key], key) for key in EFFECTIVE}
+    files = {key: whole[key] for key in EFFECTIVE if isinstance(whole[key], str) and whole[key].endswith(FILES)}
+    return {key: _plain(whole[key], key) for key in EFFECTIVE} | {key: _hash(path, key) for key, path in files.items()}
+
+
+def effective_component(component: DictConfig, where: str) -> dict[str, Any]:
+    """A component's part of the effective configuration.
+
+    Args:
+        where: its key, for a message.
+    Raises: as `effective`.
+    """
+    return _plain(OmegaConf.to_container(component, resolve=True), where)
 
 
 def _plain(value: Any, where: str) -> Any:
@@ -51,7 +62,7 @@ def _plain(value: Any, where: str) -> Any:
             kept[key] = "content:" + hashed(_read(reads[key], inner, f"{where}.{key}"))
             continue
         if key == "path" or (content is None and isinstance(inner, str) and inner.endswith(FILES)):
-            inner = "sha256:" + _read(sha256, inner, f"{where}.{key}")[:16]
+            inner = _hash(inner, f"{where}.{key}")
         if key == "_target_":
             inner = short_name(inner)
         kept[key] = _plain(inner, f"{where}.{key}")
@@ -64,6 +75,10 @@ def _declared(component: dict[str, Any], name: str, default: Any) -> Any:
         return getattr(hydra.utils.get_object(component["_target_"]), name, default)
     except Exception:  # no such function, or not a component: `check` reports it
         return default
+
+
+def _hash(path: str, where: str) -> str:
+    return "sha256:" + _read(sha256, path, where)[:16]
 
 
 def _read(how: Callable[[str], str], path: str, where: str) -> str:

@@ -25,6 +25,8 @@ Folder = Annotated[str, Predicate(lambda path: path != "" and "\0" not in path),
 _device = re.compile(r"auto|cpu|cuda(:(0|[1-9]\d?))?")
 Device = Annotated[str, Predicate(lambda name: bool(_device.fullmatch(name))), "auto, cpu, cuda or cuda:N"]
 
+SavedNetwork = Annotated[str, Predicate(lambda path: path.endswith(".safetensors")), "a .safetensors file"] | None
+
 DATA_DIR = "${oc.env:LABELNOISE_DATA,data}"
 OUTCOME, WHERE, HELPER = "outcome", "where", "helper"
 ALWAYS = object()  # a neutral value that nothing equals: the option is in every id
@@ -91,6 +93,13 @@ OPTIONS = (
         Literal["train", "val"],
         "train: cut from the training set; val: from the data set's own clean validation part, num_trusted=0 for all",
         neutral="train",
+    ),
+    Option(
+        "init",
+        None,
+        SavedNetwork,
+        "warm start: a network saved with save_model=true, whose weights the networks begin with; null: random weights",
+        neutral=None,
     ),
     Option("seed", 1, Seed, "the one number to change for another run: sets the next three", HELPER),
     Option("seed_noise", "${seed}", Seed, "which labels are flipped"),

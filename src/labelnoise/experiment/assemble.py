@@ -8,6 +8,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from labelnoise.arguments.direct import direct
+from labelnoise.experiment import warm_start
 from labelnoise.experiment.components import Components
 from labelnoise.experiment.parts import divide
 
@@ -121,12 +122,9 @@ def _load_network(cfg: DictConfig, dataset: "Dataset", runtime: "Runtime", path:
     from labelnoise.experiment import saved_network
     from labelnoise.training.frozen import Frozen
 
-    saved = saved_network.read(path, option=option, own=cfg.network._target_)
-    about = saved.about
-    if list(dataset.train_images.shape[1:]) != about.shape or list(dataset.classes) != about.classes:
-        raise ValueError(f"{option}={path}: was trained on other images or classes than dataset={dataset.name}")
+    saved = warm_start.read_for(cfg, dataset, path, option)
     network = saved_network.build(saved, path, option).to(runtime.device)
-    scales = ((about.mean, about.std), (dataset.mean, dataset.std))
+    scales = ((saved.about.mean, saved.about.std), (dataset.mean, dataset.std))
     return Frozen(network, dataset.num_classes, runtime.precision, *scales).to(runtime.device)
 
 
@@ -166,7 +164,8 @@ def _learner_factory(
     channels, size = dataset.train_images.shape[1], dataset.train_images.shape[-1]
     ours = (hydra.utils.instantiate(part) for part in (cfg.network, cfg.optimizer, cfg.schedule))
     our_network, our_optimizer, our_schedule = ours
-    numbers = count()
+    numbers, begun = count(), count()
+    saved = warm_start.initial_weights(cfg, dataset)
 
     def make_learner(
         *,
@@ -179,9 +178,11 @@ def _learner_factory(
         of_run, outputs = next(numbers), dataset.num_classes + extra_outputs
         needed = features and network is None
         name = f"network: {cfg.network._target_ if network is None else name_of(network)}"
+        own_head = network is None and next(begun) > 0  # two networks that begin the same may stay the same
 
         def initial(start: int) -> Any:
-            """The network as it begins: its weights depend on its number in the run and on how often it has begun."""
+            """The network as it begins: its weights depend on its number in the run and on how often it has begun; with
+            `init=`, only the weights that the file does not set."""
             state = torch.get_rng_state()
             seed = cfg.seed_init + 1_000_003 * of_run + 1_000_000_007 * start
             torch.default_generator.manual_seed(seed)  # the CPU's: weights are made there
@@ -189,9 +190,11 @@ def _learner_factory(
                 made = (network or our_network)(outputs, channels, size)
                 if not start:
                     refuse_network(made, name, tuple(dataset.train_images.shape[1:]), outputs, needed)
-                return made
             finally:
                 torch.set_rng_state(state)
+            if saved is not None and network is None:
+                warm_start.begin_with(made, saved, own_head, cfg.init)
+            return made
 
         return Learner(
             initial(0).to(runtime.device, memory_format=torch.channels_last),

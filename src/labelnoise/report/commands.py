@@ -31,7 +31,8 @@ def command_of(record: Record) -> Overrides | None:
         base = _composed((*chosen, *(["rate=0.5"] if rate is not None else [])))
         ours, theirs = flat(base), flat(config)
         values = {key: value for key, value in theirs.items() if key in ours and not _equal(ours[key], value)}
-        if any(key.endswith("_target_") for key in values) or run_id(_merged(base, values)) != record["run_id"]:
+        unknown = any(key.endswith("_target_") or _is_hash(value) for key, value in values.items())
+        if unknown or run_id(_merged(base, values)) != record["run_id"]:
             return None
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -119,6 +120,11 @@ def _merged(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
 
 def _equal(one: Any, other: Any) -> bool:
     return identity({"": one}) == identity({"": other})  # 1 and 1.0 are equal, 1 and true are not
+
+
+def _is_hash(value: Any) -> bool:
+    """Whether it stands for the content of a file, whose path a record does not have."""
+    return isinstance(value, str) and value.startswith(("sha256:", "content:"))
 
 
 def _written(value: Any) -> str:
