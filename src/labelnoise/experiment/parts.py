@@ -95,6 +95,17 @@ def divide(
     return train_set(dataset.train_images, labels, train_part, trusted), evaluation
 
 
+def validating(cfg: DictConfig, dataset: "Dataset") -> "Tensor | None":
+    """Positions of the images of the data set's own validation part that are not trusted; None if it has none."""
+    import torch
+
+    if dataset.val_labels is None:
+        return None
+    if cfg.trusted_from == "val":
+        return _chosen(dataset.val_labels, cfg.num_trusted, cfg.seed_data)[1]
+    return torch.arange(len(dataset.val_labels))
+
+
 def _chosen(labels: "Tensor", count: int, seed: int) -> "tuple[Tensor, Tensor]":
     """Positions of the trusted images of a validation part, and of those that go on validating."""
     import torch
