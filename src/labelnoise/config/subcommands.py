@@ -21,6 +21,7 @@ SUBCOMMANDS = {
     "audit": Subcommand("rank the labels of a data set, such as your own, by how likely they are to be wrong"),
     "merge": Subcommand("copy records made elsewhere into a folder of records"),
     "predict": Subcommand("classify the test images with a saved network"),
+    "export": Subcommand("write a saved network as a torch.export or ONNX program"),
     "noise": Subcommand("show what a noise does to the labels, and write them to a file"),
     "check": Subcommand("check a method, loss, noise, network or data set of your own, before you trust it"),
     "losscheck": Subcommand("say which noise a loss tolerates in theory", ("--plot", "--all")),
