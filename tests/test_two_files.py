@@ -12,7 +12,7 @@ import pytest
 from support.data import REPOSITORY
 
 FOLDERS = ("src", "configs", "tests", "docs", "scripts", "results", ".ci")
-FILES = ("train.py", "pyproject.toml", "README.md", "CONTRIBUTING.md", "Makefile", "LICENSE")
+FILES = ("train.py", "pyproject.toml", "README.md", "CONTRIBUTING.md", "Makefile", "LICENSE", "CITATION.cff")
 NEW = {"loss": "hinge", "method": "self_weighted", "noise": "one_class", "network": "mlp", "dataset": "stripes"}
 # Without Numba, which would compile all kernels for the copy; and never the package of this checkout.
 START = "import sys; sys.modules['numba'] = None; sys.path[:0] = ['src', '.']; "
@@ -34,6 +34,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, content in written:
         assert not (root / name).exists()
         (root / name).write_text(content)
+    (entry,) = re.findall(r"```bibtex\n(.*?)```", text, re.S)
+    with (root / "configs/references.bib").open("a") as references:
+        references.write("\n" + entry)
     return root
 
 

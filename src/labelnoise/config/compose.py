@@ -46,12 +46,22 @@ def compose(overrides: Sequence[str]) -> DictConfig:
     Raises:
         ValueError: an override is wrong; one line says which and what is allowed.
     """
+    return _composed(overrides, with_hydra=False)
+
+
+def chosen_options(overrides: Sequence[str]) -> dict[str, str]:
+    """The option of each group in the configuration that these overrides compose. Args, raises: as `compose`."""
+    choices_of_hydra = _composed(overrides, with_hydra=True).hydra.runtime.choices
+    return {group.name: str(choices_of_hydra[group.name]) for group in GROUPS}
+
+
+def _composed(overrides: Sequence[str], with_hydra: bool) -> DictConfig:
     written = prepared(overrides)
     outer = GlobalHydra.instance().hydra  # a sweeper composes inside hydra.main
     GlobalHydra.instance().clear()
     try:
         with deadline(), hydra.initialize_config_dir(str(CONFIGS), version_base="1.3", job_name="train"):
-            return hydra.compose("train", overrides=written)
+            return hydra.compose("train", overrides=written, return_hydra_config=with_hydra)
     except MISTAKES as error:
         raise ValueError(explain(error, list(overrides))) from None
     finally:

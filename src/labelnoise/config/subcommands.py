@@ -22,6 +22,7 @@ SUBCOMMANDS = {
     "merge": Subcommand("copy records made elsewhere into a folder of records"),
     "predict": Subcommand("classify the test images with a saved network"),
     "export": Subcommand("write a saved network as a torch.export or ONNX program"),
+    "cite": Subcommand("print the BibTeX of what a run or a table uses, and of this package"),
     "noise": Subcommand("show what a noise does to the labels, and write them to a file"),
     "check": Subcommand("check a method, loss, noise, network or data set of your own, before you trust it"),
     "losscheck": Subcommand("say which noise a loss tolerates in theory", ("--plot", "--all")),

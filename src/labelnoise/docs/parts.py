@@ -14,7 +14,7 @@ from labelnoise.tables.schema import Source
 from labelnoise.tables.table import read
 
 FIELD = re.compile(r"# (\w+): (.+)")
-FIELDS = ("paper", "value", "state", "kind", "needs", "does", "cost")  # of the comment at the top of a file
+FIELDS = ("paper", "cite", "value", "state", "kind", "needs", "does", "cost")  # of the comment at the top of a file
 COLUMNS = ("sym_0.4", "asym_0.4")  # of the digits tables
 TABLES_OF = {"loss": ("digits", "digits_zoo"), "method": ("digits_methods",)}
 ROWS = {"erm": "erm_ce", "bootstrap": "bootstrap_soft"}  # where a table calls a method otherwise
