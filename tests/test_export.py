@@ -10,19 +10,29 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from support.configs import every
 from support.data import REPOSITORY
 from torch import nn
 
+from labelnoise.config.groups import CONFIGS
 from labelnoise.experiment import exported, saved_network
 
 TIMM = ("test_vit", "test_resnet", "test_convnext")
 SLOW = ("resnet34", "resnet50", "test_resnet", "test_convnext")
+
+
+def arguments_of(name: str) -> dict[str, object]:
+    """Those in a network's file."""
+    content = OmegaConf.load(CONFIGS / "network" / f"{name}.yaml")
+    return {str(key): value for key, value in content.items() if not str(key).startswith("_")}
+
+
 NETWORKS = [
     pytest.param(
         "timm_model" if name in TIMM else name,
-        {"model": name} if name in TIMM else {},
+        {"model": name} if name in TIMM else arguments_of(name),
         marks=[pytest.mark.slow] if name in SLOW else [],
         id=name,
     )
@@ -32,7 +42,7 @@ NETWORKS = [
 CLASSES = ["zero", "one", "two"]
 
 
-def saved(path: Path, name: str, arguments: dict[str, str], size: int = 16) -> nn.Module:
+def saved(path: Path, name: str, arguments: dict[str, object], size: int = 16) -> nn.Module:
     """A network with an output too many, whose running statistics are not those of its start, in a file of ours."""
     channels = 1 if name in ("cnn4", "cnn8") else 3
     make = saved_network._maker({"_target_": name, **arguments}, saved_network.networks())
@@ -69,7 +79,7 @@ def close(found: torch.Tensor, expected: torch.Tensor) -> bool:
 
 
 @pytest.mark.parametrize(("name", "arguments"), NETWORKS)
-def test_the_program_gives_the_networks_logits(name: str, arguments: dict[str, str], tmp_path: Path) -> None:
+def test_the_program_gives_the_networks_logits(name: str, arguments: dict[str, object], tmp_path: Path) -> None:
     """For any number of images, one too. Its graph has torch's own operators only."""
     path = tmp_path / "a.safetensors"
     network = saved(path, name, arguments)
@@ -87,7 +97,7 @@ def test_the_program_gives_the_networks_logits(name: str, arguments: dict[str, s
     ("name", "arguments"),
     [("cnn4", {}), pytest.param("timm_model", {"model": "test_vit"}, marks=pytest.mark.slow)],
 )
-def test_onnx_gives_the_networks_logits(name: str, arguments: dict[str, str], tmp_path: Path, labelnoise) -> None:
+def test_onnx_gives_the_networks_logits(name: str, arguments: dict[str, object], tmp_path: Path, labelnoise) -> None:
     onnx = pytest.importorskip("onnx", reason="pip install 'labelnoise[onnx]'")
     pytest.importorskip("onnxscript", reason="pip install 'labelnoise[onnx]'")
     from onnx.reference import ReferenceEvaluator
@@ -190,7 +200,7 @@ def mine(num_classes, channels, size):
 """
 
 
-def _trusting(network: dict[str, object], known: dict[str, str]) -> Callable[[int, int, int], nn.Module]:
+def _trusting(network: dict[str, object], known: dict[str, object]) -> Callable[[int, int, int], nn.Module]:
     from branching import mine
 
     return mine

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import wandb
+import yaml
 from support.command import stop_at
 
 from labelnoise.experiment.run import compose, run
@@ -21,7 +22,8 @@ def of_tensorboard(folder: Path) -> list[tuple[str, int, float]]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
-    return [(name, e.step, round(e.value, 4)) for name in events.Tags()["scalars"] for e in events.Scalars(name)]
+    found = [(name, e.step, round(e.value, 4)) for name in events.Tags()["scalars"] for e in events.Scalars(name)]
+    return [point for point in found if point[1]]  # the metrics, beside the options, have step 0
 
 
 def wandb_records(file: Path) -> Iterator[Any]:
@@ -104,6 +106,50 @@ def test_a_finished_run_is_sent_afterwards(tracker: str, tmp_path: Path, labelno
         assert ended.code == 0, ended
         assert f"1 of 1 records sent to {tracker}" in ended.out
         assert_holds(tracker, tmp_path, record)
+
+
+def test_tensorboard_shows_options_beside_metrics_and_the_whole_configuration(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    chosen = [*SHORT, "loss=gce", "loss.q=0.6", "tracker=tensorboard", f"results={tmp_path}", "seed=5"]
+    record = run(compose(chosen), quiet=True)
+    folder = tmp_path / "tensorboard" / record["run_id"]
+    assert [path for path in folder.rglob("*") if path.is_dir()] == []
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+    (text,) = (event.tensor_proto.string_val[0].decode() for event in events.Tensors("config/text_summary"))
+    assert yaml.safe_load(text.strip("`")) == record["config"]
+    content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    found = HParamsPluginData.FromString(content).session_start_info.hparams
+    names = {key: getattr(value, value.WhichOneof("kind")) for key, value in found.items()}
+    expected = {"dataset": "digits", "noise": "symmetric", "rate": 0.4, "loss": "gce", "loss.q": 0.6, "method": "ERM"}
+    assert {key: names[key] for key in expected} == expected
+    assert (names["seed_init"], names["network"], names["optimizer.lr"]) == (5, "cnn4", 0.01)
+    for name in ("test_acc_last", "test_acc_best"):
+        (point,) = events.Scalars(name)
+        assert (point.step, point.value) == (0, pytest.approx(record["metrics"][name]))
+
+
+def test_wandb_gets_flat_names_a_group_and_tags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that differ in seed or hyper-parameters are one group."""
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    common = [*SHORT, "loss=gce", "tracker=wandb", f"results={tmp_path}"]
+    groups = set()
+    for more in (["seed=5"], ["loss.q=0.6"]):
+        record = run(compose([*common, *more]), quiet=True)
+        wandb.teardown()
+        (file,) = tmp_path.glob(f"wandb/offline-run-*-{record['run_id']}/*.wandb")
+        sent = next(r.run for r in wandb_records(file) if r.WhichOneof("record_type") == "run")
+        config = {entry.key: json.loads(entry.value_json) for entry in sent.config.update if entry.key != "_wandb"}
+        assert config.pop("config") == record["config"]
+        assert not [value for value in config.values() if isinstance(value, dict)]
+        expected = {"dataset": "digits", "noise": "symmetric", "rate": 0.4, "loss": "gce", "method": "ERM"}
+        assert {key: config[key] for key in expected} == expected
+        assert (config["network"], config["epochs"]) == ("cnn4", 2)
+        assert list(sent.tags) == ["digits", "symmetric", "gce", "ERM"]
+        groups.add(sent.run_group)
+    assert groups == {"digits symmetric 0.4 gce ERM"}
 
 
 @pytest.mark.parametrize("tracker", ["wandb", "tensorboard"])

@@ -17,6 +17,18 @@ def component_name(component: Any) -> str:
     return "_".join(inner if "second" in component else [*inner, name])
 
 
+def named(config: dict[str, Any]) -> dict[str, Any]:
+    """An effective configuration as flat options: `loss` is its function's name, `loss.q` one of its parameters."""
+    options: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            options[key] = value.get("name") if key == "dataset" else component_name(value)
+            options |= flat({k: v for k, v in value.items() if not k.startswith("_")}, f"{key}.")
+        else:
+            options[key] = value
+    return options
+
+
 def as_yaml(value: Any) -> str:
     """A value in a message, with null, true and false as in YAML."""
     return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))

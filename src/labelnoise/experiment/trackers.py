@@ -11,8 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import yaml
+
+from labelnoise.config.naming import named
 from labelnoise.training.listener import Listener, Row
 
+NAMES = ("dataset", "noise", "loss", "method", "network")
 Mode = Literal["offline", "online", "disabled"]
 
 
@@ -59,12 +63,26 @@ def none(run_id: str, config: dict[str, Any], results: str) -> Tracker:
     return Tracker(lambda epoch, row: None, lambda metrics: None)
 
 
+def headline(config: dict[str, Any]) -> dict[str, Any]:
+    """The run in short: the names of its components, the noise's rate (None if it has none), and its plain options.
+
+    Args:
+        config: effective.
+    """
+    options = named(config)
+    names = {key: options.get(key) for key in NAMES} | {"rate": options.get("noise.rate")}
+    return names | {key: value for key, value in config.items() if not isinstance(value, dict) and key not in names}
+
+
 def wandb(run_id: str, config: dict[str, Any], results: str, project: str, mode: Mode) -> Tracker:
     """Weights & Biases, in `<results>/wandb`.
 
     The run's id is W&B's too, and the epoch is its step: a run that is logged again, resumed or synced again stays one
     run there. W&B keeps an epoch that it has and adds those that it lacks. Offline, the folders
     `offline-run-*-<run_id>` of earlier processes are removed, because the new one holds all epochs.
+
+    Its configuration there has the names of `headline`, and the whole one as `config`. Runs of one data set, noise,
+    loss and method are a group; its tags are these.
 
     Args:
         project: name of the W&B project.
@@ -79,6 +97,9 @@ def wandb(run_id: str, config: dict[str, Any], results: str, project: str, mode:
         for earlier in folder.glob(f"wandb/offline-run-*-{run_id}"):
             shutil.rmtree(earlier)
 
+    short = headline(config)
+    words = [str(short[key]) for key in ("dataset", "noise", "rate", "loss", "method") if short[key] is not None]
+
     def start(mode: Mode) -> Any:
         settings = client.Settings(init_timeout=20, silent=True)
         return client.init(
@@ -86,7 +107,9 @@ def wandb(run_id: str, config: dict[str, Any], results: str, project: str, mode:
             name=run_id,
             id=run_id,
             resume="allow",
-            config=config,
+            config={**short, "config": config},
+            group=" ".join(words)[:128],  # W&B's limits
+            tags=[str(short[key])[:64] for key in ("dataset", "noise", "loss", "method")],
             dir=folder,
             mode=mode,
             settings=settings,
@@ -109,6 +132,8 @@ def wandb(run_id: str, config: dict[str, Any], results: str, project: str, mode:
 def tensorboard(run_id: str, config: dict[str, Any], results: str) -> Tracker:
     """TensorBoard event files in `<results>/tensorboard/<run_id>`.
 
+    They hold the history, the configuration as text and, at the end, options and metrics for the page HPARAMS.
+
     Raises:
         ValueError: tensorboard is not installed.
     """
@@ -120,12 +145,20 @@ def tensorboard(run_id: str, config: dict[str, Any], results: str) -> Tracker:
     for earlier in folder.glob("events.out.tfevents.*"):  # TensorBoard shows all of a folder's files together
         earlier.unlink()
     writer = SummaryWriter(str(folder))
+    writer.add_text("config", f"```\n{yaml.safe_dump(config, sort_keys=False)}```")
 
     def log(epoch: int, row: Row) -> None:
         for name, value in _known(row).items():
             writer.add_scalar(name, value, epoch)
 
-    return Tracker(log, lambda metrics: writer.close())
+    def finish(metrics: dict[str, Any]) -> None:
+        options = {key: value for key, value in named(config).items() if key[-1] != "_"} | headline(config)
+        plain = {key: value if isinstance(value, int | float | None) else str(value) for key, value in options.items()}
+        found = {name: value for name, value in metrics.items() if isinstance(value, float)}
+        writer.add_hparams(plain, found, run_name=".")  # in this folder, not in one named after the time
+        writer.close()
+
+    return Tracker(log, finish)
 
 
 def _known(row: Row) -> dict[str, float]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from labelnoise.config.identity import identity
-from labelnoise.config.naming import component_name, flat
+from labelnoise.config.naming import named
 from labelnoise.records.store import Record
 
 SEEDS = ("seed_noise", "seed_init", "seed_data")
@@ -130,12 +130,5 @@ def named_options(config: dict[str, Any]) -> dict[str, Any]:
 
     Options at their neutral value are left out, as records of earlier versions lack them; 1.0 becomes 1.
     """
-    options: dict[str, Any] = {}
     normal = json.loads(identity(config))
-    for key, value in ((key, normal[key]) for key in config if key in normal):
-        if isinstance(value, dict):
-            options[key] = value.get("name") if key == "dataset" else component_name(value)
-            options |= flat({k: v for k, v in value.items() if not k.startswith("_")}, f"{key}.")
-        else:
-            options[key] = value
-    return options
+    return named({key: normal[key] for key in config if key in normal})
