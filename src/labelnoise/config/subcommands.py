@@ -24,7 +24,7 @@ SUBCOMMANDS = {
     "export": Subcommand("write a saved network as a torch.export or ONNX program"),
     "cite": Subcommand("print the BibTeX of what a run or a table uses, and of this package"),
     "noise": Subcommand("show what a noise does to the labels, and write them to a file"),
-    "check": Subcommand("check a method, loss, noise, network or data set of your own, before you trust it"),
+    "check": Subcommand("check parts of your own: a method, loss, noise, network or data set"),
     "losscheck": Subcommand("say which noise a loss tolerates in theory", ("--plot", "--all")),
     "track": Subcommand("send finished runs to W&B or TensorBoard, from their records"),
     "bench": Subcommand("compare the speed of a training step with the published code's"),
