@@ -13,7 +13,7 @@ from labelnoise.config import merged
 from labelnoise.config.groups import CONFIGS, choices, typed
 from labelnoise.records import store
 from labelnoise.records.store import Record
-from labelnoise.report.commands import command_of, known, targets, targets_of
+from labelnoise.report.commands import command_of, known_options, targets, targets_of
 from labelnoise.tables import comparison, table
 from labelnoise.tables.published import unread
 from labelnoise.tables.sheet import Sheet, beneath
@@ -138,7 +138,7 @@ def _matches(overrides: Overrides, present: set[Traits]) -> bool:
     """Whether the overrides may compose a run with any of these traits; an option that is not set matches all."""
     given = dict(override.partition("=")[::2] for override in overrides)
     loss = given.get("loss")
-    functions = targets("loss", loss) if loss in known("loss") else None
+    functions = targets("loss", loss) if loss in known_options("loss") else None
     return any(
         given.get("dataset", dataset) == dataset
         and (functions is None or not functions.isdisjoint(own))

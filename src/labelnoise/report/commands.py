@@ -67,7 +67,7 @@ def _named(group: str, component: Any) -> str:
     Raises:
         KeyError: no option makes it.
     """
-    name, options = component_name(component), known(group)
+    name, options = component_name(component), known_options(group)
     if component is None:
         name = "none"
     if name in options:
@@ -100,7 +100,7 @@ def _required(group: str, option: str) -> tuple[str, ...]:
 
 
 _composed = cache(effective)
-known = cache(choices)
+known_options = cache(choices)
 
 
 def _merged(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
