@@ -90,8 +90,8 @@ OWN = {
     "adds": "defaults: [/network: resnet18]\n_target_: mine.loss\n",
     "placed": "# @package loss.inner\n_target_: mine.loss\n",
     "copies": "# @package _global_\nloss: {_target_: mine.loss, ops: '${strong}'}\n",
-    "merges": "# @package _global_\nloss: {_target_: mine.loss}\nepochs: {a: 1}\n",  # into a reference
-    "missing": "# @package _global_\nloss: {_target_: mine.loss, a: ???}\nclip_norm: ???\n",
+    "keeps": "# @package _global_\nloss: {_target_: mine.loss}\nclip_norm: ???\n",
+    "missing": "_target_: mine.loss\na: ???\n",
     "relative": "_target_: mine.loss\na: 1\nb: ${.a}\n",
     "references": "_target_: mine.loss\na: 1\nb: x${loss.a}\nc: '${oc.env:HOME}'\nd: ${loss.e}\ne: [1, '${rate}']\n",
     "itself": "_target_: mine.loss\na: ${loss.b}\nb: ${loss.a}\n",
@@ -108,6 +108,19 @@ def test_a_file_of_ones_own(tmp_path: Path, name: str) -> None:
     (tmp_path / "loss").mkdir()
     (tmp_path / "loss" / f"{name}.yaml").write_text(OWN[name])
     assert_as_hydra([f"loss={name}", "dataset=digits", "noise=sym", "rate=0.4", f"hydra.searchpath=[{tmp_path}]"])
+
+
+def test_a_mapping_over_a_reference(tmp_path: Path) -> None:
+    """It is merged into what the reference stands for."""
+    own = {
+        "dataset": "tuned_row: digits\ndataset: {name: x}\nloss: {ops: '${strong}'}\n",
+        "loss": "loss: {ops: {ops: 3}}\n",
+    }
+    for group, content in own.items():
+        (tmp_path / group).mkdir()
+        (tmp_path / group / "mine.yaml").write_text(f"# @package _global_\nrecipe: {{lr: 1, epochs: 1}}\n{content}")
+    values = ["optimizer=adam", "optimizer.weight_decay=0", "batch_size=2"]
+    assert_as_hydra(["dataset=mine", "loss=mine", *values, f"hydra.searchpath=[{tmp_path}]"])
 
 
 def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:

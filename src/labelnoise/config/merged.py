@@ -189,7 +189,7 @@ def _read(path: str, folder: Path, _changed: int) -> _File:
 
 
 def _merge(into: Tree, content: Tree) -> None:
-    """Merge as OmegaConf does: mappings by key, everything else replaces what was there; ??? replaces nothing."""
+    """Merge as OmegaConf does: mappings by key, everything else replaces what was there; `???` is found later."""
     for key, new in content.items():
         old = into.get(key)
         if isinstance(new, dict):
@@ -198,7 +198,7 @@ def _merge(into: Tree, content: Tree) -> None:
             if not isinstance(old, dict):
                 into[key] = old = {}
             _merge(old, new)
-        elif new != MISSING or key not in into:
+        else:
             into[key] = new
 
 
