@@ -22,6 +22,7 @@ from labelnoise.experiment.run import run
 from labelnoise.files.run_files import RunFiles
 from labelnoise.records import environment, store
 from labelnoise.training import checkpoints, signals
+from labelnoise.training.method import Method
 from labelnoise.training.state import TrainState
 
 # Everything that has a state: a loss that draws, augmentation, Adam's moments, a held-out part.
@@ -82,7 +83,7 @@ def test_a_records_durations_are_those_of_all_its_processes(monkeypatch) -> None
 
 def test_stopped_twice_and_in_the_evaluation(whole, tmp_path: Path, monkeypatch) -> None:
     stop_at(STEPS, monkeypatch)
-    monkeypatch.setattr("labelnoise.training.evaluate.EVAL_BATCH", 100)
+    monkeypatch.setattr(Method, "evaluated_together", 100)
     evaluated = checkpoints.Checkpointer.consistent
 
     def late(self, state) -> None:  # the signal comes with the last step; act on it in the evaluation

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from support.configs import chosen, composed, every, with_values
 from support.data import HERE, REPOSITORY
 
-from labelnoise.config import identity
+from labelnoise.config import identity, merged
 from labelnoise.config.check import check
 from labelnoise.config.groups import CONFIGS
 from labelnoise.config.options import GROUPS as OPTION_GROUPS
@@ -57,8 +57,10 @@ def test_the_groups_are_the_folders() -> None:
 
 @pytest.mark.parametrize(("group", "option"), [(g, o) for g in GROUPS for o in every(g)])
 def test_every_option_composes_resolves_and_checks(group: str, option: str) -> None:
-    cfg = composed(f"{group}={option}", *NEEDS.get((group, option), []), *(rate_of(option) if group == "noise" else []))
+    overrides = [f"{group}={option}", *NEEDS.get((group, option), []), *(rate_of(option) if group == "noise" else [])]
+    cfg = composed(*overrides)
     check(cfg)
+    assert merged.tree(overrides) == OmegaConf.to_container(cfg, resolve=False)
     if option not in ("file", *OF_FILES):  # whose content is part of the id
         assert len(identity.run_id(identity.effective(cfg))) == 12
     if group not in ("dataset", "noise", "protocol") and (group, option) not in NEEDS:

@@ -172,6 +172,8 @@ def test_speeds_in_the_readme_are_those_of_the_benchmarks_page() -> None:
     assert found is not None
     ratios = [float(re.findall(r"([\d.]+), side by side", line)[0]) for line in lines]
     assert [f"{ratio:.1f}" for ratio in ratios] == list(found.groups())
+    ranges = [re.findall(r"\d\.\d+ to \d\.\d+ times", " ".join(text.split())) for text in (README, page)]
+    assert ranges[0] == ranges[1][: len(ranges[0])] != []
 
 
 def test_a_part_that_is_asked_for_wrongly_is_refused(tmp_path: Path) -> None:

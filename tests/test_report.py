@@ -4,12 +4,13 @@ import hashlib
 import json
 import re
 from base64 import b64encode
+from contextlib import nullcontext
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from support.data import REPOSITORY
-from support.report_records import MARKUP, content_of, made_up, write_many
+from support.report_records import MARKUP, content_of, made_up, part_of, write_many
 
 from labelnoise.cli.report import report
 from labelnoise.config.groups import choices
@@ -17,7 +18,7 @@ from labelnoise.config.identity import effective, run_id
 from labelnoise.experiment.run import compose
 from labelnoise.losses import agce, ce, gce, mae
 from labelnoise.records import store
-from labelnoise.report import collect, loss_curves, page
+from labelnoise.report import collect, loss_curves, pack, page
 from labelnoise.report.commands import command_of
 from labelnoise.tables import table
 from labelnoise.tables.comparison import Published, Result
@@ -31,7 +32,7 @@ PARTS = {
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Two tables in part, no committed records, no loss curves and no charts: `make test-browser` has the rest."""
+    """Two tables in part, no committed records and no charts: `make test-browser` has the rest."""
     monkeypatch.setattr(store, "COMMITTED", tmp_path / "none")
     monkeypatch.setattr(collect.table, "read", lambda choice: PARTS.get(choice[0]) or READ(choice))
     tables = [choice.removeprefix("table=") for choice in PARTS]
@@ -40,8 +41,9 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(
         collect, "choices", lambda group, more=(): own(choices(group, more)) if group == "table" else choices(group)
     )
-    monkeypatch.setattr(loss_curves, "losses", lambda: {})
-    monkeypatch.setattr(page, "charting_library", lambda: "window.vegaEmbed = null;")
+    monkeypatch.setattr(
+        "labelnoise.cli.report.charting_library", lambda: nullcontext(lambda: "window.vegaEmbed = null;")
+    )
 
 
 def written(tmp_path: Path, *made: dict) -> str:
@@ -83,7 +85,8 @@ def test_histories_survive_the_packing(tmp_path: Path) -> None:
     record = made_up(("dataset=digits",))
     record["history"]["test_acc"][3] = None
     (run,) = content_of(written(tmp_path, record))["runs"]
-    for name, values in record["history"].items():
+    for name in pack.DRAWN:
+        values = record["history"][name]
         assert [v if v is None else v / 10_000 for v in run["history"][name]] == pytest.approx(values), name
 
 
@@ -94,7 +97,7 @@ def test_text_of_a_record_becomes_no_markup(tmp_path: Path) -> None:
     text = written(tmp_path, record)
     assert "onerror" not in re.sub(r"&lt;img src=x onerror", "", text)
     scripts = [attributes for tag, attributes in Elements(text).tags if tag == "script"]
-    assert [s.get("type") for s in scripts] == ["text/plain", "text/plain", None]
+    assert [s.get("type") for s in scripts] == [*["text/plain"] * 4, None]  # list, details, losses, charts
 
 
 def test_the_page_allows_its_own_script_alone_and_names_no_address(tmp_path: Path) -> None:
@@ -138,7 +141,29 @@ def test_truth_may_be_unknown(tmp_path: Path) -> None:
     record["history"] |= {"acc_wrong_given": None, "acc_wrong_true": None}
     del record["metrics"]["confusion"]
     data = content_of(written(tmp_path, record))
-    assert (data["noises"][0]["transition"], data["runs"][0]["confusion"]) == (None, None)
+    assert (data["runs"][0]["noise"]["transition"], data["runs"][0]["confusion"]) == (None, None)
+
+
+def test_every_run_has_its_own_details(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In several parts, each of runs that follow each other in the list."""
+    monkeypatch.setattr(pack, "TOGETHER", 4)
+    write_many(tmp_path / "runs", 10, epochs=5)
+    text = written(tmp_path)
+    assert text.count('id="details-') == 3
+    for run in content_of(text)["runs"]:
+        record = store.load(tmp_path / "runs" / f"{run['id']}.json")
+        assert run["noise"] == record["noise"]
+        assert run["config"]["loss._target_"] == record["config"]["loss"]["_target_"]
+        assert run["seeds"] == [record["config"]["seed_init"]] * 3
+        assert run["own"] == {"seconds": record["environment"]["seconds"], "finished": "2026-01-01T00:00:00Z"}
+
+
+def test_what_is_read_at_once_is_small(tmp_path: Path) -> None:
+    """20,000 runs: the list of them is under 1 MB, whatever the details take."""
+    write_many(tmp_path / "runs", 50, epochs=5)
+    few = len(part_of(written(tmp_path), "data"))
+    write_many(tmp_path / "runs", 250, epochs=5)
+    assert (len(part_of(written(tmp_path), "data")) - few) / 200 * 20_000 < 1_000_000
 
 
 def test_a_mistake_is_one_line_and_writes_nothing(tmp_path: Path) -> None:
@@ -207,13 +232,10 @@ def test_no_command_where_none_repeats_the_run() -> None:
         assert command_of(record | {"config": record["config"] | change}) is None, change  # the id is another run's
 
 
-LOSSES = loss_curves.losses
-
-
 def test_losses_are_shown_by_their_formulas(monkeypatch: pytest.MonkeyPatch) -> None:
     """At p = 0.51, by hand; weights are beside cross-entropy's, |dL/dz_y| / (1 - p)."""
     monkeypatch.setattr(loss_curves, "choices", lambda group: ["ce", "mae", "gce", "agce", "nlnl"])
-    shown = LOSSES()
+    shown = loss_curves.losses()
     place, p = shown["p"].index(0.51), 0.51
     by_hand = {
         ce: (0.6733445533, 1.0),
@@ -233,12 +255,15 @@ def test_losses_are_shown_by_their_formulas(monkeypatch: pytest.MonkeyPatch) -> 
     # its critical ratio is (1.6 / 0.6)^0.4 = 1.48: below 60 : 40, above 55 : 45
     assert agce_under == {noise: noise != "pairflip_0.45" for noise in shown["noises"]}
     assert "at random" in shown["losses"]["nlnl"]["reason"]
+    text = loss_curves.as_json()
+    assert json.loads(text) == json.loads(json.dumps(shown))
+    assert [line[:4] for line in text.splitlines()][1:3] == ['"ce"', '"mae']
 
 
 def test_maps_over_a_and_q_are_the_closed_form(monkeypatch: pytest.MonkeyPatch) -> None:
     """AGCE's critical ratio is ((a + 1) / a)^(1 - q) for q <= 1, and 1 above (Zhou et al. 2021, arXiv:2106.03110)."""
     monkeypatch.setattr(loss_curves, "choices", lambda group: [])
-    agce_map = LOSSES()["maps"][0]
+    agce_map = loss_curves.losses()["maps"][0]
     for q, line in zip(agce_map["q"], agce_map["critical"], strict=True):
         expected = [((a + 1) / a) ** max(1 - q, 0) for a in agce_map["a"]]
         assert line == pytest.approx(expected, rel=1e-3), q

@@ -263,6 +263,7 @@ def test_another_cell_is_laid_over(visit) -> None:
 def test_what_differs_between_two_runs(visit) -> None:
     page = visit()
     page.click(CELL.format("ce", "sym_0.4"))
+    page.wait("document.querySelector('#panel .difference tbody tr')")
     heads = page.texts("#panel .difference thead th")
     lines = {line.split()[0]: line.split()[1:] for line in page.texts("#panel .difference tbody tr")}
     assert lines["seed_noise"] == ["1", "2"]
@@ -298,6 +299,7 @@ def test_hostile_text_is_shown_as_text(visit) -> None:
     assert f"machine: {MARKUP}" in page.one("#tip").text
     page.click(CELL.format("ce", "sym_0.4"))
     assert page.lines("chart-accuracy") == 2
+    page.drawn("chart-matrix")
     assert MARKUP in page.one("#panel").text
     page.click("#tab-runs")
     assert page.all("main img") == []
@@ -333,6 +335,23 @@ def test_the_page_of_losses(visit) -> None:
     assert (yes["mae"], yes["ce"]) == (9, 0)
     for chart in ("map-agce", "map-aul"):
         page.drawn(chart)
+
+
+def test_details_are_unpacked_when_a_run_is_opened(driver: Any, files: dict[str, Path], tmp_path: Path) -> None:
+    """A page whose details are spoilt shows its tables and its list of runs all the same."""
+    spoilt = tmp_path / "spoilt.html"
+    spoilt.write_text(re.sub(r'(id="details-\d+">)[^<]+', r"\1AAAA", files["few"].read_text()))
+    page = Page(driver, spoilt)
+    page.fill("#filter-rows", "ce")
+    assert page.order()
+    page.click("#tab-runs")
+    page.fill("#filter-runs", "seed=1000")
+    assert page.one("#page-runs output").text.startswith("1 of ")
+    assert driver.get_log("browser") == []
+    page.click("#page-runs button.open")
+    page.wait("document.querySelector('#page-runs h2')")
+    assert page.all("#page-runs .run") == []
+    driver.get_log("browser")
 
 
 @pytest.mark.parametrize("width", WIDTHS)

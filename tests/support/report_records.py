@@ -73,7 +73,17 @@ def write_many(folder: Path, number: int, epochs: int, classes: int = 10) -> Non
         (folder / f"{record['run_id']}.json").write_text(json.dumps(record))
 
 
+def part_of(page: str, name: str) -> str:
+    """A part of a page's data, compressed."""
+    return page.partition(f'<script type="text/plain" id="{name}">')[2].partition("</script>")[0]
+
+
 def content_of(page: str) -> dict[str, Any]:
-    """The data that a page holds, unpacked."""
-    text = page.partition('<script type="text/plain" id="data">')[2].partition("</script>")[0]
-    return json.loads(gzip.decompress(base64.b64decode(text)))
+    """The data that a page holds, unpacked, each run with its details."""
+
+    def unpacked(name: str) -> Any:
+        return json.loads(gzip.decompress(base64.b64decode(part_of(page, name))))
+
+    data = unpacked("data")
+    details = [run for part in range(page.count('id="details-')) for run in unpacked(f"details-{part}")]
+    return data | {"runs": [run | own for run, own in zip(data["runs"], details, strict=True)]}

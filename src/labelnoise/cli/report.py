@@ -35,10 +35,10 @@ def report(arguments: list[str]) -> None:
             raise ValueError(f"{name}={value}: the report takes results=DIR, only=true, table=NAME and out=FILE")
     if given.get("only", "false") not in ("true", "false"):
         raise ValueError(f"only={given['only']}: must be true or false")
-    library = charting_library()
     only = given.get("only") == "true"
-    collection = collect(given.get("results") or default_folder(), only, given.get("table", ""), own)
+    with charting_library() as library:
+        collection = collect(given.get("results") or default_folder(), only, given.get("table", ""), own)
+        text = render(collection, library).encode()
     out = Path(given.get("out") or "report.html")
-    text = render(collection, library).encode()
     write_whole(out, text)
     print(f"{out} written: {len(collection.records):,} runs, {len(text) / 1e6:.1f} MB")

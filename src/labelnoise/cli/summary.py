@@ -22,14 +22,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labelnoise.cli.arguments import split_named
-from labelnoise.config.compose import compose
 from labelnoise.config.groups import SEARCHPATH
+from labelnoise.config.merged import values
 from labelnoise.records.store import Record
 from labelnoise.tables import found
 from labelnoise.tables.record_files import read
 from labelnoise.tables.settings import VALIDATION, accuracy
 from labelnoise.tables.summary import FORMATS
-from labelnoise.tables.table import METRICS, cells, read_with_options, split_arguments
+from labelnoise.tables.table import METRICS, cells, split_arguments
+from labelnoise.tables.table import read as read_table
 
 
 def summary(arguments: list[str]) -> None:
@@ -51,7 +52,7 @@ def summary(arguments: list[str]) -> None:
     if any(word.startswith("table=") for word in rest):
         records = _of_a_table(rest, folder)
     else:
-        paths = [word for word in rest if not word.startswith(SEARCHPATH)] or [str(compose(folder).results)]
+        paths = [word for word in rest if not word.startswith(SEARCHPATH)] or values(folder, "results")
         records = _each_run_once(read(paths)[0])
         if not records:
             raise ValueError(f"{', '.join(paths)}: no complete record")
@@ -64,18 +65,20 @@ def _of_a_table(words: Sequence[str], folder: list[str]) -> list[Record]:
     """The records of a table's cells, from the paths among the words, else from the results folder."""
     paths = [word for word in words if "=" not in word or Path(word).exists()]
     choice, extra = split_arguments([word for word in words if word not in paths])
-    chosen, cfg = read_with_options(choice, [*folder, *(o for o in extra if o.startswith("accept_changed="))])
+    chosen = read_table(choice)
+    options = [*folder, *(o for o in extra if o.startswith("accept_changed="))]
+    results, accept_changed = values(options, "results", "accept_changed")
     wanted = cells(chosen, extra)
     if paths:
         ids = {cell.run_id for cell in wanted}
         records = [record for record in _each_run_once(read(paths)[0]) if record["run_id"] in ids]
     else:
-        done = found.find(wanted, cfg.results, cfg.accept_changed)
+        done = found.find(wanted, results, accept_changed)
         if done.changed:
             print(f"table={chosen.name}: {done.told()}", file=sys.stderr)
         records = list(done.records.values())
     if not records:
-        where = ", ".join(paths) or f"results={cfg.results}"
+        where = ", ".join(paths) or f"results={results}"
         raise ValueError(f"{where}: has none of the {len(wanted)} runs of this part of table={chosen.name}")
     return records
 

@@ -17,13 +17,14 @@ from pathlib import Path
 
 from labelnoise.cli.arguments import split_named
 from labelnoise.config.compose import prepared
+from labelnoise.config.merged import values
 from labelnoise.experiment.progress import duration
 from labelnoise.files import claims
 from labelnoise.tables import found
 from labelnoise.tables.published import unread
 from labelnoise.tables.render import FORMATS, render
 from labelnoise.tables.significance import BEST, HOLM
-from labelnoise.tables.table import Table, cells, read_with_options, split_arguments
+from labelnoise.tables.table import Table, cells, read, split_arguments
 
 
 def table(arguments: list[str]) -> None:
@@ -44,11 +45,13 @@ def table(arguments: list[str]) -> None:
         raise ValueError(f"correction={correction}: needs tests to correct, test={BEST} or test=ROW")
     prepared(overrides)  # report a wrong override before any cell is named
     choice, extra = split_arguments(overrides)
-    chosen, cfg = read_with_options(choice, [o for o in extra if o.startswith(("results=", "accept_changed="))])
+    chosen = read(choice)
+    where = [o for o in extra if o.startswith(("results=", "accept_changed="))]
+    results, accept_changed = values(where, "results", "accept_changed")
     if against not in (None, BEST, *chosen.rows):
         raise ValueError(f"test={against}: must be {BEST} or a row of the table: {', '.join(chosen.rows)}")
-    wanted, folder = cells(chosen, extra), Path(cfg.results)
-    done = found.find(wanted, folder, cfg.accept_changed)
+    wanted, folder = cells(chosen, extra), Path(results)
+    done = found.find(wanted, folder, accept_changed)
     if form == "status":
         left = [folder / f"{cell.run_id}.claim" for cell in wanted if cell.run_id not in done.records]
         print(status(chosen, len(wanted), done, left))

@@ -4,6 +4,8 @@ import hashlib
 import json
 import math
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -28,6 +30,11 @@ def effective(cfg: DictConfig) -> dict[str, Any]:
         ValueError: a number is not finite; a file cannot be read; or a data set's content is not usable.
     """
     whole: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    return of_resolved(whole)
+
+
+def of_resolved(whole: dict[str, Any]) -> dict[str, Any]:
+    """As `effective`, from the resolved configuration as plain Python."""
     files = {key: whole[key] for key in EFFECTIVE if isinstance(whole[key], str) and whole[key].endswith(FILES)}
     return {key: _plain(whole[key], key) for key in EFFECTIVE} | {key: _hash(path, key) for key, path in files.items()}
 
@@ -49,8 +56,8 @@ def _plain(value: Any, where: str) -> Any:
         return value
     kept = {}
     content = _declared(value, "content", None) if where.startswith("dataset.") else None
-    # only where an option may be a file: looking at a function imports its module, and torch with it
-    texts = [inner for key, inner in value.items() if key != "_target_" and isinstance(inner, str)]
+    # only where an option may be a file: looking at a user's function imports its module, and torch with it
+    texts = [inner for key, inner in value.items() if key not in ("_target_", "data_dir") and isinstance(inner, str)]
     reads = _declared(value, "reads", {}) if any("/" in text or "." in text for text in texts) else {}
     if content is not None:  # it also stands for the files that the options name
         options = {key: inner for key, inner in value.items() if key not in ("_target_", "_partial_")}
@@ -72,9 +79,23 @@ def _plain(value: Any, where: str) -> Any:
 def _declared(component: dict[str, Any], name: str, default: Any) -> Any:
     """The attribute of a component's function; `default` if it has none."""
     try:
-        return getattr(hydra.utils.get_object(component["_target_"]), name, default)
+        target = component["_target_"]
+        return getattr(hydra.utils.get_object(target), name, default) if _may_declare(target, name) else default
     except Exception:  # no such function, or not a component: `check` reports it
         return default
+
+
+@cache
+def _may_declare(target: str, name: str) -> bool:
+    """Whether a function has this attribute, as far as can be told without importing its module, and torch with it.
+
+    A function of this package has it if its file sets it.
+    """
+    module, _, function = target.rpartition(".")
+    if not module.startswith(f"{PACKAGE}."):
+        return True
+    file = Path(__file__).parents[1].joinpath(*module.split(".")[1:]).with_suffix(".py")
+    return not file.is_file() or f"{function}.{name} = " in file.read_text(encoding="utf-8")
 
 
 def _hash(path: str, where: str) -> str:

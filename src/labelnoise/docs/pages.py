@@ -7,6 +7,7 @@ from pathlib import Path
 from labelnoise.docs import options, parts, results
 from labelnoise.records import store
 from labelnoise.records.environment import REPOSITORY
+from labelnoise.report import loss_curves
 from labelnoise.tables.render import render
 from labelnoise.tables.table import cells, read
 
@@ -33,7 +34,7 @@ def documents(root: Path = REPOSITORY) -> Iterator[tuple[Path, str]]:
     """Every document that has generated parts, and what it must contain.
 
     These are README.md and docs/*.md, whose parts stand between `<!-- generated: NAME -->` and `<!-- end -->`, and
-    results/<table>.md, which are tables as a whole.
+    results/<table>.md, which are tables as a whole; and the report page's data on losses.
 
     Raises:
         ValueError: a part has a name that is not known, or arguments that do not fit; gives the file.
@@ -46,6 +47,8 @@ def documents(root: Path = REPOSITORY) -> Iterator[tuple[Path, str]]:
             raise ValueError(f"{path}: {error}") from None
     for path in sorted((root / "results").glob("*.md")):
         yield path, _whole_table(path.stem)
+    if (path := root / "src" / "labelnoise" / "report" / "assets" / "losses.json").is_file():
+        yield path, loss_curves.as_json()
 
 
 def _part(asked: str) -> str:

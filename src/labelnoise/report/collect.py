@@ -9,11 +9,11 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-from labelnoise.config.compose import compose
+from labelnoise.config import merged
 from labelnoise.config.groups import CONFIGS, choices, typed
 from labelnoise.records import store
 from labelnoise.records.store import Record
-from labelnoise.report.commands import command_of, targets, targets_of
+from labelnoise.report.commands import command_of, known_options, targets, targets_of
 from labelnoise.tables import comparison, table
 from labelnoise.tables.published import unread
 from labelnoise.tables.sheet import Sheet, beneath
@@ -65,7 +65,7 @@ def collect(results: str | Path, only: bool = False, name: str = "", own: Sequen
 
 def default_folder() -> str:
     """The default results folder: that of train.py."""
-    return str(compose([]).results)
+    return str(*merged.values([], "results"))
 
 
 def read_records(results: str | Path, only: bool = False) -> dict[str, Record]:
@@ -138,7 +138,7 @@ def _matches(overrides: Overrides, present: set[Traits]) -> bool:
     """Whether the overrides may compose a run with any of these traits; an option that is not set matches all."""
     given = dict(override.partition("=")[::2] for override in overrides)
     loss = given.get("loss")
-    functions = targets("loss", loss) if loss in choices("loss") else None
+    functions = targets("loss", loss) if loss in known_options("loss") else None
     return any(
         given.get("dataset", dataset) == dataset
         and (functions is None or not functions.isdisjoint(own))

@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from labelnoise.config.check import check
-from labelnoise.config.compose import compose
 from labelnoise.config.groups import CONFIGS, choices
-from labelnoise.config.identity import effective, identity, run_id
+from labelnoise.config.identity import identity, run_id
+from labelnoise.config.merged import effective
 from labelnoise.config.naming import component_name, flat
 from labelnoise.records.store import Record
 
@@ -68,13 +67,13 @@ def _named(group: str, component: Any) -> str:
     Raises:
         KeyError: no option makes it.
     """
-    name, known = component_name(component), choices(group)
+    name, options = component_name(component), known_options(group)
     if component is None:
         name = "none"
-    if name in known:
+    if name in options:
         return name
-    same = [option for option in known if targets(group, option) == targets_of(component)]
-    named = same or [option for option in known if name in targets(group, option)]
+    same = [option for option in options if targets(group, option) == targets_of(component)]
+    named = same or [option for option in options if name in targets(group, option)]
     if not named:
         raise KeyError(name)
     return named[0]
@@ -100,11 +99,8 @@ def _required(group: str, option: str) -> tuple[str, ...]:
     return tuple(key for key in re.findall(r"^ *(\w+): \?{3}$", text, re.MULTILINE) if key != "rate")
 
 
-@cache
-def _composed(overrides: Overrides) -> dict[str, Any]:
-    cfg = compose(list(overrides))
-    check(cfg)
-    return effective(cfg)
+_composed = cache(effective)
+known_options = cache(choices)
 
 
 def _merged(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
@@ -119,6 +115,8 @@ def _merged(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, str | int | float | None) and type(one) is type(other):
+        return bool(one == other)
     return identity({"": one}) == identity({"": other})  # 1 and 1.0 are equal, 1 and true are not
 
 

@@ -1,8 +1,10 @@
 """The report's data on losses: their value and weight by probability, and the noise that they tolerate in theory.
 
+`labelnoise docs` writes them to assets/losses.json, so that the report need not compute them, which takes ten seconds.
 The terms are those of `labelnoise.theory`; docs/theory.md explains them.
 """
 
+import json
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -16,6 +18,17 @@ PROBABILITIES = tuple(round(0.01 + 0.02 * i, 2) for i in range(50))  # of the gi
 STEPS = 31  # values of a and of q in a map
 # The boundaries in a map: the noise that is just tolerated there, from the easiest to the hardest.
 BOUNDARIES = (("asym", 0.1), ("sym", 0.8), ("asym", 0.4), ("pairflip", 0.45))
+
+
+def as_json() -> str:
+    """`losses` as JSON, with a line for each loss."""
+    whole = losses()
+    each = ",\n".join(f"{json.dumps(name)}: {_compact(one)}" for name, one in whole.pop("losses").items())
+    return f'{_compact(whole)[:-1]},"losses":{{\n{each}\n}}}}\n'
+
+
+def _compact(content: Any) -> str:
+    return json.dumps(content, separators=(",", ":"), allow_nan=False)
 
 
 def losses(dataset: str = "cifar10") -> dict[str, Any]:
@@ -60,7 +73,7 @@ def _one(name: str, dataset: str) -> dict[str, Any]:
         **parameters,
         "value": [round(v, 5) for v in additive.value(loss, p.logit(), CLASSES).tolist()],
         "weight": [round(v, 5) for v in gradients.sample_weights(loss, CLASSES, p).tolist()],
-        "tolerant": [[v.tolerant, None if v.margin is None else float(f"{v.margin:.4g}")] for v in verdicts],
+        "tolerant": [[v.tolerant, None if v.margin is None else float(f"{v.margin:.3g}")] for v in verdicts],
     }
 
 

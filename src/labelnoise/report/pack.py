@@ -1,9 +1,10 @@
-"""The report's data as compact JSON: values shared by runs are stored once, accuracies as integers of 1e-4."""
+"""The report's data as compact JSON: a list of all runs, and what is shown of single ones in parts of their own."""
 
 import base64
 import gzip
 import json
 import shlex
+from collections.abc import Iterator
 from typing import Any
 
 from labelnoise.config.naming import component_name, flat
@@ -11,9 +12,13 @@ from labelnoise.records.store import Record
 from labelnoise.report.collect import Collection
 from labelnoise.tables.comparison import Result
 from labelnoise.tables.sheet import Sheet, theirs_in_full
+from labelnoise.tables.table import Overrides
 
 OF_A_RUN = ("seconds", "seconds_training", "finished")  # a run's own keys in `environment`; runs share the others
 SEEDS = ("seed_noise", "seed_init", "seed_data")
+LISTED = ("test_acc_last", "test_acc_best")  # of the metrics, in the list of runs
+DRAWN = ("test_acc", "acc_wrong_given", "acc_wrong_true")  # of the history
+TOGETHER = 250  # runs whose details are unpacked together
 
 
 def packed(content: Any) -> str:
@@ -23,38 +28,66 @@ def packed(content: Any) -> str:
 
 
 def content(collection: Collection) -> dict[str, Any]:
-    """All that the page's script needs.
+    """What the page's script needs at once: the list of runs, and the tables.
 
     Returns:
-        runs: a list, each with the indices of its configuration, noise and environment in the lists `configs`,
-        `noises` and `environments`. tables: their cells by row and column, with the indices of their runs.
+        runs: a list in the order of `details`, each with the index of its environment in the list `environments`.
+        together: how many of them have their details in one part. tables: their cells by row and column, with the
+        indices of their runs.
     """
-    shared: dict[str, dict[str, int]] = {"configs": {}, "noises": {}, "environments": {}}
-
-    def place(kind: str, value: Any) -> int:
-        return shared[kind].setdefault(json.dumps(value, sort_keys=True), len(shared[kind]))
-
+    environments: dict[str, int] = {}
     runs = []
-    for identifier, record in collection.records.items():
+    for record in _ordered(collection):
         config, environment = record["config"], record["environment"]
-        run = {
-            "id": identifier,
-            "config": place("configs", flat({k: v for k, v in config.items() if k not in SEEDS})),
-            "seeds": [config.get(name) for name in SEEDS],
-            "noise": place("noises", record["noise"]),
-            "environment": place("environments", flat({k: v for k, v in environment.items() if k not in OF_A_RUN})),
-            "own": {k: environment[k] for k in OF_A_RUN if k in environment},
-            "names": names(record),
-            "metrics": {k: v for k, v in record["metrics"].items() if v is None or isinstance(v, int | float)},
-            "history": {k: [_whole(v) for v in values] for k, values in record["history"].items() if values},
-            "confusion": record["metrics"].get("confusion"),
-        }
-        if identifier in collection.commands:
-            run["command"] = f"python train.py {shlex.join(collection.commands[identifier])}"
-        runs.append(run)
+        shared = json.dumps(flat({k: v for k, v in environment.items() if k not in OF_A_RUN}), sort_keys=True)
+        runs.append(
+            {
+                "id": record["run_id"],
+                "seeds": [config.get(name) for name in SEEDS],
+                "environment": environments.setdefault(shared, len(environments)),
+                "own": {"finished": environment.get("finished")},
+                "names": names(record),
+                "metrics": {name: record["metrics"][name] for name in LISTED},
+            }
+        )
     places = {run["id"]: index for index, run in enumerate(runs)}
-    lists = {kind: [json.loads(text) for text in values] for kind, values in shared.items()}
-    return {"runs": runs, **lists, "tables": [_table(sheet, places) for sheet in collection.sheets]}
+    return {
+        "runs": runs,
+        "together": TOGETHER,
+        "environments": [json.loads(text) for text in environments],
+        "tables": [_table(sheet, places) for sheet in collection.sheets],
+    }
+
+
+def details(collection: Collection) -> Iterator[list[dict[str, Any]]]:
+    """What is shown of a run that is opened, `TOGETHER` runs at a time; each replaces or adds keys of the run."""
+    records = _ordered(collection)
+    for start in range(0, len(records), TOGETHER):
+        yield [_details(record, collection.commands) for record in records[start : start + TOGETHER]]
+
+
+def _ordered(collection: Collection) -> list[Record]:
+    """The records, similar ones together: the seeds of a cell are then in one part, and parts compress well."""
+
+    def key(record: Record) -> str:
+        return json.dumps({k: v for k, v in record["config"].items() if k not in SEEDS}, sort_keys=True)
+
+    return sorted(collection.records.values(), key=key)
+
+
+def _details(record: Record, commands: dict[str, Overrides]) -> dict[str, Any]:
+    config, metrics, environment = (record[part] for part in ("config", "metrics", "environment"))
+    found = {
+        "config": flat({k: v for k, v in config.items() if k not in SEEDS}),
+        "noise": record["noise"],
+        "own": {k: environment[k] for k in OF_A_RUN if k in environment},
+        "metrics": {k: v for k, v in metrics.items() if v is None or isinstance(v, int | float)},
+        "history": {k: [_whole(v) for v in values] for k in DRAWN if (values := record["history"].get(k))},
+        "confusion": metrics.get("confusion"),
+    }
+    if command := commands.get(record["run_id"]):
+        found["command"] = f"python train.py {shlex.join(command)}"
+    return found
 
 
 def _table(sheet: Sheet, places: dict[str, int]) -> dict[str, Any]:
@@ -91,4 +124,5 @@ def names(record: Record) -> dict[str, str]:
 
 
 def _whole(value: float | None) -> int | None:
+    """An accuracy in units of 1e-4."""
     return None if value is None else round(value * 10_000)

@@ -1,49 +1,68 @@
 """One self-contained HTML page: tables with published numbers, curves, noise, configurations, from records."""
 
-from functools import cache
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 from labelnoise.files.html import asset, render_with_script
-from labelnoise.report import loss_curves
 from labelnoise.report.collect import Collection
-from labelnoise.report.pack import content, packed
+from labelnoise.report.pack import content, details, packed
 from labelnoise.tables.comparison import Result, ranks
 from labelnoise.tables.sheet import Sheet, apart, theirs
 
 SCRIPTS = ("dom", "charts", "tables", "panel", "run", "runs", "losses", "main")  # assets/<name>.js, in this order
+BUNDLE = """
+import sys, vl_convert
+sys.stdout.buffer.write(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").encode())
+"""
 STEPS = (0.5, 2.0, 5.0)  # points from the published mean at which a cell's colour gets stronger
 BELOW = (1.0, 3.0, 6.0, 12.0, 25.0)  # the same below the best of a column, for tables without published numbers
 
 
-@cache
-def charting_library() -> str:
+@contextmanager
+def charting_library() -> Iterator[Callable[[], str]]:
     """Vega-Lite, Vega and Vega-Embed as one script, from the package vl-convert-python.
 
+    Bundling them takes a second and 100 MiB, so another process does it meanwhile; the function waits for it.
+
     Raises:
-        ValueError: the package is not installed.
+        ValueError: the package is not installed, or fails.
     """
-    try:
-        from vl_convert import javascript_bundle
-    except ImportError:
-        raise ValueError("the report needs vl-convert-python: pip install 'labelnoise[report]'") from None
-    return javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    if find_spec("vl_convert") is None:
+        raise ValueError("the report needs vl-convert-python: pip install 'labelnoise[report]'")
+    with subprocess.Popen([sys.executable, "-c", BUNDLE], stdout=subprocess.PIPE) as process:
+
+        def script() -> str:
+            text = process.communicate()[0].decode()
+            if process.returncode:
+                raise ValueError(f"vl-convert-python failed, exit code {process.returncode}")
+            return text
+
+        try:
+            yield script
+        finally:
+            process.kill()
 
 
-def render(collection: Collection, library: str) -> str:
+def render(collection: Collection, library: Callable[[], str]) -> str:
     """The page.
 
     Args:
-        library: a script that sets window.vegaEmbed.
+        library: returns a script that sets window.vegaEmbed.
     """
     files = [asset("labelnoise.report", f"{name}.js") for name in SCRIPTS]
-    data = content(collection) | {"losses": loss_curves.losses()}
     return render_with_script(
         "labelnoise.report",
         "(async () => {\n" + "\n".join(files) + "\n})();\n",
         sheets=list(map(_shown, collection.sheets)),
         runs=len(collection.records),
-        data=packed(data),
-        library=packed(library),
+        data=packed(content(collection)),
+        details=map(packed, details(collection)),
+        losses=packed(asset("labelnoise.report", "losses.json")),
+        library=packed(library()),
         steps=STEPS,
         below=BELOW,
     )

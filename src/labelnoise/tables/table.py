@@ -10,15 +10,14 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
-from labelnoise.config import identity
-from labelnoise.config.compose import compose
+from labelnoise.config import identity, merged
 from labelnoise.config.groups import CONFIGS, SEARCHPATH, choices, config_dirs
 from labelnoise.files.schema import reason
-from labelnoise.tables.configurations import Configurations, Overrides
 from labelnoise.tables.schema import Metric, Source, TableFile
+
+Overrides = tuple[str, ...]
 
 # Placeholders for a cell's seed and its noise seed: a row and column is composed once for all seeds.
 SEED, SEED_NOISE = 4_111_222_333, 4_111_222_334
@@ -90,19 +89,13 @@ def read(choice: list[str]) -> Table:
     Raises:
         ValueError: no such table, row, column or seed; one line lists the choices.
     """
-    return read_with_options(choice)[0]
-
-
-def read_with_options(choice: list[str], options: Sequence[str] = ()) -> tuple[Table, DictConfig]:
-    """As `read`, and the configuration with these options, such as `results=`; from one composition, which is slow."""
     names = [option for option in choices("table", choice) if option != "none"]
     name = next((o.removeprefix("table=") for o in reversed(choice) if o.startswith("table=")), "none")
     if name == "none":
         raise ValueError(f"table=...: choose one of {', '.join(names)}")
-    cfg = compose([*choice, *options])
-    content = OmegaConf.to_container(cfg.table, resolve=True) if OmegaConf.is_config(cfg.table) else cfg.table
+    (content,) = merged.values(choice, "table")
     files = [folder / "table" / f"{name}.yaml" for folder in (CONFIGS, *config_dirs(choice))]  # in Hydra's order
-    return _table(name, content, next(file for file in files if file.is_file())), cfg
+    return _table(name, content, next(file for file in files if file.is_file()))
 
 
 def _table(name: str, content: Any, path: Path) -> Table:
@@ -158,18 +151,14 @@ def _seeds(requested: Any) -> tuple[int, ...]:
 def cells(table: Table, extra: Sequence[str] = ()) -> list[Cell]:
     """Every cell of the table with the id of its record: all of the first seed, then all of the next.
 
-    Composes once for each row and column, unless the user's cache holds the result.
-
     Args:
         extra: the user's overrides, applied to every cell after all others.
     Raises:
         ValueError: an override is wrong, or sets an option that the cells set; names the first such cell.
     """
     refuse_what_the_cells_set(table, extra)
-    configurations = Configurations()
     places = list(product(table.rows, table.columns))
-    ids = {place: _ids(table, *place, tuple(extra), configurations) for place in places}
-    configurations.keep()
+    ids = {place: _ids(table, *place, tuple(extra)) for place in places}
     found = [
         Cell(row, column, seed, overrides_of(table, row, column, seed, extra), ids[row, column][i])
         for i, seed in enumerate(table.seeds)
@@ -223,13 +212,13 @@ def overrides_of(table: Table, row: str, column: str, seed: int, extra: Sequence
     return (*before, *seeds, "threads=1", *extra)
 
 
-def _ids(table: Table, row: str, column: str, extra: Overrides, configurations: Configurations) -> list[str]:
+def _ids(table: Table, row: str, column: str, extra: Overrides) -> list[str]:
     """The id of every seed's record."""
     try:
-        config = configurations.of(overrides_of(table, row, column, SEED, extra))
+        config = merged.effective(overrides_of(table, row, column, SEED, extra))
         if not _only_in_seeds(config):  # another value depends on the seed
             by_seed = (overrides_of(table, row, column, seed, extra) for seed in table.seeds)
-            return [identity.run_id(configurations.of(overrides)) for overrides in by_seed]
+            return [identity.run_id(merged.effective(overrides)) for overrides in by_seed]
     except ValueError as error:
         raise ValueError(f"{error} (in row {row}, column {column} of table={table.name})") from None
     first = table.seed_noise or 0

@@ -9,7 +9,7 @@ from torch import Tensor
 from labelnoise.data.train_set import normalise
 from labelnoise.training.method import Method, Predict
 
-EVAL_BATCH = 1000  # images; chosen so that an evaluation takes less memory than a training step
+EVAL_BATCH = 1000  # images, without a method
 
 
 class Labelled(NamedTuple):
@@ -38,7 +38,8 @@ def confusion_matrix(
     num_classes = method.train_set.num_classes
     counts = torch.zeros(num_classes**2, dtype=torch.long, device=data.labels.device)
     finite = torch.ones((), dtype=torch.bool, device=data.labels.device)
-    for images, labels in zip(data.images.split(EVAL_BATCH), data.labels.split(EVAL_BATCH), strict=True):
+    together = method.evaluated_together
+    for images, labels in zip(data.images.split(together), data.labels.split(together), strict=True):
         inputs = normalise(images, data.mean, data.std).contiguous(memory_format=torch.channels_last)
         logits = predict(inputs)
         finite &= logits.isfinite().all()

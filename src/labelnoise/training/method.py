@@ -17,7 +17,8 @@ Regulariser = Callable[..., Tensor]
 Score = Callable[[Tensor, Tensor, Tensor], Tensor]
 Predict = Callable[[Tensor], Tensor]
 
-SCORE_BATCH = 1000  # images
+EVALUATED = 1000  # images at once
+EVALUATED_FLOAT32 = 250  # on a CPU
 
 
 class Setup(NamedTuple):
@@ -223,6 +224,12 @@ class Method(nn.Module, ABC):
         """The network to save: the first learner's."""
         return self.learners()[0].network
 
+    @property
+    def evaluated_together(self) -> int:
+        """Images to evaluate at once. In float32 on a CPU, their activations fit into what a training step has left."""
+        float32 = all(learner.precision == torch.float32 for learner in self.learners())
+        return EVALUATED_FLOAT32 if float32 and not self.train_set.labels.is_cuda else EVALUATED
+
     @torch.no_grad()
     def score(self, function: Score) -> Tensor:
         """Apply a function to all training images, without augmentation or gradients, in evaluation mode.
@@ -235,7 +242,8 @@ class Method(nn.Module, ABC):
         modes = [(module, module.training) for module in self.modules()]
         self.eval()
         index = torch.arange(len(self.train_set), device=self.train_set.labels.device)
-        parts = [function(i, self.train_set.plain(i), self.train_set.labels[i]) for i in index.split(SCORE_BATCH)]
+        batches = index.split(self.evaluated_together)
+        parts = [function(i, self.train_set.plain(i), self.train_set.labels[i]) for i in batches]
         for module, mode in modes:
             module.training = mode
         return torch.cat(parts)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from labelnoise.training.method import SCORE_BATCH, Method
+from labelnoise.training.method import Method
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Predictions:
         train, ends = method.train_set, epoch == method.clock.epochs
         small = torch.uint8 if train.num_classes <= 256 else torch.int16
         given, predicted, probs = [], [], []
-        for index in torch.arange(len(train), device=train.labels.device).split(SCORE_BATCH):
+        for index in torch.arange(len(train), device=train.labels.device).split(method.evaluated_together):
             of_batch = method.predict(train.plain(index)).float().softmax(dim=1)
             given.append(of_batch.gather(1, train.labels[index, None]).squeeze(1).half().cpu())
             predicted.append(of_batch.argmax(dim=1).to(small).cpu())

@@ -66,6 +66,24 @@ async function copy(text, button) {
 }
 
 const data = JSON.parse(await unpacked("data"));
+data.runs.forEach((run, place) => { run.place = place; });
+const parts = []; // promises of the details of `data.together` runs each
+
+/** Wait until the runs have their details: configuration, noise, history. */
+function detailed(runs) {
+  return Promise.all(runs.map(({ place }) => {
+    const part = Math.floor(place / data.together);
+    return (parts[part] ??= unpacked(`details-${part}`).then((text) => {
+      JSON.parse(text).forEach((details, i) => Object.assign(data.runs[part * data.together + i], details));
+    }));
+  }));
+}
+
+/** Replace an element's children by those made of the runs, once these have their details. */
+async function fill(element, runs, children) {
+  await detailed(runs);
+  element.replaceChildren(...children());
+}
 
 function environmentOf(run) {
   return { ...data.environments[run.environment], ...run.own };
@@ -73,7 +91,7 @@ function environmentOf(run) {
 
 function configOf(run) {
   const [noise, init, order] = run.seeds;
-  return { ...data.configs[run.config], seed_noise: noise, seed_init: init, seed_data: order };
+  return { ...run.config, seed_noise: noise, seed_init: init, seed_data: order };
 }
 
 /** The processor or GPU that a run was made on. */

@@ -3,8 +3,9 @@
 
 const AT_FIRST = ["ce", "mae", "gce", "nce_agce"];
 
-function startLosses() {
-  const { p, classes, dataset, losses } = data.losses;
+async function startLosses() {
+  const theory = JSON.parse(await unpacked("losses"));
+  const { p, classes, dataset, losses } = theory;
   const names = Object.keys(losses);
   const chosen = new Set();
   const places = []; // a loss's index gives its colour, which it keeps when others are added or removed
@@ -20,9 +21,9 @@ function startLosses() {
       figure("Value", `Loss over the probability p of the given label, minus its value at p = ${p.at(-1)}, scaled to 1 at p = 1/${classes}.`, value),
       figure("Weight", "Sample weight relative to cross-entropy's, |∂L/∂z| / (1 − p), scaled to a maximum of 1. Images with wrong labels are on the left, where p is small.", weight),
       figure("Accuracy on digits", "Test accuracy after the last epoch over the rate of symmetric noise, mean of the seeds.", reached)),
-    ...tolerance(),
+    ...tolerance(theory),
   );
-  drawMaps();
+  drawMaps(theory);
   show();
 
   function choose(name) {
@@ -57,8 +58,7 @@ function startLosses() {
 }
 
 /** A table of the noise that each loss tolerates in theory, and the elements for the two maps. */
-function tolerance() {
-  const { noises, losses, classes, maps } = data.losses;
+function tolerance({ noises, losses, classes, maps }) {
   const cell = ([tolerant, margin]) => make("td", { class: tolerant ? "p2" : "m1", title: margin === null ? "no critical ratio" : `margin ${margin}` },
     make("span", { class: "verdict" }, tolerant ? "yes" : "no", margin === null ? "" : make("small", {}, ` ${margin > 999 ? ">999" : Number(margin.toPrecision(2))}`)));
   const lines = Object.entries(losses).map(([name, loss]) => make("tr", {}, make("th", { scope: "row", title: loss.parameters }, name),
@@ -74,8 +74,7 @@ function tolerance() {
 }
 
 /** AGCE and AUL over a and q, coloured by the hardest noise that is tolerated. */
-function drawMaps() {
-  const { boundaries, maps } = data.losses;
+function drawMaps({ boundaries, maps }) {
   const easiest = [...boundaries].sort((x, y) => y[1] - x[1]); // easiest first: a high w_m / w_n is easy
   const steps = ["none of these", ...easiest.map(([noise]) => noise), "all clean-dominant"];
   const colours = () => dark() ? ["#1e2227", "#1d3448", "#1b466a", "#19588c", "#3b84bd", "#8cc8f5"] : ["#f7fafd", "#d8e8f6", "#a9cdea", "#74b0de", "#3579b5", "#08407e"];

@@ -38,13 +38,15 @@ function showPanel() {
   const title = make("h2", { tabindex: "-1" }, cells.map((cell, i) => [i ? " and " : "", make("span", { class: i ? "key over" : "key" }), labelOf(cell)]));
   const close = make("button", { type: "button", class: "close", click: closePanel, "aria-label": "Close" }, "✕");
   const panel = byId("panel");
+  const body = make("div");
+  const runs = groups.flatMap((group) => group.runs);
   panel.replaceChildren(
     make("div", { class: "head" }, title, close),
     ...cells.map((cell) => make("p", { class: "about" }, summaryOf(cell))),
     overlayChoice(table),
-    ...curves(groups),
-    runDetails(groups.flatMap((group) => group.runs)),
+    body,
   );
+  fill(body, runs, () => [...curves(groups), runDetails(runs)]);
   panel.hidden = false;
   document.querySelector(".side-by-side").classList.add("open");
   markChosen();

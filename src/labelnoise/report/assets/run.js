@@ -1,7 +1,7 @@
 // Details of single runs: noise, configuration and command, and the differences between two runs.
 
 const MATRICES = {
-  noise: { title: "Realised transition matrix", titles: { row: "true class", column: "noisy class" }, of: (run) => data.noises[run.noise].transition },
+  noise: { title: "Realised transition matrix", titles: { row: "true class", column: "noisy class" }, of: (run) => run.noise.transition },
   confusion: { title: "Confusion on the test set", titles: { row: "true class", column: "predicted class" }, of: (run) => run.confusion },
 };
 
@@ -35,7 +35,7 @@ function percent(value) {
 }
 
 function factsOf(run) {
-  const { realised_rate: rate, label_hash: hash } = data.noises[run.noise];
+  const { realised_rate: rate, label_hash: hash } = run.noise;
   const { test_acc_last: last, test_acc_best: best } = run.metrics;
   const { finished, seconds } = run.own;
   const made = finished ? ` Finished ${finished}${typeof seconds === "number" ? ` after ${Math.round(seconds).toLocaleString("en")} s` : ""}.` : "";
@@ -67,7 +67,7 @@ function factTable(facts) {
 
 /** All values of a run that can be compared with another's. */
 function allOf(run) {
-  const { transition, ...noise } = data.noises[run.noise];
+  const { transition, ...noise } = run.noise;
   return { ...configOf(run), ...prefixed("noise", noise), ...prefixed("metrics", run.metrics), ...prefixed("environment", environmentOf(run)) };
 }
 
@@ -87,11 +87,15 @@ function difference(run, neighbours) {
       body.replaceChildren(make("p", { class: "about" }, id ? `There is no run ${id} on this page.` : "Give the id of another run."));
       return;
     }
+    fill(body, [other], () => [tableOfDifferences(other)]);
+  }
+
+  function tableOfDifferences(other) {
     const [a, b] = [allOf(run), allOf(other)];
     const names = [...new Set([...Object.keys(a), ...Object.keys(b)])].filter((name) => written(a[name]) !== written(b[name]));
     const cells = (tag, texts) => make("tr", {}, texts.map((text, i) => make(i ? tag : "th", { scope: i ? null : "row", class: i && tag === "td" ? "mono" : null }, text)));
-    body.replaceChildren(make("table", { class: "facts" },
+    return make("table", { class: "facts" },
       make("thead", {}, cells("th", ["", run.id, other.id])),
-      make("tbody", {}, names.map((name) => cells("td", [name, written(a[name]), written(b[name])])))));
+      make("tbody", {}, names.map((name) => cells("td", [name, written(a[name]), written(b[name])]))));
   }
 }

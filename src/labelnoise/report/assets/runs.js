@@ -76,7 +76,9 @@ function startRuns() {
 
   function open(run) {
     const title = make("h2", { tabindex: "-1" }, `Run ${run.id}`);
-    single.replaceChildren(title, make("div", { class: "two" }, make("div", {}, ...curves([{ label: nameOf(run), runs: [run] }])), runDetails([run])));
+    const body = make("div", { class: "two" });
+    single.replaceChildren(title, body);
+    fill(body, [run], () => [make("div", {}, ...curves([{ label: nameOf(run), runs: [run] }])), runDetails([run])]);
     title.focus({ preventScroll: true });
     title.scrollIntoView({ block: "start" });
   }
