@@ -159,6 +159,8 @@ def test_a_record_is_not_reused_once_its_code_changed(labelnoise) -> None:
     assert "1 of 2 trainings are done." in shown.out
     status = labelnoise("table", *table, "format=status").out
     assert "1 of 2 done, 0 running, 0 failed, 0 missing, 1 changed" in status
+    wrong = labelnoise("table", *table, "accept_changed=maybe")
+    assert wrong.err == "error: accept_changed=maybe: must be true or false\n"
     assert path.read_bytes() == first, "nothing finished is lost"
 
     assert "is done already" in labelnoise(*run, "accept_changed=true").out

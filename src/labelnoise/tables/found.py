@@ -37,7 +37,11 @@ def find(cells: Sequence[Cell], results: str | Path, accept_changed: bool) -> Fo
 
     Args:
         accept_changed: count records made before source files of the user's own changed.
+    Raises:
+        ValueError: accept_changed is neither true nor false.
     """
+    if not isinstance(accept_changed, bool):  # from the command line
+        raise ValueError(f"accept_changed={accept_changed}: must be true or false")
     records, differ = {}, {}
     for cell in cells:
         if record := store.find(cell.run_id, results):
