@@ -22,6 +22,9 @@ def docs(arguments: list[str]) -> None:
         raise ValueError(f"{arguments[0]}: docs takes no options")
     if not IN_CHECKOUT:
         raise ValueError("docs: needs a checkout, whose documents it writes")
+    import torch
+
+    torch.set_num_threads(1)  # the theory's tensors are small: more threads take eight times as long
     for path, text in list(documents()):  # all are made before one is written
         if path.read_text() != text:
             write_whole(path, text.encode())
