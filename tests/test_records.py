@@ -103,7 +103,7 @@ def test_equal_configurations_have_equal_ids() -> None:
 def test_a_key_added_later_changes_no_id(key: str, place: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     config = {**identity.effective(compose([])), "a": {"b": {"d": 1}}}
     before = identity.run_id(config)
-    monkeypatch.setitem(identity.NEUTRAL, key, False)
+    monkeypatch.setitem(identity.NEUTRAL, key, (False,))
 
     def with_value(value: object) -> str:
         changed = copy.deepcopy(config)

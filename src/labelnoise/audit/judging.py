@@ -146,6 +146,9 @@ def _loss(probs: "Tensor", labels: "Tensor") -> "Tensor":
 def _without_fold(cfg: DictConfig, path: str, fold: int, folds: int) -> DictConfig:
     """The configuration with one fold held out and the labels from the file."""
     whole: Any = OmegaConf.to_container(cfg.dataset.load, resolve=True)
+    if (imbalance := cfg.dataset.imbalance) is not None:  # the folds are those of the tail
+        tail = {"_target_": "labelnoise.data.long_tail.tailed", "_partial_": True}
+        whole = {**tail, "whole": whole, "imbalance": imbalance, "seed": cfg.seed_noise}
     part = cfg.copy()
     with open_dict(part):
         part.dataset.load = {
@@ -157,6 +160,7 @@ def _without_fold(cfg: DictConfig, path: str, fold: int, folds: int) -> DictConf
             "folds": folds,
             "seed": cfg.seed_data,
         }
+        part.dataset.imbalance = None
         part.noise = {"_target_": "labelnoise.noise.given.given", "_partial_": True}
         part.pop("rate", None)  # of the noise that the labels in the file have already
     return part

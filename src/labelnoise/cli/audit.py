@@ -123,8 +123,8 @@ def _write(options: Options, judged: Judged, second: Second | None, order: "Tens
     dataset, classes = judged.dataset, judged.dataset.classes
     rows: list[tuple[str, ...]] = [COLUMNS]
     shown = []
-    for rank, i in enumerate(order.tolist()):
-        path = str(i) if dataset.paths is None else dataset.paths[i]
+    for rank, (i, number) in enumerate(zip(order.tolist(), dataset.original(order).tolist(), strict=True)):
+        path = str(number) if dataset.paths is None else dataset.paths[i]
         given, proposed = classes[judged.labels[i]], classes[judged.proposed[i]]
         probability, score = float(judged.probs[i, judged.proposed[i]]), float(1 - judged.clean[i])
         opinion = ("", "") if second is None else (f"{second.quality[i]:.4f}", str(bool(second.issue[i])).lower())

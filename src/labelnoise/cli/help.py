@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from labelnoise.config.groups import choices
 from labelnoise.config.naming import as_yaml
-from labelnoise.config.options import GROUPS, OPTIONS
+from labelnoise.config.options import BELOW, GROUPS, OPTIONS
 
 WIDTH = 120
 
@@ -17,7 +17,7 @@ def train_help(overrides: Sequence[str] = ()) -> str:
         overrides: may add folders of options.
     """
     groups = ((group.name, ", ".join(choices(group.name, overrides))) for group in GROUPS)
-    options = ((option.name, f"{option.help} [{as_yaml(option.default)}]") for option in OPTIONS)
+    options = ((option.name, f"{option.help} [{as_yaml(option.default)}]") for option in (*OPTIONS, *BELOW))
     return f"""labelnoise: training with noisy labels
 
   python train.py loss=agce noise=asym rate=0.4

@@ -112,10 +112,14 @@ def _check_options(cfg: DictConfig, record: store.Record, path: str) -> None:
     """
     theirs = {key: record["config"][key] for key in ("noise", *OF_LABELS) if key in record["config"]}
     dataset = record["config"].get("dataset")
-    theirs["dataset"] = {"load": dataset.get("load")} if isinstance(dataset, dict) else dataset
+    images = ("load", "imbalance")
+    theirs["dataset"] = {key: dataset.get(key) for key in images} if isinstance(dataset, dict) else dataset
     ours: dict[str, Any] = {key: cfg[key] for key in OF_LABELS}
     ours["noise"] = effective_component(cfg.noise, "noise")
-    ours["dataset"] = {"load": effective_component(cfg.dataset.load, "dataset.load")}
+    ours["dataset"] = {
+        "load": effective_component(cfg.dataset.load, "dataset.load"),
+        "imbalance": cfg.dataset.imbalance,
+    }
     one, other = (flat(json.loads(identity(config))) for config in (ours, theirs))
     for key in sorted(one.keys() | other.keys()):
         if one.get(key) != other.get(key):

@@ -16,12 +16,12 @@ from labelnoise.config.compose import deadline
 from labelnoise.config.explain import explain, nearest
 from labelnoise.config.groups import option_names
 from labelnoise.config.naming import as_yaml
-from labelnoise.config.options import COMPONENTS, EFFECTIVE, INCIDENTAL, OPTIONS
+from labelnoise.config.options import BELOW, COMPONENTS, EFFECTIVE, INCIDENTAL, OPTIONS
 from labelnoise.config.renamed import refuse_old
 from labelnoise.config.subcommands import command
 
 # HELPERS exist for others to refer to. They may be unused, but no keys may be added below them.
-DATASET = ("name", "load", "augment", "strong")  # the keys of the dataset group that `run` reads
+DATASET = ("name", "load", "augment", "strong", "imbalance")  # the keys of the dataset group that `run` reads
 RECIPE = ("epochs", "batch_size", "lr", "weight_decay")
 HELPERS = ("tuned", "tuned_row", "tuned_kind", "recipe", "strong", *(option.name for option in OPTIONS))
 
@@ -52,6 +52,9 @@ def check(cfg: DictConfig) -> None:
         if option.name in plain and (reason := refusal(option.kind, plain[option.name])):
             raise ValueError(f"{option.name}={_shown(plain[option.name])}: {reason}")
     _check_all_read(plain, raw)
+    for option in BELOW:
+        if reason := refusal(option.kind, value := _at(plain, option.name)):
+            raise ValueError(f"{option.name}={_shown(value)}: {reason}")
     for where, supplied in COMPONENTS.items():
         _check_component(where, _at(plain, where), raw, supplied)
     _check_plain(plain, "")

@@ -132,7 +132,7 @@ def _without_neutral(node: dict[str, Any], where: str = "") -> dict[str, Any]:
     return {
         key: _without_neutral(value, f"{where}{key}.") if isinstance(value, dict) else value
         for key, value in node.items()
-        if f"{where}{key}" not in NEUTRAL or value != NEUTRAL[f"{where}{key}"]
+        if f"{where}{key}" not in NEUTRAL or value not in NEUTRAL[f"{where}{key}"]
     }
 
 

@@ -17,6 +17,7 @@ Positive = Annotated[int, Ge(1), Lt(2**32), "a whole number, at least 1 and belo
 BatchSize = Annotated[int, Ge(2), Lt(2**32), "a whole number, at least 2 and below 2^32"]
 Rate = Annotated[float, Ge(0), Le(1)] | None
 Norm = Annotated[float, Gt(0)] | None
+Imbalance = Annotated[float, Ge(1)] | None
 Graphs = Literal["auto", False]
 Precision = Literal["auto", "float32", "bfloat16"]
 Threads = Literal["auto"] | Annotated[int, Ge(1), Le(4096)]
@@ -102,7 +103,7 @@ OPTIONS = (
         neutral=None,
     ),
     Option("seed", 1, Seed, "the one number to change for another run: sets the next three", HELPER),
-    Option("seed_noise", "${seed}", Seed, "which labels are flipped"),
+    Option("seed_noise", "${seed}", Seed, "which labels are flipped, and which images a long tail keeps"),
     Option("seed_init", "${seed}", Seed, "the network's first weights"),
     Option("seed_data", "${seed}", Seed, "order, augmentation, held-out parts"),
     Option("device", "auto", Device, "auto, cpu, cuda or cuda:N", WHERE),
@@ -129,6 +130,17 @@ OPTIONS = (
         bool,
         "keep the predictions for the training images too, of every evaluated epoch, <results>/<run_id>.npz",
         WHERE,
+    ),
+)
+
+# Options below a group, the same for all of its files.
+BELOW = (
+    Option(
+        "dataset.imbalance",
+        None,
+        Imbalance,
+        "a long tail of the training images, exponential by class order: the first class has this many times the "
+        "images of the last; null: none",
     ),
 )
 
@@ -176,10 +188,13 @@ COMPONENTS = {
 EFFECTIVE = tuple(entry.name for entry in (*GROUPS, *OPTIONS) if entry.decides == OUTCOME)
 # The other keys that `run` reads: where and how it runs.
 INCIDENTAL = tuple(entry.name for entry in (*OPTIONS, *GROUPS) if entry.decides == WHERE)
-# A key at its neutral value is left out of the id, so that a key added later changes no earlier id. Keys below a group
+# A key at a neutral value is left out of the id, so that a key added later changes no earlier id. Keys below a group
 # are given with dots.
-NEUTRAL = {entry.name: entry.neutral for entry in (*GROUPS, *OPTIONS) if entry.neutral is not ALWAYS}
-NEUTRAL |= {"dataset.strong": None}
+NEUTRAL: dict[str, tuple[Any, ...]] = {
+    **{entry.name: (entry.neutral,) for entry in (*GROUPS, *OPTIONS) if entry.neutral is not ALWAYS},
+    "dataset.strong": (None,),
+    "dataset.imbalance": (None, 1),  # a tail of 1 keeps all images, as null does
+}
 PATHS = (
     *(option.name for option in OPTIONS if option.kind is Folder),
     *("dataset.load.labels", "dataset.load.corrected", "method.transition"),
@@ -194,4 +209,8 @@ def names_a_path(key: str, value: str) -> bool:
 
 
 # configs/train.yaml takes the defaults from here, under this name.
-ConfigStore.instance().store("options", {option.name: option.default for option in OPTIONS}, provider="labelnoise")
+_defaults: dict[str, Any] = {option.name: option.default for option in OPTIONS}
+for option in BELOW:
+    group, _, key = option.name.partition(".")
+    _defaults.setdefault(group, {})[key] = option.default
+ConfigStore.instance().store("options", _defaults, provider="labelnoise")

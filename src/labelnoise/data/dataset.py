@@ -29,6 +29,10 @@ class Dataset(NamedTuple):
         val_is_clean: whether val_labels are known to be the true ones.
         paths: N, the files of the training images, relative to data_dir; None if an image has no file of its own.
         notices: lines for the user on what was read and what was not.
+        kept: (N,), int64, rising: the positions of the training images in the data set that this one is a part of, such
+            as a long tail; None: it is whole.
+        trusted_images, trusted_labels: images with true labels that were set aside before a long tail was cut; None:
+            `num_trusted` cuts them from the training images.
     """
 
     name: str
@@ -47,10 +51,17 @@ class Dataset(NamedTuple):
     val_is_clean: bool = False
     paths: tuple[str, ...] | None = None
     notices: tuple[str, ...] = ()
+    kept: Tensor | None = None
+    trusted_images: Tensor | None = None
+    trusted_labels: Tensor | None = None
 
     @property
     def num_classes(self) -> int:
         return len(self.classes)
+
+    def original(self, index: Tensor) -> Tensor:
+        """Where the training images at `index` are in the whole data set, and in a label file. Shapes: (M,) -> (M,)."""
+        return index if self.kept is None else self.kept[index]
 
 
 def pairs(num_classes: int, mistaken_for: dict[int, int]) -> Tensor:

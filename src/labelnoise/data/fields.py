@@ -36,10 +36,14 @@ def _check(dataset: Any) -> None:
     _labels("test_labels", d.test_labels, _images("test_images", d.test_images, shape), d.num_classes)
     if d.true_labels is not None:
         _labels("true_labels", d.true_labels, count, d.num_classes)
-    if (d.val_images is None) != (d.val_labels is None):
-        raise ValueError("val_images and val_labels: must both be given, or both be None")
-    if d.val_images is not None:
-        _labels("val_labels", d.val_labels, _images("val_images", d.val_images, shape), d.num_classes)
+    for part, images, labels in (
+        ("val", d.val_images, d.val_labels),
+        ("trusted", d.trusted_images, d.trusted_labels),
+    ):
+        if (images is None) != (labels is None):
+            raise ValueError(f"{part}_images and {part}_labels: must both be given, or both be None")
+        if images is not None:
+            _labels(f"{part}_labels", labels, _images(f"{part}_images", images, shape), d.num_classes)
     _per_channel("mean", d.mean, shape[0], -math.inf)
     _per_channel("std", d.std, shape[0], 0.0)
     if d.mistaken_for is not None:
@@ -48,6 +52,8 @@ def _check(dataset: Any) -> None:
         _labels("superclass", d.superclass, d.num_classes, d.num_classes)
     if d.paths is not None and len(d.paths) != count:
         raise ValueError(f"paths: has {len(d.paths):,} entries, must have {count:,}, one for each training image")
+    if d.kept is not None:
+        _positions("kept", d.kept, count)
 
 
 def _images(field: str, images: Any, shape: tuple[int, ...] | None = None) -> int:
@@ -74,6 +80,16 @@ def _labels(field: str, labels: Any, count: int, classes: int) -> None:
     lowest, highest = int(labels.min()), int(labels.max())
     if lowest < 0 or highest >= classes:
         raise ValueError(f"{field}: from {lowest} to {highest}, must be from 0 to {classes - 1}")
+
+
+def _positions(field: str, index: Any, count: int) -> None:
+    what = f"must be ({count:,},), torch.int64, on the CPU"
+    if not isinstance(index, Tensor):
+        raise ValueError(f"{field}: is {type(index).__name__}, {what}")
+    if index.shape != (count,) or index.dtype != torch.int64 or index.device.type != "cpu":
+        raise ValueError(f"{field}: is {tuple(index.shape)}, {index.dtype}, on {index.device}; {what}")
+    if int(index[0]) < 0 or bool((index.diff() <= 0).any()):
+        raise ValueError(f"{field}: must rise from 0 or more")
 
 
 def _per_channel(field: str, values: Any, channels: int, above: float) -> None:

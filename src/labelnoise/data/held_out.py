@@ -10,6 +10,7 @@ from torch import Tensor
 
 from labelnoise.arguments.ranges import checked
 from labelnoise.data.dataset import Dataset
+from labelnoise.data.subset import subset
 
 Folds = Annotated[int, Ge(2)]
 Fold = Annotated[int, Ge(0)]
@@ -36,16 +37,16 @@ def held_out(whole: Callable[[], Dataset], path: str, fold: Fold, folds: Folds, 
         raise ValueError(f"path={path}: has {len(labels):,} labels, must have {len(dataset.train_labels):,}")
     held = fold_of(labels, folds, seed) == fold
     out, kept = held.nonzero().flatten(), (~held).nonzero().flatten()
-    return dataset._replace(
-        train_images=dataset.train_images[kept],
+    return subset(dataset, kept)._replace(
         train_labels=labels[kept],
-        true_labels=None if dataset.true_labels is None else dataset.true_labels[kept],
         test_images=dataset.train_images[out],
         test_labels=labels[out],
         val_images=None,
         val_labels=None,
+        kept=None,
+        trusted_images=None,
+        trusted_labels=None,
         notices=(),  # of the whole data set, not of a fold
-        paths=None if dataset.paths is None else tuple(dataset.paths[i] for i in kept.tolist()),
     )
 
 

@@ -7,7 +7,7 @@ from types import ModuleType
 import labelnoise
 from labelnoise.config.groups import choices
 from labelnoise.config.naming import as_yaml
-from labelnoise.config.options import GROUPS, OPTIONS
+from labelnoise.config.options import BELOW, GROUPS, OPTIONS
 from labelnoise.config.subcommands import SUBCOMMANDS
 from labelnoise.tables.markdown import bars
 
@@ -33,8 +33,8 @@ def groups() -> str:
 
 
 def options() -> str:
-    """Every global option with its meaning and its default."""
-    rows = [[f"`{option.name}`", option.help, f"`{as_yaml(option.default)}`"] for option in OPTIONS]
+    """Every global option, and those of a whole group, with its meaning and its default."""
+    rows = [[f"`{option.name}`", option.help, f"`{as_yaml(option.default)}`"] for option in (*OPTIONS, *BELOW)]
     return markdown(["option", "meaning", "default"], *rows)
 
 

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from labelnoise.arguments.direct import direct
 from labelnoise.experiment import warm_start
 from labelnoise.experiment.components import Components
-from labelnoise.experiment.parts import divide
+from labelnoise.experiment.parts import divide, tail_of
 
 if TYPE_CHECKING:  # torch takes a second to import, and `train.py --help` does not need it
     from torch import Tensor, nn
@@ -23,20 +23,24 @@ if TYPE_CHECKING:  # torch takes a second to import, and `train.py --help` does 
 
 
 def load_noisy(cfg: DictConfig) -> "tuple[Dataset, Tensor]":
-    """The data set of a configuration and its noisy training labels (N,).
+    """The data set of a configuration, or its long tail, and its noisy training labels (N,).
 
-    Both are checked, a user's own too.
+    Both are checked, a user's own too. The tail is cut first, and a noise is made for the images that it keeps, as in
+    RoLT and TABASCO. Labels that exist for the whole data set (the noise has `of_whole`) are taken at its positions.
 
     Raises:
         ValueError, OSError: raised by the functions that load the data set and make the noise, or on what they made.
     """
     from labelnoise.noise.apply import apply
 
-    dataset = load(OmegaConf.to_yaml(cfg.dataset.load, resolve=True))
-    if dataset.name != cfg.dataset.name:
-        raise ValueError(f"dataset.name={cfg.dataset.name}: is given by the data set, {dataset.name}")
-    name = f"noise: {cfg.noise._target_}"
-    return dataset, apply(hydra.utils.instantiate(cfg.noise), dataset, cfg.seed_noise, name)
+    whole = load(OmegaConf.to_yaml(cfg.dataset.load, resolve=True))
+    if whole.name != cfg.dataset.name:
+        raise ValueError(f"dataset.name={cfg.dataset.name}: is given by the data set, {whole.name}")
+    dataset = tail_of(cfg, whole)
+    noise, name = hydra.utils.instantiate(cfg.noise), f"noise: {cfg.noise._target_}"
+    if dataset.kept is not None and getattr(noise.func, "of_whole", False):
+        return dataset, apply(noise, whole, cfg.seed_noise, name)[dataset.kept]
+    return dataset, apply(noise, dataset, cfg.seed_noise, name)
 
 
 @lru_cache(maxsize=1)

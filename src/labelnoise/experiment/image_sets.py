@@ -19,7 +19,7 @@ class ImageSet(NamedTuple):
 
     Attributes:
         images: (M, channels, H, W), uint8, indexed like a tensor.
-        position: (M,), that of each among the data set's images `of`.
+        position: (M,), that of each among the whole data set's images `of`, of which a long tail keeps some.
         of: "training", "validation" or "test": which of the data set's arrays of images.
         given: (M,), the labels the run trains or validates with; None for test images.
         true: (M,), the true labels; None if unknown.
@@ -42,7 +42,7 @@ def image_set(cfg: DictConfig, dataset: "Dataset", labels: "Tensor", split: Spli
     """
     import torch
 
-    from labelnoise.data.streamed import StreamedImages
+    from labelnoise.data.subset import subset
 
     if split == "test":
         everything = torch.arange(len(dataset.test_labels))
@@ -56,7 +56,5 @@ def image_set(cfg: DictConfig, dataset: "Dataset", labels: "Tensor", split: Spli
         return ImageSet(dataset.val_images[index], index, "validation", given, true)
     train, val, _ = positions(cfg, dataset, labels)
     index = train if split == "train" else val
-    images: Any = dataset.train_images
-    part = images.part(index) if isinstance(images, StreamedImages) else images[index]
-    true = None if dataset.true_labels is None else dataset.true_labels[index]
-    return ImageSet(part, index, "training", labels[index], true)
+    part = subset(dataset, index)
+    return ImageSet(part.train_images, dataset.original(index), "training", labels[index], part.true_labels)

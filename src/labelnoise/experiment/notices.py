@@ -41,6 +41,6 @@ def missed_rate(noise: DictConfig, dataset: "Dataset", wrong: int) -> str:
 
     expected = getattr(hydra.utils.get_object(noise["_target_"]), "expected", None)
     asked = Expected(rate * len(dataset.train_labels)) if expected is None else expected(dataset, rate)
-    if abs(wrong - asked.wrong) <= asked.spread:
+    if abs(wrong - round(asked.wrong)) <= asked.spread:
         return ""
     return f"rate={rate}: {wrong:,} labels are wrong, not {asked.wrong:,.0f} as requested"

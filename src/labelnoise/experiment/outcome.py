@@ -90,7 +90,7 @@ def _write_predictions(trained: Trained, predictions: "Predictions", path: Path)
 
     index, truth = trained.train_index, trained.dataset.true_labels
     arrays = {
-        "index": index,
+        "index": trained.dataset.original(index),
         "given": trained.noisy_labels[index],
         **({} if truth is None else {"true": truth[index]}),
         "epoch": torch.tensor(predictions.epochs),

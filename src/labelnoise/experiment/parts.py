@@ -13,8 +13,28 @@ if TYPE_CHECKING:  # torch takes a second to import, and `train.py --help` does 
     from labelnoise.training.loop import EvaluationData
 
 
+def tail_of(cfg: DictConfig, whole: "Dataset") -> "Dataset":
+    """The long tail of a data set (`dataset.imbalance`), or the data set without one.
+
+    Trusted images are chosen first, and the tail is cut from the rest, as in TABASCO: cut from the tail, they would be
+    all that its last classes have.
+
+    Raises:
+        ValueError: the last class would have no image.
+    """
+    from labelnoise.data.long_tail import long_tail
+    from labelnoise.data.split import split
+
+    truth, trusted = whole.true_labels, None
+    if cfg.trusted_from == "train" and cfg.num_trusted and truth is not None:
+        trusted = split(truth, 0, cfg.num_trusted, cfg.seed_data)[2]
+    return long_tail(whole, cfg.dataset.imbalance, cfg.seed_noise, trusted)
+
+
 def positions(cfg: DictConfig, dataset: "Dataset", labels: "Tensor") -> "tuple[Tensor, Tensor, Tensor]":
     """Where the training, held-out and trusted images are in the data set's training part, each sorted.
+
+    Those that a long tail's data set has apart are not among the trusted ones.
 
     Args:
         labels: (N,), noisy, of the training images.
@@ -23,7 +43,7 @@ def positions(cfg: DictConfig, dataset: "Dataset", labels: "Tensor") -> "tuple[T
     """
     from labelnoise.data.split import split
 
-    cut = cfg.num_trusted if cfg.trusted_from == "train" else 0
+    cut = _cut(cfg, dataset)
     stratify_by = dataset.true_labels if dataset.true_labels is not None and cut else labels
     return split(stratify_by, cfg.num_val, cut, cfg.seed_data)
 
@@ -53,7 +73,7 @@ def divide(
 
     device, truth = generator.device, dataset.true_labels
     mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (dataset.mean, dataset.std))
-    cut = cfg.num_trusted if cfg.trusted_from == "train" else 0
+    cut = _cut(cfg, dataset)
     if truth is None and cut:
         instead = "; trusted_from=val takes its validation part's" if dataset.val_is_clean else ""
         raise ValueError(f"num_trusted={cut}: dataset={dataset.name} has no true labels to trust{instead}")
@@ -71,6 +91,8 @@ def divide(
     trusted = None
     if truth is not None and cut:
         trusted = train_set(dataset.train_images, truth, trusted_part)
+    elif dataset.trusted_labels is not None:
+        trusted = train_set(dataset.trusted_images, dataset.trusted_labels, torch.arange(len(dataset.trusted_labels)))
     elif cfg.trusted_from == "val":
         if val_images is None or val_labels is None or not dataset.val_is_clean:
             raise ValueError(f"trusted_from=val: dataset={dataset.name} has no validation part with clean labels")
@@ -93,6 +115,11 @@ def divide(
         cfg.eval_every,
     )
     return train_set(dataset.train_images, labels, train_part, trusted), evaluation
+
+
+def _cut(cfg: DictConfig, dataset: "Dataset") -> int:
+    """How many trusted images are cut from the training part."""
+    return cfg.num_trusted if cfg.trusted_from == "train" and dataset.trusted_labels is None else 0
 
 
 def validating(cfg: DictConfig, dataset: "Dataset") -> "Tensor | None":

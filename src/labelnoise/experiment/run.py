@@ -106,6 +106,7 @@ def _train(
     cfg: DictConfig, config: dict[str, Any], files: RunFiles, quiet: bool, listeners: Sequence[Listener] = ()
 ) -> Trained:
     """Make what needs no data, load the data, assemble or resume, fit, and write the record."""
+    from labelnoise.data.long_tail import class_sizes
     from labelnoise.training.device import report_full_memory
 
     started = time.monotonic()
@@ -118,6 +119,8 @@ def _train(
         say(line)
     dataset, labels = load_noisy(cfg)
     noise = metrics.noise_facts(dataset.true_labels, labels, dataset.num_classes, cfg.seed_noise)
+    if dataset.kept is not None:
+        noise["class_sizes"] = class_sizes(dataset)
     say("\n".join([*notices(cfg, dataset, noise), *validation(cfg, dataset)]))
     with report_full_memory(components.runtime.device):
         training = _assembled(cfg, files, components, dataset, labels, environment, say)

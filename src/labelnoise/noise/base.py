@@ -2,7 +2,8 @@
 
 A noise function maps `(facts, seed)` to noisy labels (N,), int64 on the CPU. It draws from numpy's RandomState, whose
 streams are frozen: the same seed gives the same labels on every platform and version. Its attribute `expected`,
-`(facts, rate) -> Expected`, is needed where the number of wrong labels meant is not `rate` of all.
+`(facts, rate) -> Expected`, is needed where the number of wrong labels meant is not `rate` of all; `of_whole = True`,
+where it reads labels of the whole data set, of which a long tail takes its own.
 """
 
 from collections.abc import Callable

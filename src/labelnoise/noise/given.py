@@ -64,6 +64,9 @@ def from_file(facts: Facts, seed: int, path: LabelFile) -> Tensor:
     return torch.from_numpy(labels.astype(np.int64))
 
 
+from_file.of_whole = True  # type: ignore[attr-defined]  # read by `labelnoise.experiment.assemble`
+
+
 def _read_csv(path: str) -> list[int]:
     """The last column, without a header: a first line with text above a number, or nothing above text, as pandas' `,0`.
 

@@ -61,6 +61,9 @@ def human(facts: Facts, seed: int, labels: Labels, data_dir: str) -> Tensor:
     return torch.from_numpy(noisy)
 
 
+human.of_whole = True  # type: ignore[attr-defined]  # read by `labelnoise.experiment.assemble`
+
+
 def _whole_numbers(values: Any) -> np.ndarray:
     array = np.asarray(values)
     if not np.issubdtype(array.dtype, np.integer):

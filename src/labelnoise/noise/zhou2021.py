@@ -30,7 +30,8 @@ def symmetric_zhou2021(facts: Facts, seed: int, rate: Rate) -> Tensor:
     Args:
         rate: fraction of wrong labels, 0 to 1.
     Raises:
-        ValueError: rate out of range, or the released code does not have the data set.
+        ValueError: rate out of range, the released code does not have the data set, or a class has fewer images than it
+            flips of each.
     """
     _refuse_others(facts, "sym_zhou2021")
     K = facts.num_classes
@@ -41,7 +42,12 @@ def symmetric_zhou2021(facts: Facts, seed: int, rate: Rate) -> Tensor:
         return _multinomial(true_labels, T if rate > 0 else np.eye(K), seed=0)
     random = np.random.RandomState(seed)
     labels = true_labels.copy()
-    per_class = int(int(rate * len(labels)) / K)
+    per_class, smallest = int(int(rate * len(labels)) / K), np.bincount(true_labels, minlength=K).min()
+    if per_class > smallest:
+        raise ValueError(
+            f"noise=sym_zhou2021: the released code flips {per_class:,} labels of each class, and the smallest has "
+            f"{smallest:,}; use noise=sym"
+        )
     chosen = [random.choice(np.flatnonzero(true_labels == c), per_class, replace=False) for c in range(K)]
     for i in np.concatenate(chosen):
         labels[i] = random.choice([k for k in range(K) if k != true_labels[i]])

@@ -19,12 +19,14 @@ class Noise(Open):
         transition: counts (C, C), rows the true class, columns the noisy one; null likewise.
         label_hash: of the noisy labels.
         seed: of the noise.
+        class_sizes: (C,), of a long tail: its images of each class, before any are held out.
     """
 
     realised_rate: Fraction | None
     transition: Counts | None = None
     label_hash: Text | None = None
     seed: Count | None = None
+    class_sizes: Annotated[list[Count], Field(max_length=10_000)] | None = None
 
 
 class Metrics(Open):
