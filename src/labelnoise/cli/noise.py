@@ -2,6 +2,7 @@
 
 labelnoise noise dataset=cifar10 noise=asym rate=0.4
 labelnoise noise dataset=cifar10 noise=asym rate=0.4 seed_noise=7 out=labels.npy   # the noisy labels, for noise=file
+labelnoise noise dataset=cifar10 noise=asym rate=0.4 dataset.imbalance=100         # in a long tail
 labelnoise noise dataset=cifar100 noise=sym rate=0.4 out=matrix.csv                # the transition matrix
 
 Shows the whole transition matrix for up to 12 classes, otherwise its range and the most frequent confusions. The last
@@ -39,7 +40,7 @@ def noise(arguments: list[str]) -> None:
     import numpy as np
     from rich.console import Console
 
-    from labelnoise.experiment.assemble import load_noisy
+    from labelnoise.experiment.assemble import for_file, load_noisy
     from labelnoise.experiment.metrics import noise_facts
     from labelnoise.experiment.notices import notices
 
@@ -67,7 +68,9 @@ def noise(arguments: list[str]) -> None:
             console.print(f"each class gets {span} other labels; out=matrix.csv writes the whole matrix")
     print("\n".join(notices(cfg, dataset, facts)))
     if out is not None:
-        write_whole(Path(out), _labels(labels) if out.endswith(".npy") else _csv(T, dataset.classes))
+        write_whole(
+            Path(out), _labels(for_file(cfg, dataset, labels)) if out.endswith(".npy") else _csv(T, dataset.classes)
+        )
         print(f"{out} written" + (f": use it with noise=file noise.path={out}" if out.endswith(".npy") else ""))
     line = {"rate": cfg.get("rate"), "realised_rate": facts["realised_rate"], "label_hash": facts["label_hash"]}
     if whole:

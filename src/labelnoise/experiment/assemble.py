@@ -33,7 +33,7 @@ def load_noisy(cfg: DictConfig) -> "tuple[Dataset, Tensor]":
     """
     from labelnoise.noise.apply import apply
 
-    whole = load(OmegaConf.to_yaml(cfg.dataset.load, resolve=True))
+    whole = _whole(cfg)
     if whole.name != cfg.dataset.name:
         raise ValueError(f"dataset.name={cfg.dataset.name}: is given by the data set, {whole.name}")
     dataset = tail_of(cfg, whole)
@@ -41,6 +41,20 @@ def load_noisy(cfg: DictConfig) -> "tuple[Dataset, Tensor]":
     if dataset.kept is not None and getattr(noise.func, "of_whole", False):
         return dataset, apply(noise, whole, cfg.seed_noise, name)[dataset.kept]
     return dataset, apply(noise, dataset, cfg.seed_noise, name)
+
+
+def for_file(cfg: DictConfig, dataset: "Dataset", labels: "Tensor") -> "Tensor":
+    """The labels as noise=file reads them: one for each image of the whole data set.
+
+    Images that a long tail leaves out have their given labels. Shapes: (N,) -> (N of the whole,).
+    """
+    if dataset.kept is None:
+        return labels
+    return _whole(cfg).train_labels.index_put((dataset.kept,), labels)
+
+
+def _whole(cfg: DictConfig) -> "Dataset":
+    return load(OmegaConf.to_yaml(cfg.dataset.load, resolve=True))
 
 
 @lru_cache(maxsize=1)
