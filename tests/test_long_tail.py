@@ -315,6 +315,8 @@ def test_summaries_do_not_compare_tails(labelnoise: Callable[..., Ended], tmp_pa
             made_up.write(tmp_path, overrides, accuracy - 0.1 * (loss == "ce"))
     shown = labelnoise("summary", tmp_path, "metric=test_acc_last").out
     assert shown.count("**") == 4
+    assert "**90.00" in shown
+    assert "**80.00" in shown
     assert "dataset.imbalance" in shown
 
 

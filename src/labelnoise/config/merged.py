@@ -23,7 +23,7 @@ from labelnoise.config import identity
 from labelnoise.config.compose import MISTAKES, compose, deadline, prepared
 from labelnoise.config.explain import explain
 from labelnoise.config.groups import CONFIGS, SEARCHPATH, config_dirs
-from labelnoise.config.options import DATA_DIR, OPTIONS
+from labelnoise.config.options import DATA_DIR, DEFAULTS
 from labelnoise.config.tuned import REFERENCE as ROW
 
 Tree = dict[str, Any]
@@ -131,7 +131,7 @@ def _contents(chosen: dict[str, str], folders: tuple[Path, ...]) -> Iterator[Tre
         if entry == "_self_":
             yield {key: inner for key, inner in root.content.items() if key != "hydra"}
         elif entry == "options":
-            yield {option.name: option.default for option in OPTIONS}
+            yield DEFAULTS
         else:
             ((key, option),) = entry.items()
             if key in options:

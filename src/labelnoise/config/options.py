@@ -209,8 +209,8 @@ def names_a_path(key: str, value: str) -> bool:
 
 
 # configs/train.yaml takes the defaults from here, under this name.
-_defaults: dict[str, Any] = {option.name: option.default for option in OPTIONS}
+DEFAULTS: dict[str, Any] = {option.name: option.default for option in OPTIONS}
 for option in BELOW:
     group, _, key = option.name.partition(".")
-    _defaults.setdefault(group, {})[key] = option.default
-ConfigStore.instance().store("options", _defaults, provider="labelnoise")
+    DEFAULTS.setdefault(group, {})[key] = option.default
+ConfigStore.instance().store("options", DEFAULTS, provider="labelnoise")

@@ -12,7 +12,8 @@ from labelnoise.records.store import Record
 SEEDS = ("seed_noise", "seed_init", "seed_data")
 # Always shown if they differ, in this order. Other options are shown only if needed to tell settings apart.
 FIRST = ("dataset", "dataset.imbalance", "noise", "noise.rate", "loss", "method", "network")
-TASK = FIRST[:4]  # only settings of the same task are compared with each other
+# Only settings of the same task are compared with each other.
+TASK = ("dataset", "dataset.imbalance", "noise", "noise.rate")
 VALIDATION = "val_acc"  # the accuracy on held-out images, at the epoch that it chooses
 
 
