@@ -1,0 +1,125 @@
+"""Methods that look ahead: their meta-gradients against finite differences, and what they learn where it is known."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from support.small_setups import images, small_setup
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from labelnoise.data.train_set import TrainSet
+from labelnoise.losses import ce
+from labelnoise.methods.meta_weight_net import MetaWeightNet
+from labelnoise.training.clock import Clock
+from labelnoise.training.learner import Learner
+from labelnoise.training.method import Feed, Method, Setup
+
+GIVEN, TRUSTED = [0, 1, 2, 1, 0, 2, 2, 1], [0, 1, 2, 0]
+
+
+def in_float64(method: Method) -> tuple[Method, Feed]:
+    """A method in float64 and its first feed, which has all eight images and the four trusted ones."""
+    method.double()
+    for train in filter(None, (method.train_set, method.train_set.trusted)):
+        train.normalised = lambda pixels, single=train.normalised: single(pixels).double()
+    (feed,) = method.feeds()
+    return method, feed
+
+
+def numeric(function: Callable[[Tensor], Tensor], at: Tensor, step: float = 1e-5) -> Tensor:
+    """The gradient by central differences."""
+    found = torch.zeros_like(at)
+    for i in range(at.numel()):
+        moved = torch.zeros_like(at).view(-1).index_fill(0, torch.tensor(i), step).view_as(at)
+        found.view(-1)[i] = (function(at + moved) - function(at - moved)) / (2 * step)
+    return found
+
+
+def after_a_step(
+    method: Method, feed: Feed, loss: Callable[[nn.Module, Tensor, Tensor], Tensor], rate: float
+) -> Tensor:
+    """The trusted images' cross-entropy after one real step of SGD of a copy of the network."""
+    network = copy.deepcopy(method.network)
+    batch, trusted = feed.index["train"], feed.index["trusted"]
+    loss(network, method.train_set.plain(batch), method.train_set.labels[batch]).backward()
+    few = method.train_set.trusted
+    assert few is not None
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.sub_(rate * weight.grad)
+        return F.cross_entropy(network(few.plain(trusted)), few.labels[trusted])
+
+
+# ----------------------------------------------------------------------------------------------------- meta_weight_net
+
+
+def weight_net(setup: Setup, rate: float = 1e-3) -> MetaWeightNet:
+    torch.manual_seed(0)
+    return MetaWeightNet(setup, hidden=20, rate=rate, decay=0.0)
+
+
+def test_meta_weight_nets_gradient_is_that_of_differences() -> None:
+    method, feed = in_float64(weight_net(small_setup(GIVEN, trusted=TRUSTED)))
+    batch = method.train_set.batch(feed.index["train"])
+    losses = method.loss(method.learner(batch.images), batch.labels)
+    weights = torch.linspace(0.1, 0.9, 8, dtype=torch.float64)
+    slope, trusted_loss = method.look_ahead(losses, weights, feed)
+
+    def moved(v: Tensor) -> Tensor:
+        weighted = lambda net, x, y: (v * F.cross_entropy(net(x), y, reduction="none")).mean()  # noqa: E731
+        return after_a_step(method, feed, weighted, 0.1)
+
+    torch.testing.assert_close(trusted_loss, moved(weights))
+    torch.testing.assert_close(slope, numeric(moved, weights), rtol=1e-6, atol=1e-9)
+    assert float(slope.abs().max()) > 1e-3
+
+
+def planted(wrong: int = 36) -> tuple[Setup, Tensor]:
+    """Images whose class is easy to see, the first `wrong` of them with a wrong label, and forty trusted ones."""
+    facts = (3, (0.5,), (0.25,), None, torch.Generator().manual_seed(0))
+
+    def bright(truth: Tensor, seed: int) -> Tensor:
+        pictures = images(len(truth), seed) // 2
+        for c in range(3):
+            pictures[truth == c, :, c] += 100
+        return pictures
+
+    truth, few = torch.arange(120) % 3, torch.arange(40) % 3
+    labels = torch.where(torch.arange(120) < wrong, (truth + 1) % 3, truth)
+    train = TrainSet(bright(truth, 0), labels, *facts, TrainSet(bright(few, 1), few, *facts))
+
+    def make_learner(**_: object) -> Learner:
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+        make = lambda weights: torch.optim.SGD(weights, lr=0.05)  # noqa: E731
+        return Learner(network, make, lambda epoch, epochs: 1.0, range(40), None, torch.float32)
+
+    return Setup(make_learner, ce, train, Clock(40, 20)), labels == truth
+
+
+def test_meta_weight_net_gives_planted_wrong_labels_less() -> None:
+    """Its weight falls with the loss, and is smaller for the wrong labels, though it never sees which they are."""
+    setup, right = planted()
+    method = weight_net(setup, rate=0.01)
+    for method.clock.epoch in range(40):
+        for feed in method.feeds():
+            method.step(feed)
+    losses = method.score(lambda index, x, y: method.loss(method.learner(x), y))
+    with torch.no_grad():
+        low, high = losses[right].median(), losses[~right].median()
+        curve = method.weighting(torch.linspace(float(low), float(high), 20)[:, None]).squeeze(1)
+    assert bool((curve.diff() < 0).all())
+    assert float(curve[0] - curve[-1]) > 0.3
+    clean = method.judgement().clean
+    assert float(clean[right].mean()) > float(clean[~right].mean()) + 0.2
+
+
+# ---------------------------------------------------------------------------------------------------------------- all
+
+
+@pytest.mark.parametrize("make", [weight_net])
+def test_they_need_trusted_images(make: Callable[[Setup], Method]) -> None:
+    with pytest.raises(ValueError, match=r"^num_trusted=0: method=[a-z_]+ needs images with true labels"):
+        make(small_setup(GIVEN))
