@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from labelnoise.data.train_set import TrainSet
 from labelnoise.losses import ce
 from labelnoise.methods.meta_weight_net import MetaWeightNet
+from labelnoise.methods.mltp import MLTP
+from labelnoise.methods.mslg import MSLG
 from labelnoise.training.clock import Clock
 from labelnoise.training.learner import Learner
 from labelnoise.training.method import Feed, Method, Setup
@@ -116,10 +118,111 @@ def test_meta_weight_net_gives_planted_wrong_labels_less() -> None:
     assert float(clean[right].mean()) > float(clean[~right].mean()) + 0.2
 
 
+# ---------------------------------------------------------------------------------------------------------------- mslg
+
+
+def soft_labels(setup: Setup, beta: float = 100.0, warm_up: float = 0.0) -> MSLG:
+    return MSLG(setup, alpha=0.5, beta=beta, gamma=1.0, warm_up=warm_up, confidence=2.0)
+
+
+def test_mslgs_gradient_is_that_of_differences() -> None:
+    method, feed = in_float64(soft_labels(small_setup(GIVEN, trusted=TRUSTED)))
+    index = feed.index["train"]
+    logits = torch.randn(8, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    logs = method.learner(method.train_set.view(index)).log_softmax(dim=1)
+    slope, trusted_loss = method.look_ahead(logs, logits, feed)
+
+    def moved(s: Tensor) -> Tensor:
+        def distance(net: nn.Module, x: Tensor, _: Tensor) -> Tensor:
+            p = net(x).softmax(dim=1)
+            return (p * (p / s.softmax(dim=1)).log()).sum() / 24
+
+        return after_a_step(method, feed, distance, 0.5)
+
+    torch.testing.assert_close(trusted_loss, moved(logits))
+    torch.testing.assert_close(slope, numeric(moved, logits), rtol=1e-6, atol=1e-9)
+    assert float(slope.abs().max()) > 1e-4
+
+
+def test_mslgs_soft_label_moves_as_worked_out_by_hand() -> None:
+    """One image, trusted with another label than the given one. With h = alpha (|x|^2 + 1) / C for a linear network,
+    the virtual step takes h p (log p - log q - KL) off the logits z, and the slope of s is
+    h (p (p' - e) - p sum_k p_k (p'_k - e_k)), with e the trusted label and p' the prediction after the step."""
+    method, feed = in_float64(soft_labels(small_setup([1], trusted=[0])))
+    method.trusted.images = method.train_set.images
+    x = method.train_set.plain(torch.tensor([0]))
+    z = method.predict(x).detach()[0]
+    p, q, e = z.softmax(0), torch.tensor([0.0, 2.0, 0.0]).double().softmax(0), torch.tensor([1.0, 0.0, 0.0])
+    h = 0.5 * (float((x**2).sum()) + 1) / 3
+    off = (p / q).log()
+    after = (z - h * p * (off - p @ off)).softmax(0)
+    slope = h * (p * (after - e) - p * (p @ (after - e)))
+    result = method.step(Feed(("meta",), feed.index))
+    torch.testing.assert_close(method.label_logits[0], torch.tensor([0.0, 2.0, 0.0]).double() - 100 * slope)
+    assert slope.sign().tolist()[0] == -1, "towards the trusted label"
+    assert result.target is not None
+    assert result.target.tolist() == [0]
+
+
+def test_mslg_finds_planted_wrong_labels() -> None:
+    """After a warm-up, and says what they should be; the others keep theirs."""
+    setup, right = planted()
+    truth = torch.arange(len(right)) % 3
+    method = soft_labels(setup, beta=200.0, warm_up=0.25)
+    for method.clock.epoch in range(40):
+        for feed in method.feeds():
+            result = method.step(feed)
+            assert feed.step == ("train",) if method.clock.epoch < 10 else ("meta",)
+            assert ("trusted_loss" in result.metrics) == (method.clock.epoch >= 10)
+    judged = method.judgement()
+    assert judged.proposed is not None
+    found = (judged.proposed == truth).double()
+    assert float(found[~right].mean()) > 0.8
+    assert float(found[right].mean()) > 0.95
+
+
+# ---------------------------------------------------------------------------------------------------------------- mltp
+
+
+def two_batches(weight: float = 0.8) -> tuple[MLTP, Feed]:
+    """In float64, with the first four and the last four of eight images."""
+    method, _ = in_float64(MLTP(small_setup(GIVEN), weight=weight, step=2.0))
+    return method, Feed(("train",), {"train": torch.arange(4), "second": torch.arange(4, 8)})
+
+
+def test_mltps_step_is_the_gradient_by_differences() -> None:
+    """Of the sum of both losses with respect to the weights: second derivatives included."""
+    method, feed = two_batches()
+    x, y = method.train_set.plain(torch.arange(8)), method.train_set.labels
+    layer = method.network[1]
+    start = torch.cat([layer.weight, layer.bias[:, None]], dim=1).detach().clone()
+
+    def loss(at: Tensor, part: slice) -> Tensor:
+        return F.cross_entropy(F.linear(x[part].flatten(1), at[:, :-1], at[:, -1]), y[part])
+
+    def both(at: Tensor) -> Tensor:
+        free = at.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(loss(free, slice(0, 4)), free)
+        return loss(at, slice(0, 4)) + 0.8 * loss(at - 0.2 * slope, slice(4, 8))
+
+    result = method.step(feed)
+    moved = torch.cat([layer.weight, layer.bias[:, None]], dim=1).detach()
+    torch.testing.assert_close(result.loss, both(start))
+    torch.testing.assert_close(start - moved, 0.1 * numeric(both, start), rtol=1e-6, atol=1e-9)
+
+
+def test_mltp_shows_every_image_in_both_places() -> None:
+    method = MLTP(small_setup(GIVEN * 2)._replace(clock=Clock(10, 5)), weight=1.0, step=1.0)
+    feeds = method.feeds()
+    orders = [torch.cat([feed.index[role] for feed in feeds]) for role in ("train", "second")]
+    assert all(torch.equal(order.sort().values, torch.arange(16)) for order in orders)
+    assert not torch.equal(*orders)
+
+
 # ---------------------------------------------------------------------------------------------------------------- all
 
 
-@pytest.mark.parametrize("make", [weight_net])
+@pytest.mark.parametrize("make", [weight_net, soft_labels])
 def test_they_need_trusted_images(make: Callable[[Setup], Method]) -> None:
     with pytest.raises(ValueError, match=r"^num_trusted=0: method=[a-z_]+ needs images with true labels"):
         make(small_setup(GIVEN))
