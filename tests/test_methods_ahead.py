@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -9,8 +10,10 @@ from support.small_setups import images, small_setup
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from labelnoise import losses
 from labelnoise.data.train_set import TrainSet
 from labelnoise.losses import ce
+from labelnoise.methods.adaptive_loss import FORMS, AdaptiveLoss, Form
 from labelnoise.methods.meta_weight_net import MetaWeightNet
 from labelnoise.methods.mltp import MLTP
 from labelnoise.methods.mslg import MSLG
@@ -219,10 +222,93 @@ def test_mltp_shows_every_image_in_both_places() -> None:
     assert not torch.equal(*orders)
 
 
+# ------------------------------------------------------------------------------------------------------- adaptive_loss
+
+HYPER: dict[Form, list[float]] = {
+    "gce": [0.6],
+    "sce": [0.7, 1.3],
+    "bi_tempered": [0.6, 1.7],
+    "poly_soft": [1.5, 3.0],  # some images of the batch are above the threshold
+}
+
+
+def adaptive(form: Form, setup: Setup | None = None, rate: float = 1.0) -> AdaptiveLoss:
+    return AdaptiveLoss(setup or small_setup(GIVEN, trusted=TRUSTED), form=form, rate=rate)
+
+
+def soft_weighted(logits: Tensor, labels: Tensor, lam: float, d: float) -> Tensor:
+    value = F.cross_entropy(logits, labels, reduction="none")
+    below = (d - 1) / d * lam * (1 - (1 - value.clamp(max=lam) / lam) ** (d / (d - 1)))
+    return torch.where(value < lam, below, (d - 1) / d * lam)
+
+
+OTHERS = {"gce": losses.gce, "sce": losses.sce, "bi_tempered": losses.bi_tempered, "poly_soft": soft_weighted}
+
+
+@pytest.mark.parametrize("form", HYPER)
+def test_an_adaptive_losss_value_is_that_of_the_loss(form: Form) -> None:
+    logits = 3 * torch.randn(40, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    labels, hyper = torch.arange(40) % 5, HYPER[form]
+    found = FORMS[form].loss(logits, labels, *torch.tensor(hyper, dtype=torch.float64))
+    torch.testing.assert_close(found, OTHERS[form](logits, labels, *hyper), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", HYPER)
+def test_adaptive_losss_gradient_is_that_of_differences(form: Form) -> None:
+    """Which needs derivatives in the logits and the hyper-parameters both."""
+    method, feed = in_float64(adaptive(form))
+    batch = method.train_set.batch(feed.index["train"])
+    hyper = torch.tensor(HYPER[form], dtype=torch.float64)
+    slope, trusted_loss = method.look_ahead(method.learner(batch.images), batch.labels, hyper, feed)
+
+    def moved(at: Tensor) -> Tensor:
+        return after_a_step(method, feed, lambda net, x, y: OTHERS[form](net(x), y, *at.tolist()).mean(), 0.1)
+
+    torch.testing.assert_close(trusted_loss, moved(hyper), rtol=1e-6, atol=0)
+    torch.testing.assert_close(slope, numeric(moved, hyper), rtol=1e-4, atol=1e-8)
+    assert float(slope.abs().min()) > 1e-5
+
+
+@pytest.mark.parametrize("form", HYPER)
+def test_hyper_parameters_move_against_their_gradient_within_their_range(form: Form) -> None:
+    method, feed = in_float64(adaptive(form, rate=2.0))
+    batch, before = method.train_set.batch(feed.index["train"]), method.hyper.clone()
+    slope, _ = method.look_ahead(method.learner(batch.images), batch.labels, before, feed)
+    result = method.step(feed)
+    torch.testing.assert_close(method.hyper, before - 0.2 * slope)
+    for name, value in zip(FORMS[form].ranges, method.hyper, strict=True):
+        assert float(result.metrics[name]) == float(value)
+    method.rate = 1e6
+    method.step(feed)
+    edges = torch.stack([method.low, method.high])
+    assert bool(((method.hyper == edges).any(dim=0)).all())
+
+
+def test_poly_soft_learns_to_give_planted_wrong_labels_less() -> None:
+    """The weight of an image, the loss's slope in the cross-entropy, ends lower for wrong labels than it began."""
+    setup, right = planted()
+    method = adaptive("poly_soft", setup, rate=100.0)
+
+    def weights() -> Tensor:
+        lam, d = method.hyper
+        value = method.score(lambda _, x, y: F.cross_entropy(method.learner(x), y, reduction="none"))
+        return (1 - value / lam).clamp(min=0) ** (1 / (d - 1))
+
+    start = method.hyper.clone()
+    for method.clock.epoch in range(40):
+        for feed in method.feeds():
+            method.step(feed)
+    learned = weights()
+    assert float(learned[right].mean() - learned[~right].mean()) > 0.4
+    method.hyper.copy_(start)
+    fixed = weights()
+    assert float(learned[~right].mean()) < float(fixed[~right].mean()) - 0.1
+
+
 # ---------------------------------------------------------------------------------------------------------------- all
 
 
-@pytest.mark.parametrize("make", [weight_net, soft_labels])
+@pytest.mark.parametrize("make", [weight_net, soft_labels, partial(adaptive, "gce")])
 def test_they_need_trusted_images(make: Callable[[Setup], Method]) -> None:
     with pytest.raises(ValueError, match=r"^num_trusted=0: method=[a-z_]+ needs images with true labels"):
         make(small_setup(GIVEN))

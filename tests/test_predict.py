@@ -77,9 +77,11 @@ torch.save(found, sys.argv[1])
 
 
 def own_probabilities(trained: Trained, path: Path) -> torch.Tensor:
-    """What the method itself predicts for the test images, with the saved weights in each of its networks."""
+    """What the method itself predicts for the test images, with the saved weights in its networks for images."""
+    saved = load_file(path)
     for learner in trained.method.learners():
-        learner.network.load_state_dict(load_file(path))
+        if learner.network.state_dict().keys() == saved.keys():
+            learner.network.load_state_dict(saved)
     dataset = trained.dataset
     mean, std = (torch.tensor(value)[:, None, None] for value in (dataset.mean, dataset.std))
     with torch.no_grad():
