@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
-from support.configs import TOLD, chosen, every
+from support.configs import TOLD, TRUSTING, chosen, every
 from support.data import REPOSITORY
 from support.pages import blocks
 
@@ -101,7 +101,7 @@ def test_every_method_trains_in_a_loop_of_ones_own() -> None:
     def network(outputs: int) -> Network:
         return Network(torch.nn.Flatten(), torch.nn.Linear(64, outputs))
 
-    for name in set(every("method")) - {"l2rw"}:
+    for name in set(every("method")) - TRUSTING:
         cfg = chosen("method", name, "noise=sym", "rate=0.4", "dataset=digits")
         told = {word.partition("=")[0].removeprefix("method."): 0.4 for word in TOLD.get(name, ())}
         optimizer = partial(torch.optim.SGD, lr=0.1)

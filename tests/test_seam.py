@@ -7,7 +7,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 from support.command import stop_at
-from support.configs import chosen, every
+from support.configs import TRUSTING, chosen, every
 
 from labelnoise.experiment.run import run, train
 from labelnoise.records.store import Record
@@ -23,7 +23,7 @@ def job(method: str, results: Path, **values: object) -> DictConfig:
 
     On few images; the rest is put aside as trusted ones, or as held-out ones where the method trains on the others.
     """
-    if method == "l2rw":
+    if method in TRUSTING:
         values = {"num_val": 1240, "num_trusted": 60, **values}
     cfg = chosen("method", method if method.islower() else "erm", *COMMON, results=str(results), **values)
     if not method.islower():

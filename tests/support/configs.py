@@ -55,3 +55,7 @@ def with_values(cfg: DictConfig, **values: object) -> DictConfig:
 def every(group: str) -> list[str]:
     """The options of a group, for parametrize."""
     return choices(group)
+
+
+# The methods that train on images with true labels beside the others.
+TRUSTING = {name for name in every("method") if "\nnum_trusted:" in (CONFIGS / "method" / f"{name}.yaml").read_text()}

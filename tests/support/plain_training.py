@@ -9,7 +9,7 @@ values of parameters from torch's default generator, with seed 3 after the netwo
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import hydra
@@ -258,10 +258,13 @@ def train_both(
     clip_norm: float = 5.0,
     trusted: int = 0,
     rel: float = 1e-9,
+    own: Sequence[nn.Module] = (),
 ) -> Both:
     """Train with the project and by a plain loop; every step's loss, the last weights, statistics and memories must be
     equal.
 
+    Args:
+        own: copies of what the method trains beside its networks, after these.
     Raises:
         AssertionError: they are not, or the training did not come closer to the true labels.
     """
@@ -272,7 +275,10 @@ def train_both(
     images, labels, truth = data
     tested = images[:2], truth[:2]
     dataset = Dataset("cifar10", images, truth, *tested, tuple("0123456789"), MEAN, STD, true_labels=truth)
-    copies = [NETWORKS[network]() for _ in range(networks)]  # draws too, so before the project seeds the generator
+    copies = [
+        *(NETWORKS[network]() for _ in range(networks)),
+        *own,
+    ]  # draws too, so before the project seeds the generator
     runtime = Runtime(torch.device("cpu"), torch.float32, 1)
     components = Components(hydra.utils.instantiate(cfg.loss), runtime)
     method, evaluation = assemble(cfg, dataset, labels, components)

@@ -14,10 +14,15 @@ __all__ = ["bi_tempered"]
 NEWTON_STEPS = 24  # from below the root of a convex function; enough for t2 = 4 and ten thousand classes in float32
 
 
-def _tempered_log_probs(logits: Tensor, t: float) -> Tensor:
+def tempered_log_probs(logits: Tensor, t: float | Tensor, order: int = 1) -> Tensor:
     """log exp_t(z_k - c) with c such that the sum is 1; exp_t(x) = (1 + (1 - t) x)^(1 / (1 - t)), t > 1.
 
-    Only the last Newton step has a gradient, which is that of the exact c. Shapes: (B, C) -> (B, C).
+    Only the last Newton steps have a gradient. Shapes: (B, C) -> (B, C).
+
+    Args:
+        t: a number, or 0-d.
+        order: 1 or 2: derivatives in logits and t up to this order are those of the exact c. Each takes a Newton step.
+    Source: Amid, Warmuth, Anil, Koren 2019, arXiv:1906.03361.
     """
     z = at_least_single(logits)
     z = z - z.detach().amax(dim=1, keepdim=True)
@@ -30,8 +35,9 @@ def _tempered_log_probs(logits: Tensor, t: float) -> Tensor:
         for _ in range(NEWTON_STEPS):
             p = log_exp(c).exp()
             c = c + (p.sum(dim=1, keepdim=True) - 1) / (p**t).sum(dim=1, keepdim=True)
-    p = log_exp(c).exp()
-    c = c + (p.sum(dim=1, keepdim=True) - 1) / (p.detach() ** t).sum(dim=1, keepdim=True)
+    for _ in range(order):
+        p = log_exp(c).exp()
+        c = c + (p.sum(dim=1, keepdim=True) - 1) / (p.detach() ** t).sum(dim=1, keepdim=True)
     return log_exp(c)
 
 
@@ -49,7 +55,7 @@ def bi_tempered(
     Source: Amid, Warmuth, Anil, Koren 2019 (NeurIPS), arXiv:1906.03361.
     Differs: the authors' code finds c with five fixed-point steps; here Newton's method runs to convergence.
     """
-    logs = _tempered_log_probs(logits, t2) if t2 > 1 else log_probs(logits)
+    logs = tempered_log_probs(logits, t2) if t2 > 1 else log_probs(logits)
     log_p = of_label(logs, labels)
     label = -torch.expm1((1 - t1) * log_p) / (1 - t1) if t1 < 1 else -log_p
     return label - (1 - ((2 - t1) * logs).exp().sum(dim=1)) / (2 - t1)

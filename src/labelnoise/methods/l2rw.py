@@ -1,14 +1,13 @@
 """Learning to reweight examples: images are weighted by how much they reduce the loss on a few trusted images."""
 
-import itertools
-
 import torch
 from torch import Tensor
 
-from labelnoise.training.method import Feed, Judgement, Method, Setup, StepResult
+from labelnoise.methods.looking_ahead import LookingAhead
+from labelnoise.training.method import Feed, Judgement, Setup, StepResult
 
 
-class L2RW(Method):
+class L2RW(LookingAhead):
     """Weights from the gradient of the trusted images' loss after a virtual step of plain SGD.
 
     w_i = max(0, -d L_trusted(theta - lr * grad sum_j eps_j l_j) / d eps_i) at eps = 0, divided by their sum. If all are
@@ -24,19 +23,9 @@ class L2RW(Method):
     weight: Tensor
 
     def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        if setup.train.trusted is None:
-            raise ValueError("num_trusted=0: method=l2rw needs images with true labels, such as num_trusted=100")
-        self.trusted = setup.train.trusted
-        self.learner = setup.make_learner()
+        super().__init__(setup, "l2rw")
         # the sum of each image's weights over the epochs, relative to the batch's mean weight
         self.remember("weight")
-
-    def feeds(self) -> list[Feed]:
-        """Every image once, each batch with a batch of trusted images; these are cycled through."""
-        size = self.clock.batch_size
-        trusted = itertools.cycle(self.trusted.order(size))
-        return [Feed(("train",), {"train": i, "trusted": next(trusted)}) for i in self.train_set.order(size)]
 
     def train_step(self, feed: Feed) -> StepResult:
         index = feed.index["train"]
@@ -63,9 +52,6 @@ class L2RW(Method):
         helpful = (-gradient).clamp_min(0)
         total = helpful.sum()
         return helpful / torch.where(total > 0, total, 1.0)
-
-    def predict(self, images: Tensor) -> Tensor:
-        return self.learner(images)
 
     def judgement(self) -> Judgement:
         """The sum of each image's weights so far."""
