@@ -2,14 +2,24 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from scipy import stats
+from support.configs import composed
+from support.permuted_truth import COMMON, small
+from support.shapes import shapes_only
 from support.small_setups import small_setup
 from torch import Tensor
 
+from labelnoise.checks import method as method_check
+from labelnoise.experiment.components import Components, make_loss
+from labelnoise.methods.beta_mixture import fit_beta_mixture, wrong_probability
+from labelnoise.methods.drpl import DRPL
 from labelnoise.methods.ili import ILI
 from labelnoise.methods.slr import SLR
-from labelnoise.training.method import Method
+from labelnoise.training.device import prepare
+from labelnoise.training.method import Feed, Method
 
 LABELS = [0, 1, 2, 1, 0, 2, 2, 1, 0, 2, 1, 0]
 
@@ -189,7 +199,117 @@ def test_ili_ends_when_the_accuracy_is_below_both_before(halves: bool, before: t
         assert halves or torch.equal(labels[3], labels[2]), "on the last network's labels"
 
 
+# ---------------------------------------------------------------------------------------------------------------- drpl
+
+
+def drpl(labels: list[int] = LABELS, epochs: int = 12, **change: Any) -> DRPL:
+    """Four epochs of relabelling, and two rounds of four."""
+    values: dict[str, Any] = {"relabel": 1 / 3, "first": 1 / 3, "begin": 1 / 6, "averaged": 1 / 6, "warm_up": 0.0}
+    values |= {
+        "alpha": 0.8,
+        "beta": 0.4,
+        "threshold_1": 0.1,
+        "threshold_2": 0.5,
+        "uniform": 0.2,
+        "mix": 1.0,
+        "milestones": None,
+    }
+    return DRPL(small_setup(labels, epochs=epochs), **{**values, **change})
+
+
+def test_the_beta_mixture_recovers_its_own_parameters() -> None:
+    draw = np.random.RandomState(0)
+    wrong = draw.rand(20_000) < 0.4
+    values = np.where(wrong, draw.beta(10, 3, len(wrong)), draw.beta(1.5, 12, len(wrong)))
+    found = fit_beta_mixture(values, iterations=200)
+    np.testing.assert_allclose(found.weight, [0.6, 0.4], atol=0.02)
+    np.testing.assert_allclose(found.a, [1.5, 10], rtol=0.05)
+    np.testing.assert_allclose(found.b, [12, 3], rtol=0.05)
+    grid = np.linspace(0.01, 0.99, 50)
+    clean, dirty = 0.6 * stats.beta.pdf(grid, 1.5, 12), 0.4 * stats.beta.pdf(grid, 10, 3)
+    np.testing.assert_allclose(found.posterior(grid), dirty / (clean + dirty), atol=0.03)
+
+
+def test_large_losses_are_likely_wrong_and_no_larger_one_is_less() -> None:
+    draw = np.random.RandomState(0)
+    losses = np.concatenate([draw.gamma(2, 0.1, 600), draw.normal(4, 0.5, 400)])
+    found = wrong_probability(torch.from_numpy(losses)).numpy()
+    assert ((found > 0.5) == (np.arange(1000) >= 600)).mean() > 0.98
+    assert found[losses > 4.5].min() == found.max()
+    assert wrong_probability(torch.full((5,), 0.3)).tolist() == [0.0] * 5
+
+
+def test_drpls_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mixture is asked twice; its answer decides whose target is the label."""
+    answers = [torch.tensor([0.1, 0.2] * 6), torch.tensor([0.5] * 11 + [0.6])]
+    monkeypatch.setattr("labelnoise.methods.drpl.wrong_probability", lambda losses: answers.pop(0))
+    method, labels, starts = drpl(), torch.eye(3)[LABELS], []
+    restart = method.learner.restart
+    monkeypatch.setattr(method.learner, "restart", lambda during: (starts.append(during), restart(during)))
+    for epoch in range(12):
+        method.clock.epoch = epoch
+        method.begin_epoch()
+        labelled = [list(range(12)), list(range(0, 12, 2)), list(range(11))][epoch // 4]
+        rest = [image for image in range(12) if image not in labelled]
+        if epoch < 2 or epoch >= 4:
+            assert torch.equal(method.target[labelled], labels[labelled])
+        else:
+            torch.testing.assert_close(method.target, method.past.mean(0))
+        if epoch in (4, 8):
+            assert method.target[rest].max(1).values.tolist() == [1] * len(rest), "a random class"
+        if epoch in (5, 6, 7):
+            equal = (method.target[rest] - 1 / 3).abs().amax(1) < 1e-6
+            assert int(equal.sum()) == 1, "a fifth of six"
+            others = torch.tensor(rest)[~equal]
+            assert torch.equal(method.target[others], method.past[0, others])
+        (feed,) = method.feeds()
+        result = method.step(feed)
+        assert (result.selected is None) == (epoch < 4)
+        if result.selected is not None:
+            assert set(feed.index["train"][result.selected].tolist()) == set(labelled)
+    assert starts == [range(4, 8), range(8, 12)]
+    assert not answers
+    assert method.judgement().clean.tolist() == pytest.approx([0.5] * 11 + [0.4])
+
+
+def test_drpls_warm_up_sees_the_labelled_images_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labelnoise.methods.drpl.wrong_probability", lambda losses: torch.tensor([0.1, 0.2, 0.6] * 4))
+    method = drpl(warm_up=1 / 12)
+    used = train(method)
+    first, second = {0, 3, 6, 9}, {0, 1, 3, 4, 6, 7, 9, 10}
+    assert used == [set(range(12))] * 4 + [first] + [set(range(12))] * 4 + [second] + [set(range(12))] * 2
+    assert method.learner.during == range(10, 12)
+
+
+def test_drpls_learning_rate_follows_its_milestones() -> None:
+    method, factors = drpl(milestones=[[0.5], [0.25, 0.75], [0.75]]), []
+    for epoch in range(12):
+        method.clock.epoch = epoch
+        factors.append(method.rate(epoch % 4, 4))
+    assert factors == pytest.approx([1, 1, 0.1, 0.1, 1, 0.1, 0.1, 0.01, 1, 1, 1, 0.1])
+
+
+def test_drpls_mixing_does_not_wait_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    with shapes_only(monkeypatch):
+        assert drpl().step(Feed(("mix", 1), {"train": torch.arange(5)})).loss.shape == ()
+
+
 # ----------------------------------------------------------------------------------------------------------------- all
+
+
+@pytest.mark.parametrize(
+    ("chosen", "stages"),
+    [("slr", 4), ("ili", 5), ("opili", 5), ("drpl", 3), ("drpl method.warm_up=0.2", 5)],
+)
+def test_a_run_resumes_inside_every_training(chosen: str, stages: int) -> None:
+    """Stopped after every second step, each time built anew; the same bit for bit."""
+    cfg = composed(*COMMON, "epochs=5", "batch_size=32", *f"method={chosen}".split())
+    components = Components(make_loss(cfg), prepare("cpu", "float32", 1))
+    whole = method_check._train(cfg, components, *small())
+    steps, history = int(whole["steps"]), [whole[f"history/stage/{epoch}"] for epoch in range(5)]
+    assert len(set(history)) == stages
+    stopped = method_check._train(cfg, components, *small(), range(1, steps, 2))
+    assert method_check._difference(whole, stopped) == ""
 
 
 @pytest.mark.parametrize(
@@ -202,6 +322,11 @@ def test_ili_ends_when_the_accuracy_is_below_both_before(halves: bool, before: t
         (ili, {"rounds": 0}),
         (ili, {"threshold": 1.0}),
         (ili, {"validation": 0.0}),
+        (drpl, {"relabel": 0.0}),
+        (drpl, {"threshold_2": 1.1}),
+        (drpl, {"uniform": -0.1}),
+        (drpl, {"mix": 0.0}),
+        (drpl, {"milestones": [[0.5]]}),
     ],
 )
 def test_what_is_out_of_range_is_refused(make: Any, change: dict[str, float]) -> None:

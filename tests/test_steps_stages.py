@@ -2,10 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from scipy import stats
 from sklearn.model_selection import KFold, train_test_split
-from support.plain_training import SEED, Plain, one_hot, train_both
+from support.plain_training import CLASSES, SEED, Plain, one_hot, train_both
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -90,3 +92,81 @@ def relabel(y: Tensor, index: Tensor, p: Tensor, threshold: float) -> None:
     for i in index.tolist():
         if p[i].max() > threshold:
             y[i] = int(p[i].argmax())
+
+
+def doubtful(losses: Tensor) -> Tensor:
+    """Arazo et al. 2019, equations 2 to 6, as released with Ortego et al. 2020."""
+    low, high = np.percentile(losses.numpy(), [5, 95])
+    x = (losses.numpy() - low - 1e-5) / (high - low - 9e-6)
+    x = np.where(x <= 0, 1e-3, np.where(x >= 1, 1 - 1e-3, x))
+    fitted = np.clip(x[(losses.numpy() >= low) & (losses.numpy() <= high)], 1e-4, 1 - 1e-4)
+    parts = [(0.5, 1.0, 2.0), (0.5, 2.0, 1.0)]
+    for _ in range(10):
+        p = np.stack([np.maximum(w * stats.beta.pdf(fitted, a, b), 1e-12) for w, a, b in parts])
+        parts = []
+        for share in p / p.sum(0):
+            mean = np.average(fitted, weights=share)
+            a = mean * (mean * (1 - mean) / np.average((fitted - mean) ** 2, weights=share) - 1)
+            parts.append((share.mean(), a, a * (1 - mean) / mean))
+    clean, wrong = (w * stats.beta.pdf(np.linspace(1e-12, 1 - 1e-12, 100), a, b) for w, a, b in parts)
+    table = wrong / (clean + wrong + 1e-12)
+    table[table.argmax() :] = table.max()
+    return torch.from_numpy(table[np.floor(100 * x).astype(int)])
+
+
+@pytest.mark.parametrize("warm_up", [0, 1])
+def test_drpl(warm_up: int) -> None:
+    """Ortego et al. 2020, as released: two epochs of relabelling, two rounds of two, each after a warm-up or not."""
+    divided = []
+
+    def objective(plain: Plain, index: Tensor, target: Tensor, mixed: bool) -> Tensor:
+        """A step; returns the probabilities of the images as they are."""
+        x = plain.view(index)
+        p = F.softmax(plain.network(x), 1)
+        alone = p.detach()
+        if mixed:
+            lam = torch.distributions.Dirichlet(torch.ones(2).double()).sample()[0]
+            partner = torch.randperm(len(index), generator=plain.draws)
+            p = F.softmax(plain.network(lam * x + (1 - lam) * x[partner]), 1)
+            target = lam * target + (1 - lam) * target[partner]
+        prior = (0.1 * (0.1 / p.mean(0)).log()).sum()
+        plain.descend(-(target * p.log()).sum(1).mean() + 0.8 * prior - 0.4 * (p * p.log()).sum(1).mean())
+        return alone
+
+    def epoch(plain: Plain, target: Tensor, among: Tensor | None = None, mixed: bool = True) -> Tensor:
+        p = torch.zeros(len(plain), CLASSES).double()
+        for index in plain.batches(among):
+            p[index] = objective(plain, index, target[index], mixed)
+        return p
+
+    def loop(plain: Plain) -> None:
+        given, plain.rate = one_hot(plain.labels), 0.01
+        p = epoch(plain, given, mixed=False)
+        plain.rate = 0.001
+        epoch(plain, p, mixed=False)
+        for threshold in (0.1, 0.5):
+            wrong = doubtful(-plain.predicted()[range(len(plain)), plain.labels].log())
+            labelled = wrong <= threshold
+            divided.append(float(labelled.double().mean()))
+            p = one_hot(torch.randint(CLASSES, (len(plain),), generator=plain.draws))
+            plain.restart()
+            plain.rate = 0.01
+            if warm_up:
+                epoch(plain, given, labelled.nonzero().flatten())
+                p = plain.predicted()
+                plain.forget()
+            for number in range(2):
+                plain.rate = (0.01, 0.001)[number]
+                target, rest = torch.where(labelled[:, None], given, p), (~labelled).nonzero().flatten()
+                if number or warm_up:
+                    order = torch.randperm(len(rest), generator=plain.draws)
+                    target[rest[order[: int(0.2 * len(rest))]]] = 1 / CLASSES
+                p = epoch(plain, target)
+        plain.memory |= {"wrong": wrong, "target": target}
+
+    length = 6 + 2 * warm_up
+    lengths = [f"method.{name}={2 / length}" for name in ("relabel", "first")]
+    lengths += [f"method.{name}={1 / length}" for name in ("begin", "averaged")]
+    own = [*lengths, f"method.warm_up={warm_up / length}", "method.milestones=[[0.5],[0.5],[0.5]]"]
+    train_both(loop, ["method=drpl", *own], epochs=length, learns=False)
+    assert all(0.05 < share < 0.95 for share in divided)

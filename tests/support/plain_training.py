@@ -126,6 +126,10 @@ class Plain:
         for layer in self.networks[k].modules():
             if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
                 layer.reset_running_stats()
+        self.forget(k)
+
+    def forget(self, k: int = 0) -> None:
+        """Network k goes on with an optimizer without a past."""
         self._optimizers[k] = self._make(list(self.networks[k].parameters()))
 
     @torch.no_grad()
