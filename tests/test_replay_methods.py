@@ -34,10 +34,12 @@ def make(name: str) -> Method:
     train = TrainSet(images, labels, *facts, TrainSet(images[:8], labels[:8], *facts))
 
     def make_learner(extra_outputs: int = 0, **_: object) -> Learner:
-        body = nn.Sequential(nn.Conv2d(1, 4, 3), BatchNormReLU(4), nn.Flatten())
+        def initial(start: int = 0) -> Network:
+            body = nn.Sequential(nn.Conv2d(1, 4, 3), BatchNormReLU(4), nn.Flatten())
+            return Network(body, nn.Linear(144, 4 + extra_outputs))
+
         optimizer: Any = lambda weights: torch.optim.SGD(weights, lr=0.05, momentum=0.9)  # noqa: E731
-        network = Network(body, nn.Linear(144, 4 + extra_outputs))
-        return Learner(network, optimizer, cosine, range(EPOCHS), 5.0, torch.float32)
+        return Learner(initial(), optimizer, cosine, range(EPOCHS), 5.0, torch.float32, make_again=initial)
 
     common = ("noise=sym", "rate=0.4")
     cfg = composed(*common, f"method={name}", *TOLD[name]) if name in TOLD else chosen("method", name, *common)

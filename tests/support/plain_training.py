@@ -10,6 +10,7 @@ values of parameters from torch's default generator, with seed 3 after the netwo
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import hydra
@@ -72,6 +73,7 @@ class Plain:
         losses: of every step.
         memory: a buffer of the method -> what the plain loop has in its place at the end.
         norms: of the gradients before clipping.
+        starts: of each network, the first weights of its further starts, in order.
     """
 
     def __init__(
@@ -82,11 +84,12 @@ class Plain:
         self.trusted, self.trusted_labels = data.images[few], data.truth[few]
         self.network, self.networks, self.length = networks[0], networks, epochs
         self.draws = torch.Generator().manual_seed(SEED)
-        make, self.full_rate = {"sgd": Sgd, "adam": Adam}[optimizer], RATES[optimizer]
-        self._optimizers, self._clip_norm = [make(list(network.parameters())) for network in networks], clip_norm
+        self._make, self.full_rate = {"sgd": Sgd, "adam": Adam}[optimizer], RATES[optimizer]
+        self._optimizers, self._clip_norm = [self._make(list(network.parameters())) for network in networks], clip_norm
         self.losses: list[float] = []
         self.memory: dict[str, Tensor] = {}
         self.norms: list[float] = []
+        self.starts: list[list[list[Tensor]]] = [[] for _ in networks]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -114,6 +117,28 @@ class Plain:
     def still(self) -> Tensor:
         """All images without augmentation. Shapes: -> (N, 3, H, W), float64."""
         return normalised(self.images)
+
+    @torch.no_grad()
+    def restart(self, k: int = 0) -> None:
+        """Network k starts anew: other first weights, new running statistics, an optimizer without a past."""
+        for mine, first in zip(self.networks[k].parameters(), self.starts[k].pop(0), strict=True):
+            mine.copy_(first)
+        for layer in self.networks[k].modules():
+            if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+                layer.reset_running_stats()
+        self.forget(k)
+
+    def forget(self, k: int = 0) -> None:
+        """Network k goes on with an optimizer without a past."""
+        self._optimizers[k] = self._make(list(self.networks[k].parameters()))
+
+    @torch.no_grad()
+    def predicted(self, k: int = 0) -> Tensor:
+        """Network k's probabilities of all images, in evaluation. Shapes: -> (N, C)."""
+        self.networks[k].eval()
+        p = F.softmax(self.networks[k](self.still()), 1)
+        self.networks[k].train()
+        return p
 
     def descend(self, value: Tensor, k: int = 0, noted: Tensor | None = None) -> None:
         """A step of network k on `value`; the step's loss is `value` or what is noted."""
@@ -234,6 +259,13 @@ def in_float64(method: Method) -> None:
         learner.network.register_forward_pre_hook(lambda _, given: (given[0].double(),))
 
 
+def started(make: Callable[[int], nn.Module], starts: list[list[Tensor]], start: int) -> nn.Module:
+    """A network with the weights of a further start, which are noted."""
+    network = make(start)
+    starts.append([weight.detach().double() for weight in network.parameters()])
+    return network
+
+
 class Both(NamedTuple):
     """Attributes: the trained method, the results of its steps, and the plain loop's side."""
 
@@ -259,12 +291,14 @@ def train_both(
     trusted: int = 0,
     rel: float = 1e-9,
     own: Sequence[nn.Module] = (),
+    learns: bool = True,
 ) -> Both:
     """Train with the project and by a plain loop; every step's loss, the last weights, statistics and memories must be
     equal.
 
     Args:
         own: copies of what the method trains beside its networks, after these.
+        learns: whether the training must come closer to the true labels; a few steps of self-training need not.
     Raises:
         AssertionError: they are not, or the training did not come closer to the true labels.
     """
@@ -297,6 +331,8 @@ def train_both(
         steps.append(step(feed))  # type: ignore[arg-type]
         return steps[-1]
 
+    for k, learner in enumerate(method.learners()):
+        learner._make_again = partial(started, learner._make_again, plain.starts[k])
     method.step = noted  # type: ignore[assignment, method-assign]
     fit(method, TrainState(), evaluation)
     torch.manual_seed(SEED)
@@ -310,5 +346,5 @@ def train_both(
         assert float((theirs - own).norm()) <= rel * float(own.norm()), f"network {k} ends with other weights"
     for name, own in plain.memory.items():
         torch.testing.assert_close(method.get_buffer(name), own, rtol=rel, atol=1e-12, msg=f"{name} ends otherwise")
-    assert misfit(plain) < before, "the first network learns nothing"
+    assert not learns or misfit(plain) < before, "the first network learns nothing"
     return Both(method, steps, plain)

@@ -23,10 +23,14 @@ def small_setup(labels: list[int], classes: int = 3, epochs: int = 10, trusted: 
 
     def make_learner(during: range | None = None, **_: object) -> Learner:
         nonlocal made
-        torch.manual_seed(made)
-        made += 1
-        network = nn.Sequential(nn.Flatten(), nn.Linear(16, classes))
+        number, made = made, made + 1
+
+        def initial(start: int) -> nn.Module:
+            torch.manual_seed(number + 1000 * start)
+            return nn.Sequential(nn.Flatten(), nn.Linear(16, classes))
+
         make = lambda weights: torch.optim.SGD(weights, lr=0.1)  # noqa: E731
-        return Learner(network, make, lambda epoch, epochs: 1.0, during or range(epochs), None, torch.float32)
+        still = lambda epoch, epochs: 1.0  # noqa: E731
+        return Learner(initial(0), make, still, during or range(epochs), None, torch.float32, make_again=initial)
 
     return Setup(make_learner, ce, train, Clock(epochs, len(labels)))
