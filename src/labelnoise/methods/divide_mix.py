@@ -1,7 +1,6 @@
 """DivideMix: each network splits the images into labelled and unlabelled for the other, which trains by MixMatch."""
 
 import itertools
-import warnings
 from collections.abc import Iterator
 
 import torch
@@ -11,29 +10,9 @@ from torch.nn import functional as F
 from labelnoise.arguments.ranges import Fraction, NonNegative, Positive, checked
 from labelnoise.losses.base import log_probs
 from labelnoise.methods.own_loss import require_cross_entropy
+from labelnoise.mixtures.gaussian import clean_probability
 from labelnoise.training.learner import Learners
 from labelnoise.training.method import Feed, Judgement, Method, Setup, StepResult
-
-
-def clean_probability(losses: Tensor) -> Tensor:
-    """The probability that each loss belongs to the mixture component with the smaller mean.
-
-    A Gaussian mixture of two components is fitted to the losses, scaled to [0, 1]. If all losses are equal, it is 1.
-    Shapes: (N,) -> (N,). Computed on the host.
-    Source: Li, Socher, Hoi 2020, section 3.1; iterations, tolerance and covariance floor as in the released code.
-    """
-    from sklearn.mixture import GaussianMixture
-
-    scaled = losses.double().cpu()
-    low, high = scaled.min(), scaled.max()
-    if not high > low:
-        return torch.ones_like(losses)
-    values = ((scaled - low) / (high - low)).numpy()[:, None]
-    mixture = GaussianMixture(n_components=2, max_iter=10, tol=1e-2, reg_covar=5e-4, random_state=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # ten iterations need not converge
-        clean = mixture.fit(values).predict_proba(values)[:, mixture.means_.argmin()]
-    return torch.from_numpy(clean).to(losses)
 
 
 def sharpen(probs: Tensor, temperature: float) -> Tensor:
