@@ -309,14 +309,14 @@ def test_an_audit_of_a_tail(folds: int, labelnoise: Callable[..., Ended], tmp_pa
 
 def test_summaries_do_not_compare_tails(labelnoise: Callable[..., Ended], tmp_path: Path) -> None:
     """Another imbalance is another task."""
-    for imbalance, accuracy in ((1, 0.9), (10, 0.8)):
+    for imbalance, accuracy in ((1, 0.9), (10, 0.75)):
         for loss in ("ce", "gce"):
             overrides = ["dataset=digits", *NOISY, f"loss={loss}", f"dataset.imbalance={imbalance}"]
             made_up.write(tmp_path, overrides, accuracy - 0.1 * (loss == "ce"))
     shown = labelnoise("summary", tmp_path, "metric=test_acc_last").out
     assert shown.count("**") == 4
     assert "**90.00" in shown
-    assert "**80.00" in shown
+    assert "**75.00" in shown
     assert "dataset.imbalance" in shown
 
 
