@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import yaml
-from omegaconf import OmegaConf
 from support import made_up
 
 from labelnoise.cli.table import FORMATS
@@ -36,12 +35,11 @@ FILE = {
 
 
 @pytest.fixture
-def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Table]:
+def read(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Table]:
     """The table in a file with this content."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def command(content: Any, *choice: str) -> Table:
-        monkeypatch.setattr(tables, "compose", lambda _: OmegaConf.create({"table": content, "results": "runs"}))
+        monkeypatch.setattr(tables.merged, "values", lambda *_: [content])
         return tables.read(["table=digits", *choice])
 
     return command
