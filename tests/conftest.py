@@ -102,3 +102,14 @@ def _outcome(job: Job, compose) -> Outcome:
         print(f"error: job {job.number} ({job.name}): {reason}", file=sys.stderr)
         return Outcome(job, "failed", reason)
     return Outcome(job, "done", accuracy=record["metrics"]["test_acc_last"])
+
+
+@pytest.fixture(autouse=True)
+def forget_users_modules(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test imports from its own folder is gone after it: another test's module may have the same name."""
+    folder = str(request.getfixturevalue("tmp_path")) if "tmp_path" in request.fixturenames else None
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before if folder else ():
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(str(folder)):
+            del sys.modules[name]

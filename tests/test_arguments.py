@@ -199,6 +199,12 @@ def numbers(hint: Any) -> Iterator[Any]:
             yield from numbers(part)
 
 
+def depth(hint: Any) -> int:
+    """How deep in lists an annotation's numbers are."""
+    inner = max(map(depth, get_args(hint)), default=0)
+    return inner + (get_origin(hint) in (list, tuple, Sequence))
+
+
 def outside(number: Any) -> list[float]:
     """The value just outside each mark of a number; for a mark that allows all numbers, what is none."""
     of, *marks = get_args(number) or (number,)
@@ -235,12 +241,15 @@ def test_a_value_just_outside_a_range_is_refused() -> None:
         function = pkgutil.resolve_name(target)
         hints, known = annotations(function), inspect.signature(function).parameters
         others = {n: allowed(hints[n]) for n, p in known.items() if p.default is p.empty and n in hints and n != name}
-        is_list = get_origin(hint) in (list, tuple, Sequence)
+        deep = depth(hint)
         for value in [value for number in numbers(hint) for value in [*outside(number), nan, True]]:
-            said = refusal(hint, [value] if is_list else value)
+            given = value
+            for _ in range(deep):
+                given = [given]
+            said = refusal(hint, given)
             assert said.startswith("must be "), (target, name, value)
             assert "\n" not in said, (target, name, value)
-            if not is_list:
+            if not deep:
                 assert message(function, **{name: value}, **others) == f"{name}={value}: {said}", target
 
 

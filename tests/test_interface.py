@@ -98,7 +98,7 @@ def first_steps(epoch: int, *overrides: str) -> set[tuple[str | int, ...]]:
     return {feed.step for feed in method.feeds()}
 
 
-@pytest.mark.parametrize("name", ["car", "co_teaching_plus", "divide_mix", "marvel", "marvel_plus"])
+@pytest.mark.parametrize("name", ["car", "co_teaching_plus", "divide_mix", "marvel", "marvel_plus", "mslg"])
 def test_without_a_warm_up_the_first_epoch_is_as_the_later_ones(name: str) -> None:
     run_of_ten = (f"method={name}", "epochs=10")
     late = first_steps(9, *run_of_ten, "method.warm_up=0.2")
@@ -107,7 +107,7 @@ def test_without_a_warm_up_the_first_epoch_is_as_the_later_ones(name: str) -> No
 
 
 def test_every_method_with_a_warm_up_honours_none_or_refuses_it() -> None:
-    honours = {"car", "co_teaching_plus", "divide_mix", "marvel", "marvel_plus"}
+    honours = {"car", "co_teaching_plus", "divide_mix", "drpl", "marvel", "marvel_plus", "mslg"}
     for name in every("method"):
         cfg = chosen("method", name, *COMMON)
         if "warm_up" not in cfg.method or name in honours:
@@ -369,7 +369,7 @@ def test_a_method_knows_the_superclasses() -> None:
 class Superclassed(ERM):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self.seen = setup.superclass
+        self.register_buffer("seen", setup.superclass, persistent=False)
 
 
 # ------------------------------------------------------------------------------------------------------ a saved teacher

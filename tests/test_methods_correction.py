@@ -14,10 +14,10 @@ from support.shapes import shapes_only, take_two_steps
 from support.small_setups import small_setup
 
 from labelnoise.config import identity
+from labelnoise.estimates.transition import anchor_estimate, error_of, given_matrix
 from labelnoise.experiment.run import compose
 from labelnoise.losses import gce
 from labelnoise.methods.correction import Backward, Correction, Forward
-from labelnoise.methods.transition import anchor_estimate, error_of, given_matrix
 from labelnoise.training.method import Setup
 
 LABELS = [0, 1, 2, 1, 0, 2, 2, 1]
@@ -135,7 +135,7 @@ def test_a_matrix_from_a_file(tmp_path: Path) -> None:
     np.save(tmp_path / "t.npy", T)
     (tmp_path / "t.json").write_text(json.dumps(T.tolist()))
     for name in ("t.npy", "t.json"):
-        matrix = given_matrix(small_setup(LABELS), str(tmp_path / name))
+        matrix = given_matrix(str(tmp_path / name), None, 3)
         assert matrix is not None
         np.testing.assert_allclose(matrix.numpy(), T, rtol=1e-6)
 
@@ -174,16 +174,16 @@ def test_a_bad_matrix_is_refused_in_one_line(content: str | None, line: str, tmp
     if content is not None:
         path.write_text(content)
     with pytest.raises(ValueError, match=rf"method\.transition=.*t\.json: {line}") as refused:
-        given_matrix(small_setup(LABELS), str(path))
+        given_matrix(str(path), None, 3)
     assert "\n" not in str(refused.value)
 
 
 def test_other_words_are_refused() -> None:
     for word in ("false", False, "anchors", "t.txt"):
         with pytest.raises(ValueError, match=f"method.transition={str(word).lower()}: must be true, anchor or a file"):
-            given_matrix(small_setup(LABELS), word)
+            given_matrix(word, None, 3)
     with pytest.raises(ValueError, match=r"method\.transition=true: this data set has no true labels"):
-        given_matrix(small_setup(LABELS), True)
+        given_matrix(True, None, 3)
 
 
 @pytest.mark.parametrize("loss", ["gce", "nce_agce"])

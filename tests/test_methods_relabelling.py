@@ -12,10 +12,10 @@ from support.shapes import shapes_only
 from support.small_setups import small_setup
 from torch import Tensor
 
+from labelnoise.estimates.gaussian_mixture import clean_probability
 from labelnoise.experiment.run import compose, run
 from labelnoise.methods.divide_mix import DivideMix, sharpen
 from labelnoise.methods.refinery import Refinery, entropy, prior_divergence
-from labelnoise.mixtures.gaussian import clean_probability
 from labelnoise.training.method import Feed
 from labelnoise.training.schedules import cosine
 

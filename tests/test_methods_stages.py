@@ -13,11 +13,11 @@ from support.small_setups import small_setup
 from torch import Tensor
 
 from labelnoise.checks import method as method_check
+from labelnoise.estimates.beta_mixture import fit_beta_mixture, wrong_probability
 from labelnoise.experiment.components import Components, make_loss
 from labelnoise.methods.drpl import DRPL
 from labelnoise.methods.ili import ILI
 from labelnoise.methods.slr import SLR
-from labelnoise.mixtures.beta import fit_beta_mixture, wrong_probability
 from labelnoise.training.device import prepare
 from labelnoise.training.method import Feed, Method
 

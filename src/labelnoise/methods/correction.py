@@ -9,10 +9,10 @@ from torch import Tensor
 
 from labelnoise.arguments.ranges import Fraction, PositiveFraction, checked
 from labelnoise.data.train_set import Batch
+from labelnoise.estimates.transition import anchor_estimate, error_of, given_matrix
 from labelnoise.losses.base import log_probs
 from labelnoise.methods.erm import ERM
 from labelnoise.methods.own_loss import is_ce
-from labelnoise.methods.transition import anchor_estimate, error_of, given_matrix
 from labelnoise.training.criterion import Outputs
 from labelnoise.training.method import Feed, Setup, StepResult
 
@@ -52,7 +52,7 @@ class Correction(ERM, ABC):
     @checked
     def __init__(self, setup: Setup, transition: bool | str, warm_up: PositiveFraction, quantile: Fraction) -> None:
         super().__init__(setup)
-        matrix = given_matrix(setup, transition)
+        matrix = given_matrix(transition, setup.transition, setup.train.num_classes)
         self.estimates, self.quantile = matrix is None, quantile
         # a run of a single epoch ends before the estimate
         self.start = min(self.clock.length(warm_up), max(1, self.clock.epochs - 1))

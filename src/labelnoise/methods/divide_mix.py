@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from labelnoise.arguments.ranges import Fraction, NonNegative, Positive, checked
+from labelnoise.estimates.gaussian_mixture import clean_probability
 from labelnoise.losses.base import log_probs
 from labelnoise.methods.own_loss import require_cross_entropy
-from labelnoise.mixtures.gaussian import clean_probability
 from labelnoise.training.learner import Learners
 from labelnoise.training.method import Feed, Judgement, Method, Setup, StepResult
 

@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from labelnoise.arguments.ranges import Fraction, NonNegative, Positive, PositiveFraction, checked
+from labelnoise.estimates.beta_mixture import wrong_probability
 from labelnoise.losses.base import log_probs
 from labelnoise.methods.own_loss import require_cross_entropy
 from labelnoise.methods.refinery import entropy, prior_divergence
-from labelnoise.mixtures.beta import wrong_probability
 from labelnoise.training.method import Feed, Judgement, Method, Setup, StepResult
 from labelnoise.training.schedules import multistep
 

@@ -9,32 +9,32 @@ from torch import Tensor
 from labelnoise.files.arrays import read_npy
 from labelnoise.files.reading import read_bounded
 from labelnoise.files.text import plain
-from labelnoise.training.method import Setup
 
 ROW_SUM = 1e-3  # allowed deviation from 1 of a row's sum in a user's matrix
 ANCHOR = "anchor"
 
 
-def given_matrix(setup: Setup, transition: bool | str) -> Tensor | None:
+def given_matrix(transition: bool | str, true: Tensor | None, num_classes: int) -> Tensor | None:
     """The matrix (C, C), rows the true class, that `method.transition` selects; None to estimate it by anchor points.
 
     Args:
-        transition: true, the noise's true matrix; a .npy or .json file; or anchor.
+        transition: true, for the next; a .npy or .json file; or anchor.
+        true: (C, C), the noise's true matrix; None if it is not known.
     Raises:
         ValueError: the true matrix is not known, the file cannot be read or has no valid matrix, or an invalid option.
     """
     if transition == ANCHOR:
         return None
     if transition is True:
-        if setup.transition is None:
+        if true is None:
             raise ValueError("method.transition=true: this data set has no true labels; use anchor or a file")
-        matrix = setup.transition.float()
+        matrix = true.float()
         empty = matrix.sum(dim=1, keepdim=True) == 0  # a class without images gets the identity's row
         return torch.where(empty, torch.eye(len(matrix), device=matrix.device), matrix)
     option = f"method.transition={str(transition).lower() if isinstance(transition, bool) else transition}"
     if not isinstance(transition, str) or not transition.endswith((".npy", ".json")):
         raise ValueError(f"{option}: must be true, anchor or a file that ends in .npy or .json")
-    found, classes = _read(transition, option), setup.train.num_classes
+    found, classes = _read(transition, option), num_classes
     if found.shape != (classes, classes):
         raise ValueError(
             f"{option}: has shape {found.shape}, must be ({classes}, {classes}), a row for each true class"
