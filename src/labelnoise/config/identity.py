@@ -125,29 +125,25 @@ def identity(config: dict[str, Any]) -> str:
 
     Numbers count by value: 1 and 1.0 are the same.
     """
-    return json.dumps(_number(_without_neutral(config)), sort_keys=True)
+    return json.dumps(_canonical(config), sort_keys=True)
 
 
-def _without_neutral(node: dict[str, Any], where: str = "") -> dict[str, Any]:
-    return {
-        key: _without_neutral(value, f"{where}{key}.") if isinstance(value, dict) else value
-        for key, value in node.items()
-        if f"{where}{key}" not in NEUTRAL or value not in NEUTRAL[f"{where}{key}"]
-    }
+def _canonical(value: Any, where: str = "") -> Any:
+    """A value below `where` without what is neutral, 1.0 written as 1; inside a list nothing is neutral."""
+    if isinstance(value, dict):
+        return {
+            key: _canonical(inner, f"{where}{key}.")
+            for key, inner in value.items()
+            if f"{where}{key}" not in NEUTRAL or inner not in NEUTRAL[f"{where}{key}"]
+        }
+    if isinstance(value, list):
+        return [_canonical(inner, "[].") for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def hashed(text: str) -> str:
     """The id of the run that has this `identity`."""
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _number(value: Any) -> Any:
-    """Write 1.0 as 1, so that loss.alpha=1 and loss.alpha=1.0 are the same configuration."""
-    if isinstance(value, dict):
-        return {key: _number(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_number(inner) for inner in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 # Functions that were renamed after records with their full path were written.

@@ -3,6 +3,7 @@
 Only this file of the report reads tables and records; the others get plain values.
 """
 
+import json
 import sys
 from collections.abc import Sequence
 from itertools import product
@@ -13,7 +14,7 @@ from labelnoise.config import merged
 from labelnoise.config.groups import CONFIGS, choices, typed
 from labelnoise.records import store
 from labelnoise.records.store import Record
-from labelnoise.report.commands import command_of, known_options, targets, targets_of
+from labelnoise.report.commands import SEEDS, command_of
 from labelnoise.tables import comparison, table
 from labelnoise.tables.published import unread
 from labelnoise.tables.sheet import Sheet, beneath
@@ -42,7 +43,7 @@ def collect(results: str | Path, only: bool = False, name: str = "", own: Sequen
         own: the override that adds folders of options, and their tables.
     """
     found = read_records(results, only)
-    present = {traits(record) for record in found.values()}
+    datasets = {record["config"]["dataset"]["name"] for record in found.values()}
     sheets: list[Sheet] = []
     commands: dict[str, Overrides] = {}
     known = [name] if name else [n for n in choices("table", own) if n != "none"]
@@ -51,16 +52,21 @@ def collect(results: str | Path, only: bool = False, name: str = "", own: Sequen
         if chosen.path.parent != CONFIGS / "table":
             for line in unread(chosen, own):
                 print(line, file=sys.stderr)
-        part = with_records(chosen, present)
+        part = with_records(chosen, datasets)
         cells = table.cells(part, own) if part.rows and part.columns else []
         commands |= {cell.run_id: tuple(typed(cell.overrides)) for cell in cells if cell.run_id in found}
         compared = comparison.results(chosen, cells, found)
         of_table = [found[identifier] for identifier in dict.fromkeys(i for one in compared for i in one.run_ids)]
         sheets.append(Sheet(chosen, compared, beneath(chosen, compared, of_table, [])))
+    found = {record["run_id"]: record for record in sorted(found.values(), key=_without_seeds)}
     for identifier, record in found.items():
         if identifier not in commands and (overrides := command_of(record)):
             commands[identifier] = overrides
     return Collection(sheets, found, commands)
+
+
+def _without_seeds(record: Record) -> str:
+    return json.dumps({key: value for key, value in record["config"].items() if key not in SEEDS}, sort_keys=True)
 
 
 def default_folder() -> str:
@@ -106,42 +112,17 @@ def fault(record: Record) -> str | None:
     return None
 
 
-Traits = tuple[str, frozenset[str], float | None]  # a run's data set, loss functions and noise rate
+def with_records(chosen: Table, datasets: set[str]) -> Table:
+    """The rows and columns of a table whose cells may have records of these data sets; composing a cell takes time."""
 
+    def may(row: str, column: str) -> bool:
+        overrides = table.overrides_of(chosen, row, column, chosen.seeds[0])
+        named = [override.removeprefix("dataset=") for override in overrides if override.startswith("dataset=")]
+        return not named or named[-1] in datasets
 
-def traits(record: Record) -> Traits:
-    """The data set, the loss functions and the noise rate of a record."""
-    config = record["config"]
-    noise, loss = config.get("noise"), config.get("loss")
-    rate = noise.get("rate") if isinstance(noise, dict) else None
-    functions = targets_of(loss) if isinstance(loss, dict) else frozenset[str]()
-    return config["dataset"]["name"], functions, float(rate) if isinstance(rate, int | float) else None
-
-
-def with_records(chosen: Table, present: set[Traits]) -> Table:
-    """The rows and columns of a table that may have records, judged by their overrides.
-
-    Composing a cell to find its id takes 50 ms, and most tables have no records.
-    """
-    candidates = [
-        place
-        for place in product(chosen.rows, chosen.columns)
-        if _matches(table.overrides_of(chosen, *place, chosen.seeds[0]), present)
-    ]
+    places = [place for place in product(chosen.rows, chosen.columns) if may(*place)]
+    rows, columns = ({place[i] for place in places} for i in (0, 1))
     return chosen._replace(
-        rows={row: own for row, own in chosen.rows.items() if any(row == pair[0] for pair in candidates)},
-        columns={col: own for col, own in chosen.columns.items() if any(col == pair[1] for pair in candidates)},
-    )
-
-
-def _matches(overrides: Overrides, present: set[Traits]) -> bool:
-    """Whether the overrides may compose a run with any of these traits; an option that is not set matches all."""
-    given = dict(override.partition("=")[::2] for override in overrides)
-    loss = given.get("loss")
-    functions = targets("loss", loss) if loss in known_options("loss") else None
-    return any(
-        given.get("dataset", dataset) == dataset
-        and (functions is None or not functions.isdisjoint(own))
-        and ("rate" not in given or (rate is not None and f"{rate:g}" == given["rate"]))
-        for dataset, own, rate in present
+        rows={row: own for row, own in chosen.rows.items() if row in rows},
+        columns={column: own for column, own in chosen.columns.items() if column in columns},
     )

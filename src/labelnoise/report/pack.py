@@ -37,7 +37,7 @@ def content(collection: Collection) -> dict[str, Any]:
     """
     environments: dict[str, int] = {}
     runs = []
-    for record in _ordered(collection):
+    for record in collection.records.values():
         config, environment = record["config"], record["environment"]
         shared = json.dumps(flat({k: v for k, v in environment.items() if k not in OF_A_RUN}), sort_keys=True)
         runs.append(
@@ -61,18 +61,9 @@ def content(collection: Collection) -> dict[str, Any]:
 
 def details(collection: Collection) -> Iterator[list[dict[str, Any]]]:
     """What is shown of a run that is opened, `TOGETHER` runs at a time; each replaces or adds keys of the run."""
-    records = _ordered(collection)
+    records = list(collection.records.values())
     for start in range(0, len(records), TOGETHER):
         yield [_details(record, collection.commands) for record in records[start : start + TOGETHER]]
-
-
-def _ordered(collection: Collection) -> list[Record]:
-    """The records, similar ones together: the seeds of a cell are then in one part, and parts compress well."""
-
-    def key(record: Record) -> str:
-        return json.dumps({k: v for k, v in record["config"].items() if k not in SEEDS}, sort_keys=True)
-
-    return sorted(collection.records.values(), key=key)
 
 
 def _details(record: Record, commands: dict[str, Overrides]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import itertools
 import math
 import statistics
+from functools import lru_cache
 from typing import NamedTuple
 
 from labelnoise.files.text import plain
@@ -57,7 +58,7 @@ class Result(NamedTuple):
     @property
     def std(self) -> float | None:
         """Sample standard deviation (n - 1); None for fewer than two values."""
-        return statistics.stdev(self.values) if self.n > 1 else None
+        return _deviation(self.values) if self.n > 1 else None
 
     @property
     def difference(self) -> float | None:
@@ -84,6 +85,11 @@ class Result(NamedTuple):
     def marked(self) -> bool:
         """Whether p is below `LEVEL`."""
         return self.p is not None and self.p < LEVEL
+
+
+@lru_cache(maxsize=4096)
+def _deviation(values: tuple[float, ...]) -> float:
+    return statistics.stdev(values)  # exact, so slow; a page asks for each several times
 
 
 def welch(mean1: float, std1: float, n1: int, mean2: float, std2: float, n2: int) -> float:

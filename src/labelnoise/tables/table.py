@@ -4,7 +4,6 @@ A table is one file, `configs/table/<name>.yaml`: `python train.py -m table=<nam
 `labelnoise table table=<name>` prints it. A cell is `common + row + column + seed + the user's overrides`.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -20,7 +19,7 @@ from labelnoise.tables.schema import Metric, Source, TableFile
 Overrides = tuple[str, ...]
 
 # Placeholders for a cell's seed and its noise seed: a row and column is composed once for all seeds.
-SEED, SEED_NOISE = 4_111_222_333, 4_111_222_334
+PLACEHOLDERS = SEED, SEED_NOISE = 4_111_222_333, 4_111_222_334
 SEEDS = ("seed_noise", "seed_init", "seed_data")  # the keys that hold them in an effective configuration
 METRICS = get_args(Metric)
 
@@ -216,21 +215,12 @@ def _ids(table: Table, row: str, column: str, extra: Overrides) -> list[str]:
     """The id of every seed's record."""
     try:
         config = merged.effective(overrides_of(table, row, column, SEED, extra))
-        if not _only_in_seeds(config):  # another value depends on the seed
+        text = identity.identity(config)
+        if sum(map(text.count, map(str, PLACEHOLDERS))) > sum(config[key] in PLACEHOLDERS for key in SEEDS):
             by_seed = (overrides_of(table, row, column, seed, extra) for seed in table.seeds)
             return [identity.run_id(merged.effective(overrides)) for overrides in by_seed]
     except ValueError as error:
         raise ValueError(f"{error} (in row {row}, column {column} of table={table.name})") from None
     first = table.seed_noise or 0
-    return [identity.run_id(_with_seeds(config, {SEED: seed, SEED_NOISE: first + seed - 1})) for seed in table.seeds]
-
-
-def _only_in_seeds(config: dict[str, Any]) -> bool:
-    """Whether the placeholders occur only as the values of the three seeds."""
-    rest = json.dumps({key: value for key, value in config.items() if key not in SEEDS})
-    return str(SEED) not in rest and str(SEED_NOISE) not in rest
-
-
-def _with_seeds(config: dict[str, Any], seeds: dict[int, int]) -> dict[str, Any]:
-    """The configuration with the placeholders replaced."""
-    return {**config, **{key: seeds.get(config[key], config[key]) for key in SEEDS}}
+    texts = (text.replace(str(SEED), str(n)).replace(str(SEED_NOISE), str(first + n - 1)) for n in table.seeds)
+    return [identity.hashed(one) for one in texts]
