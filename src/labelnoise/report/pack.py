@@ -24,7 +24,7 @@ TOGETHER = 250  # runs whose details are unpacked together
 def packed(content: Any) -> str:
     """JSON, compressed with gzip, as base64: the page's DecompressionStream reads it."""
     text = content if isinstance(content, str) else json.dumps(content, separators=(",", ":"), allow_nan=False)
-    return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
+    return base64.b64encode(gzip.compress(text.encode(), 7, mtime=0)).decode()
 
 
 def content(collection: Collection) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -109,6 +110,11 @@ def read_lines(path: Path) -> Lines:
         raise ValueError(f"{path}: is not UTF-8 text") from None
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    return _lines(path, text)
+
+
+@lru_cache(maxsize=8)  # the package's own file serves eleven tables
+def _lines(path: Path, text: str) -> Lines:
     reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
     lines: Lines = {}
     try:
