@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.autograd.forward_ad import dual_level, make_dual, unpack_dual
 from torch.nn import functional as F
 
 from labelnoise.cpu import compiler, convolution, convolve3x3
@@ -111,6 +112,15 @@ def test_second_derivatives_equal_the_exact_ones() -> None:
 
     for got, exact in zip(gradient_norm(convolve3x3, torch.float32), gradient_norm(plain, torch.float64), strict=True):
         assert error(got, exact) < 2e-5
+
+
+def test_derivatives_along_a_direction_equal_the_exact_ones() -> None:
+    def along(convolve: Any, dtype: torch.dtype) -> Tensor:
+        x, weight, bias, _ = (v.to(dtype) for v in tensors(SHAPES[0]))
+        with torch.no_grad(), dual_level():
+            return unpack_dual(convolve(*(make_dual(v, v.cos()) for v in (x, weight, bias)))).tangent
+
+    assert error(along(convolve3x3, torch.float32), along(plain, torch.float64)) < 1e-5
 
 
 def test_what_is_not_finite_stays_so() -> None:

@@ -8,7 +8,6 @@ import torch
 from support.small_setups import small_setup
 from torch.nn import functional as F
 
-from labelnoise.losses import ce
 from labelnoise.methods.co_teaching import CoTeaching
 from labelnoise.methods.l2rw import L2RW
 from labelnoise.training.learner import Learner
@@ -97,8 +96,10 @@ def test_l2rw_weighs_by_the_gradients_product() -> None:
 
 def test_l2rw_learns_nothing_where_no_image_helps() -> None:
     method = L2RW(small_setup([1, 1], trusted=[0, 0]))
-    trusted, given = method.trusted.plain(torch.tensor([0, 1])), torch.tensor([1, 1])
-    weights = method.weights(ce(method.learner(trusted), given), trusted, torch.tensor([0, 0]))
+    method.trusted.images = method.train_set.images
+    (feed,) = method.feeds()
+    batch = method.train_set.batch(feed.index["train"])
+    weights = method.weights(feed, batch, method.learner(batch.images))
     assert weights.tolist() == [0, 0], "the same images with the other label pull the other way"
 
 

@@ -68,9 +68,8 @@ def weight_net(setup: Setup, rate: float = 1e-3) -> MetaWeightNet:
 def test_meta_weight_nets_gradient_is_that_of_differences() -> None:
     method, feed = in_float64(weight_net(small_setup(GIVEN, trusted=TRUSTED)))
     batch = method.train_set.batch(feed.index["train"])
-    losses = method.loss(method.learner(batch.images), batch.labels)
     weights = torch.linspace(0.1, 0.9, 8, dtype=torch.float64)
-    slope, trusted_loss = method.look_ahead(losses, weights, feed)
+    slope, trusted_loss = method.look_ahead(feed, batch, method.learner(batch.images), weights)
 
     def moved(v: Tensor) -> Tensor:
         weighted = lambda net, x, y: (v * F.cross_entropy(net(x), y, reduction="none")).mean()  # noqa: E731
@@ -130,10 +129,9 @@ def soft_labels(setup: Setup, beta: float = 100.0, warm_up: float = 0.0) -> MSLG
 
 def test_mslgs_gradient_is_that_of_differences() -> None:
     method, feed = in_float64(soft_labels(small_setup(GIVEN, trusted=TRUSTED)))
-    index = feed.index["train"]
+    pictures = method.train_set.view(feed.index["train"])
     logits = torch.randn(8, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    logs = method.learner(method.train_set.view(index)).log_softmax(dim=1)
-    slope, trusted_loss = method.look_ahead(logs, logits, feed)
+    slope, trusted_loss = method.look_ahead(feed, pictures, method.learner(pictures), logits)
 
     def moved(s: Tensor) -> Tensor:
         def distance(net: nn.Module, x: Tensor, _: Tensor) -> Tensor:
@@ -259,7 +257,7 @@ def test_adaptive_losss_gradient_is_that_of_differences(form: Form) -> None:
     method, feed = in_float64(adaptive(form))
     batch = method.train_set.batch(feed.index["train"])
     hyper = torch.tensor(HYPER[form], dtype=torch.float64)
-    slope, trusted_loss = method.look_ahead(method.learner(batch.images), batch.labels, hyper, feed)
+    slope, trusted_loss = method.look_ahead(feed, batch, method.learner(batch.images), hyper)
 
     def moved(at: Tensor) -> Tensor:
         return after_a_step(method, feed, lambda net, x, y: OTHERS[form](net(x), y, *at.tolist()).mean(), 0.1)
@@ -273,7 +271,7 @@ def test_adaptive_losss_gradient_is_that_of_differences(form: Form) -> None:
 def test_hyper_parameters_move_against_their_gradient_within_their_range(form: Form) -> None:
     method, feed = in_float64(adaptive(form, rate=2.0))
     batch, before = method.train_set.batch(feed.index["train"]), method.hyper.clone()
-    slope, _ = method.look_ahead(method.learner(batch.images), batch.labels, before, feed)
+    slope, _ = method.look_ahead(feed, batch, method.learner(batch.images), before)
     result = method.step(feed)
     torch.testing.assert_close(method.hyper, before - 0.2 * slope)
     for name, value in zip(FORMS[form].ranges, method.hyper, strict=True):

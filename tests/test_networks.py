@@ -14,6 +14,7 @@ from labelnoise.networks.preact_resnet import preact_resnet18
 from labelnoise.networks.resnet import resnet18, resnet34
 from labelnoise.networks.resnet50 import resnet50
 from labelnoise.networks.timm_model import timm_model
+from labelnoise.training.learner import Learner
 
 
 def parameters(network: nn.Module) -> int:
@@ -48,6 +49,28 @@ def test_features_and_head_are_the_network(name: str, classes: int, channels: in
         torch.testing.assert_close(network.head(features), network(images))
 
 
+MODELS = ["resnet10t", "vit_tiny_patch16_224", "convnext_atto", "mobilenetv3_small_100"]
+EVERY = [name for name in every("network") if name != "timm"]
+
+
+@pytest.mark.parametrize("name", [*EVERY, *MODELS])
+def test_logits_along_a_direction_of_the_weights(name: str) -> None:
+    """u . (J v), by forward differentiation, is v . (u J), by backward; the running statistics see nothing."""
+    torch.manual_seed(0)
+    options = [f"network={name}"] if name in EVERY else ["network=timm", f"network.model={name}"]
+    network = hydra.utils.instantiate(compose(options).network)(3, 3, 32).double()
+    make = lambda weights: torch.optim.SGD(weights, lr=0.1)  # noqa: E731
+    learner = Learner(network, make, lambda epoch, epochs: 1.0, range(1), None, torch.float32).train()
+    images = torch.randn(3, 3, 32, 32, dtype=torch.float64)
+    direction = {name: torch.randn_like(weight) for name, weight in network.named_parameters()}
+    before = [value.clone() for value in network.state_dict().values()]
+    found = learner.along(images, direction)
+    assert all(map(torch.equal, before, network.state_dict().values()))
+    gradients = torch.autograd.grad((found.sin() * learner(images)).sum(), list(network.parameters()))
+    expected = sum((g * d).sum() for g, d in zip(gradients, direction.values(), strict=True))
+    torch.testing.assert_close((found.sin() * found).sum(), expected)
+
+
 @pytest.mark.parametrize("make", [cnn4, cnn8, resnet18])
 def test_first_weights_are_the_papers(make) -> None:
     """Kaiming-uniform (fan-in, gain sqrt 2) convolutions, Xavier-uniform linear weights: both fill their bounds."""
@@ -73,7 +96,7 @@ def test_resnets_keep_small_images_large() -> None:
     assert seen == [(4, 4)]
 
 
-@pytest.mark.parametrize("model", ["resnet10t", "vit_tiny_patch16_224", "convnext_atto", "mobilenetv3_small_100"])
+@pytest.mark.parametrize("model", MODELS)
 def test_timm_networks_fit_small_images(model: str) -> None:
     network = timm_model(10, 3, 32, model)
     network(torch.zeros(2, 3, 32, 32)).sum().backward()

@@ -62,6 +62,7 @@ class _Winograd(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight, bias)
+        ctx.save_for_forward(x, weight)
         return _convolved(x, _nine(weight), bias)
 
     @staticmethod
@@ -77,6 +78,11 @@ class _Winograd(torch.autograd.Function):
             _weight_gradient(x, grad) if wants_weight else None,
             grad.sum(dim=(0, 2, 3)) if wants_bias else None,
         )
+
+    @staticmethod
+    def jvp(ctx: Any, dx: Tensor, dweight: Tensor, dbias: Tensor | None) -> Tensor:
+        x, weight = ctx.saved_tensors
+        return F.conv2d(dx, weight, dbias, padding=1) + F.conv2d(x, dweight, padding=1)
 
 
 def _parts() -> int:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from labelnoise.arguments.ranges import Positive, checked
+from labelnoise.data.train_set import Batch
 from labelnoise.losses.base import log_prob_of_label, of_label
 from labelnoise.losses.reverse import rce
 from labelnoise.losses.tempered import tempered_log_probs
@@ -94,7 +95,7 @@ class AdaptiveLoss(LookingAhead):
     def train_step(self, feed: Feed) -> StepResult:
         batch = self.train_set.batch(feed.index["train"])
         logits = self.learner(batch.images)
-        slope, trusted_loss = self.look_ahead(logits, batch.labels, self.hyper, feed)
+        slope, trusted_loss = self.look_ahead(feed, batch, logits, self.hyper)
         moved = self.hyper - self.rate * self.learner.optimizer.param_groups[0]["lr"] * slope
         self.hyper.copy_(torch.minimum(torch.maximum(moved, self.low), self.high))
         loss = self.adaptive(logits, batch.labels, *self.hyper.clone()).mean()
@@ -102,13 +103,10 @@ class AdaptiveLoss(LookingAhead):
         metrics = {"trusted_loss": trusted_loss, **dict(zip(self.names, self.hyper.clone(), strict=True))}
         return StepResult(loss.detach(), batch.index, logits.detach().argmax(dim=1), metrics=metrics)
 
-    def look_ahead(self, logits: Tensor, labels: Tensor, hyper: Tensor, feed: Feed) -> tuple[Tensor, Tensor]:
+    def look_ahead(self, feed: Feed, batch: Batch, logits: Tensor, hyper: Tensor) -> tuple[Tensor, Tensor]:
         """How the trusted images' loss after a virtual step changes with the hyper-parameters, and that loss.
 
-        Shapes: (B, C), (B,), (H,) -> (H,), 0-d.
+        Shapes: (B, C), (H,) -> (H,), 0-d.
         """
-        given = hyper.clone().requires_grad_()
-        ahead = self.learner.lookahead(self.adaptive(logits, labels, *given).mean())
-        trusted_loss = self.trusted_loss(feed, ahead)
-        (slope,) = torch.autograd.grad(trusted_loss, given, retain_graph=True)
-        return slope, trusted_loss.detach()
+        loss = lambda z, given: self.adaptive(z, batch.labels, *given).mean()  # noqa: E731
+        return self.slope(feed, batch.images, logits, hyper, loss)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from labelnoise.data.train_set import Batch
 from labelnoise.methods.looking_ahead import LookingAhead
 from labelnoise.training.method import Feed, Judgement, Setup, StepResult
 
@@ -28,28 +29,24 @@ class L2RW(LookingAhead):
         self.remember("weight")
 
     def train_step(self, feed: Feed) -> StepResult:
-        index = feed.index["train"]
-        batch, trusted = self.train_set.batch(index), self.trusted.batch(feed.index["trusted"])
+        batch = self.train_set.batch(feed.index["train"])
         logits = self.learner(batch.images)
-        losses = self.loss(logits, batch.labels)
-        weights = self.weights(losses, trusted.images, trusted.labels)
-        total = (weights * losses).sum()
+        weights = self.weights(feed, batch, logits)
+        total = (weights * self.loss(logits, batch.labels)).sum()
         self.learner.update(total)
-        self.weight[index] += len(index) * weights
-        return StepResult(total.detach(), index, logits.detach().argmax(dim=1), weights > 0)
+        self.weight[batch.index] += len(weights) * weights
+        return StepResult(total.detach(), batch.index, logits.detach().argmax(dim=1), weights > 0)
 
-    def weights(self, losses: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+    def weights(self, feed: Feed, batch: Batch, logits: Tensor) -> Tensor:
         """The weights of a batch's images (B,): non-negative, with sum 1, or 0 if no image helps.
 
         Args:
-            losses: (B,), with their autograd graph.
-            images, labels: (M, channels, H, W), (M,), trusted.
+            logits: (B, C), in training, with their graph.
         """
-        epsilon = torch.zeros_like(losses, requires_grad=True)
-        ahead = self.learner.lookahead((epsilon * losses).sum())
-        trusted_loss = self.loss(self.learner(images, ahead), labels).mean()
-        (gradient,) = torch.autograd.grad(trusted_loss, epsilon, retain_graph=True)
-        helpful = (-gradient).clamp_min(0)
+        epsilon = torch.zeros(len(logits), device=logits.device)
+        loss = lambda z, given: (given * self.loss(z, batch.labels)).sum()  # noqa: E731
+        slope, _ = self.slope(feed, batch.images, logits, epsilon, loss)
+        helpful = (-slope).clamp_min(0)
         total = helpful.sum()
         return helpful / torch.where(total > 0, total, 1.0)
 

@@ -1,7 +1,9 @@
 """What methods share that learn from a look ahead: a network, and a few images with true labels beside every batch."""
 
 import itertools
+from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from labelnoise.training.method import Feed, Method, Setup
@@ -29,13 +31,39 @@ class LookingAhead(Method):
         trusted = itertools.cycle(self.trusted.order(self.clock.batch_size))
         return [Feed(feed.step, {**feed.index, "trusted": next(trusted)}) for feed in self.every_image(*step)]
 
-    def trusted_loss(self, feed: Feed, ahead: dict[str, Tensor]) -> Tensor:
-        """The configured loss on the feed's trusted images at the weights of a look ahead: 0-d, with its graph.
+    def slope(
+        self,
+        feed: Feed,
+        images: Tensor,
+        logits: Tensor,
+        given: Tensor,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        rate: float | Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """How the trusted images' loss after a virtual step changes with `given`, and that loss.
 
-        The network's running statistics do not see these images.
+        With z the logits, J their derivative in the weights, and v the trusted loss's gradient after the step, it is
+        the slope of -rate (dL/dz) . (J v): one forward differentiation, and no second derivative of the network.
+        Running statistics see neither pass.
+
+        Shapes: (B, channels, H, W), (B, C), `given` -> as `given`, 0-d.
+        Args:
+            logits: of the batch, in training, with their graph.
+            loss: `(logits, given) -> 0-d`, on which the virtual step is.
+            rate: of that step; None: the learning rate.
         """
+        rate = self.learner.optimizer.param_groups[0]["lr"] if rate is None else rate
+        z = logits.detach().to(torch.promote_types(logits.dtype, torch.float32)).requires_grad_()
+        given = given.detach().requires_grad_()
+        (at_logits,) = torch.autograd.grad(loss(z, given), z, create_graph=True)
+        step = (at_logits.detach().to(logits.dtype) * logits).sum()
+        ahead = self.learner.lookahead(step, rate=rate, create_graph=False)
         trusted = self.trusted.batch(feed.index["trusted"])
-        return self.loss(self.learner(trusted.images, ahead), trusted.labels).mean()
+        after = self.loss(self.learner(trusted.images, ahead), trusted.labels).mean()
+        direction = torch.autograd.grad(after, list(ahead.values()))
+        along = self.learner.along(images, dict(zip(ahead, direction, strict=True)))
+        (slope,) = torch.autograd.grad((at_logits * along).sum(), given)
+        return -rate * slope, after.detach()
 
     def predict(self, images: Tensor) -> Tensor:
         return self.learner(images)

@@ -8,6 +8,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from labelnoise.arguments.ranges import NonNegative, Positive, checked
+from labelnoise.data.train_set import Batch
 from labelnoise.methods.looking_ahead import LookingAhead
 from labelnoise.training.learner import Learner
 from labelnoise.training.method import Feed, Judgement, Setup, StepResult
@@ -48,7 +49,7 @@ class MetaWeightNet(LookingAhead):
         losses = self.loss(logits, batch.labels)
         known = losses.detach()[:, None]
         weights = self.weighting(known).squeeze(1)
-        slope, trusted_loss = self.look_ahead(losses, weights, feed)
+        slope, trusted_loss = self.look_ahead(feed, batch, logits, weights)
         self.weighting.update((slope * weights).sum())  # whose gradient is that of the trusted images' loss
         with torch.no_grad():
             weights = self.weighting(known).squeeze(1)
@@ -59,15 +60,13 @@ class MetaWeightNet(LookingAhead):
         selected = weights > weights.mean()
         return StepResult(loss.detach(), batch.index, logits.detach().argmax(dim=1), selected, metrics=metrics)
 
-    def look_ahead(self, losses: Tensor, weights: Tensor, feed: Feed) -> tuple[Tensor, Tensor]:
+    def look_ahead(self, feed: Feed, batch: Batch, logits: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """How the trusted images' loss after a virtual step changes with each image's weight, and that loss.
 
-        Shapes: (B,), (B,) -> (B,), 0-d.
+        Shapes: (B, C), (B,) -> (B,), 0-d.
         """
-        given = weights.detach().requires_grad_()
-        trusted_loss = self.trusted_loss(feed, self.learner.lookahead((given * losses).mean()))
-        (slope,) = torch.autograd.grad(trusted_loss, given, retain_graph=True)
-        return slope, trusted_loss.detach()
+        loss = lambda z, given: (given * self.loss(z, batch.labels)).mean()  # noqa: E731
+        return self.slope(feed, batch.images, logits, weights, loss)
 
     def judgement(self) -> Judgement:
         """Each image's weight when it was last seen."""

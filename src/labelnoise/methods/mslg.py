@@ -1,6 +1,5 @@
 """Meta soft label generation: each image's soft label is learned by looking ahead to a few trusted images."""
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -72,8 +71,10 @@ class MSLG(LookingAhead):
 
     def meta_step(self, feed: Feed) -> StepResult:
         index = feed.index["train"]
-        logs = log_probs(self.learner(self.train_set.view(index)))
-        slope, trusted_loss = self.look_ahead(logs, self.label_logits[index], feed)
+        images = self.train_set.view(index)
+        logits = self.learner(images)
+        slope, trusted_loss = self.look_ahead(feed, images, logits, self.label_logits[index])
+        logs = log_probs(logits)
         moved = self.label_logits[index] - self.beta * slope
         self.label_logits[index] = moved
         entropy = -(logs.exp() * logs).mean()
@@ -84,16 +85,13 @@ class MSLG(LookingAhead):
             loss.detach(), index, logs.detach().argmax(dim=1), target=moved.argmax(dim=1), metrics=metrics
         )
 
-    def look_ahead(self, logs: Tensor, label_logits: Tensor, feed: Feed) -> tuple[Tensor, Tensor]:
+    def look_ahead(self, feed: Feed, images: Tensor, logits: Tensor, label_logits: Tensor) -> tuple[Tensor, Tensor]:
         """How the trusted images' loss after a virtual step changes with the labels' logits, and that loss.
 
-        Shapes: (B, C), (B, C) -> (B, C), 0-d.
+        Shapes: (B, channels, H, W), (B, C), (B, C) -> (B, C), 0-d.
         """
-        given = label_logits.detach().requires_grad_()
-        ahead = self.learner.lookahead(divergence(logs, given), rate=self.alpha)
-        trusted_loss = self.trusted_loss(feed, ahead)
-        (slope,) = torch.autograd.grad(trusted_loss, given, retain_graph=True)
-        return slope, trusted_loss.detach()
+        loss = lambda z, given: divergence(log_probs(z), given)  # noqa: E731
+        return self.slope(feed, images, logits, label_logits, loss, self.alpha)
 
     def judgement(self) -> Judgement:
         """The soft labels."""

@@ -1,11 +1,14 @@
 """A network with its optimizer, schedule, clipping and precision."""
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.forward_ad import dual_level, make_dual, unpack_dual
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 MakeNetwork = Callable[[int, int, int], nn.Module]
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
@@ -146,18 +149,34 @@ class Learner(nn.Module):
         self.begin_epoch(during.start)
 
     def lookahead(
-        self, loss: Tensor, weights: dict[str, Tensor] | None = None, rate: float | Tensor | None = None
+        self,
+        loss: Tensor,
+        weights: dict[str, Tensor] | None = None,
+        rate: float | Tensor | None = None,
+        create_graph: bool = True,
     ) -> dict[str, Tensor]:
-        """The weights after a virtual SGD step on `loss` (0-d), differentiable. The network itself does not change.
+        """The weights after a virtual SGD step on `loss` (0-d), in their layout. The network itself does not change.
 
         Args:
             weights: at which `loss` was computed, from an earlier `lookahead`; None: the network's own.
             rate: of the step; None: the optimizer's present learning rate.
+            create_graph: whether they are differentiable in what the step's gradient depends on.
         """
         named = dict(self.network.named_parameters()) if weights is None else weights
-        gradients = torch.autograd.grad(loss, list(named.values()), create_graph=True)
+        gradients = torch.autograd.grad(loss, list(named.values()), create_graph=create_graph, retain_graph=True)
         rate = self.optimizer.param_groups[0]["lr"] if rate is None else rate
-        return {name: weight - rate * g for (name, weight), g in zip(named.items(), gradients, strict=True)}
+        return {name: weight.clone().sub_(rate * g) for (name, weight), g in zip(named.items(), gradients, strict=True)}
+
+    @torch.no_grad()
+    def along(self, images: Tensor, direction: dict[str, Tensor]) -> Tensor:
+        """How the logits in training change along a direction of the weights, by forward differentiation, no graph.
+
+        Shapes: (B, channels, H, W), by name -> (B, C).
+        """
+        quiet = warnings.catch_warnings(action="ignore", category=FutureWarning)  # torch's, about its own jit
+        with quiet, sdpa_kernel(SDPBackend.MATH), dual_level():  # the other kernels have no forward derivative
+            dual = {n: make_dual(w.detach(), direction[n]) for n, w in self.network.named_parameters()}
+            return cast(Tensor, unpack_dual(self(images, dual)).tangent)
 
     def update(self, loss: Tensor) -> None:
         """One optimizer step on `loss` (0-d). Only this network's weights get a gradient."""
