@@ -99,7 +99,7 @@ def test_l2rw_learns_nothing_where_no_image_helps() -> None:
     method.trusted.images = method.train_set.images
     (feed,) = method.feeds()
     batch = method.train_set.batch(feed.index["train"])
-    weights = method.weights(feed, batch, method.learner(batch.images))
+    weights = method.weights(feed, batch, method.learner(batch.images), torch.zeros(2))
     assert weights.tolist() == [0, 0], "the same images with the other label pull the other way"
 
 

@@ -9,6 +9,7 @@ from support.configs import every
 from torch import nn
 
 from labelnoise.experiment.run import compose
+from labelnoise.methods.looking_ahead import along
 from labelnoise.networks.cnn import cnn4, cnn8
 from labelnoise.networks.preact_resnet import preact_resnet18
 from labelnoise.networks.resnet import resnet18, resnet34
@@ -64,7 +65,7 @@ def test_logits_along_a_direction_of_the_weights(name: str) -> None:
     images = torch.randn(3, 3, 32, 32, dtype=torch.float64)
     direction = {name: torch.randn_like(weight) for name, weight in network.named_parameters()}
     before = [value.clone() for value in network.state_dict().values()]
-    found = learner.along(images, direction)
+    found = along(learner, images, direction)
     assert all(map(torch.equal, before, network.state_dict().values()))
     gradients = torch.autograd.grad((found.sin() * learner(images)).sum(), list(network.parameters()))
     expected = sum((g * d).sum() for g, d in zip(gradients, direction.values(), strict=True))

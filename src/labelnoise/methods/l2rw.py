@@ -31,19 +31,20 @@ class L2RW(LookingAhead):
     def train_step(self, feed: Feed) -> StepResult:
         batch = self.train_set.batch(feed.index["train"])
         logits = self.learner(batch.images)
-        weights = self.weights(feed, batch, logits)
-        total = (weights * self.loss(logits, batch.labels)).sum()
+        losses = self.loss(logits, batch.labels)
+        weights = self.weights(feed, batch, logits, torch.zeros_like(losses))
+        total = (weights * losses).sum()
         self.learner.update(total)
         self.weight[batch.index] += len(weights) * weights
         return StepResult(total.detach(), batch.index, logits.detach().argmax(dim=1), weights > 0)
 
-    def weights(self, feed: Feed, batch: Batch, logits: Tensor) -> Tensor:
+    def weights(self, feed: Feed, batch: Batch, logits: Tensor, epsilon: Tensor) -> Tensor:
         """The weights of a batch's images (B,): non-negative, with sum 1, or 0 if no image helps.
 
         Args:
             logits: (B, C), in training, with their graph.
+            epsilon: (B,), zeros, the weights of the virtual step.
         """
-        epsilon = torch.zeros(len(logits), device=logits.device)
         loss = lambda z, given: (given * self.loss(z, batch.labels)).sum()  # noqa: E731
         slope, _ = self.slope(feed, batch.images, logits, epsilon, loss)
         helpful = (-slope).clamp_min(0)

@@ -1,11 +1,17 @@
 """What methods share that learn from a look ahead: a network, and a few images with true labels beside every batch."""
 
 import itertools
+import warnings
 from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.autograd.forward_ad import dual_level, make_dual, unpack_dual
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.module import register_module_forward_hook
 
+from labelnoise.training.learner import Learner
 from labelnoise.training.method import Feed, Method, Setup
 
 
@@ -61,9 +67,36 @@ class LookingAhead(Method):
         trusted = self.trusted.batch(feed.index["trusted"])
         after = self.loss(self.learner(trusted.images, ahead), trusted.labels).mean()
         direction = torch.autograd.grad(after, list(ahead.values()))
-        along = self.learner.along(images, dict(zip(ahead, direction, strict=True)))
-        (slope,) = torch.autograd.grad((at_logits * along).sum(), given)
+        change = along(self.learner, images, dict(zip(ahead, direction, strict=True)))
+        (slope,) = torch.autograd.grad((at_logits * change).sum(), given)
         return -rate * slope, after.detach()
 
     def predict(self, images: Tensor) -> Tensor:
         return self.learner(images)
+
+
+@torch.no_grad()
+def along(learner: Learner, images: Tensor, direction: dict[str, Tensor]) -> Tensor:
+    """How the logits in training change along a direction of the weights, by forward differentiation, without a graph.
+
+    Running statistics do not see the images.
+
+    Shapes: (B, channels, H, W), by the weights' names -> (B, C).
+    """
+    quiet = warnings.catch_warnings(action="ignore", category=FutureWarning)  # torch's, about its own jit
+    hook = register_module_forward_hook(_in_its_precision)
+    try:
+        with quiet, sdpa_kernel(SDPBackend.MATH), dual_level():  # the other kernels have no forward derivative
+            named = learner.network.named_parameters()
+            dual = {name: make_dual(weight.detach(), direction[name]) for name, weight in named}
+            return cast(Tensor, unpack_dual(learner(images, dual)).tangent)
+    finally:
+        hook.remove()
+
+
+def _in_its_precision(module: object, inputs: object, output: Any) -> Any:
+    """The derivative in the output's precision: batch normalisation in bfloat16 gives it in float32."""
+    if not isinstance(output, Tensor):
+        return output
+    value, change = unpack_dual(output)
+    return output if change is None or change.dtype == value.dtype else make_dual(value, change.to(value.dtype))

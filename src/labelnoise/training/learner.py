@@ -1,14 +1,11 @@
 """A network with its optimizer, schedule, clipping and precision."""
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.forward_ad import dual_level, make_dual, unpack_dual
 from torch.func import functional_call
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 MakeNetwork = Callable[[int, int, int], nn.Module]
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
@@ -166,17 +163,6 @@ class Learner(nn.Module):
         gradients = torch.autograd.grad(loss, list(named.values()), create_graph=create_graph, retain_graph=True)
         rate = self.optimizer.param_groups[0]["lr"] if rate is None else rate
         return {name: weight.clone().sub_(rate * g) for (name, weight), g in zip(named.items(), gradients, strict=True)}
-
-    @torch.no_grad()
-    def along(self, images: Tensor, direction: dict[str, Tensor]) -> Tensor:
-        """How the logits in training change along a direction of the weights, by forward differentiation, no graph.
-
-        Shapes: (B, channels, H, W), by name -> (B, C).
-        """
-        quiet = warnings.catch_warnings(action="ignore", category=FutureWarning)  # torch's, about its own jit
-        with quiet, sdpa_kernel(SDPBackend.MATH), dual_level():  # the other kernels have no forward derivative
-            dual = {n: make_dual(w.detach(), direction[n]) for n, w in self.network.named_parameters()}
-            return cast(Tensor, unpack_dual(self(images, dual)).tangent)
 
     def update(self, loss: Tensor) -> None:
         """One optimizer step on `loss` (0-d). Only this network's weights get a gradient."""
