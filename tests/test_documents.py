@@ -114,7 +114,8 @@ def test_links_lead_somewhere(path: Path) -> None:
 def test_every_quantity_of_the_history_is_explained() -> None:
     """Those of the training loop, and those that a method's steps report."""
     explained = set(re.findall(r"`(\w+)`", (REPOSITORY / "docs" / "running.md").read_text()))
-    source = "".join(path.read_text() for path in (REPOSITORY / "src" / "labelnoise" / "methods").glob("*.py"))
+    folders = (REPOSITORY / "src" / "labelnoise" / package for package in ("methods", "meta_learning"))
+    source = "".join(path.read_text() for folder in folders for path in folder.glob("*.py"))
     reported = re.findall(r"metrics(?: = \{|\[)\"(\w+)\"", source)
     assert len(reported) == source.count("metrics[") + source.count("metrics = {") >= 4
     others = ("train_loss", "test_acc", "val_acc", "stage", "clean_auc", "proposed_acc")

@@ -8,8 +8,8 @@ import torch
 from support.small_setups import small_setup
 from torch.nn import functional as F
 
+from labelnoise.meta_learning.l2rw import L2RW
 from labelnoise.methods.co_teaching import CoTeaching
-from labelnoise.methods.l2rw import L2RW
 from labelnoise.training.learner import Learner
 from labelnoise.training.method import Feed
 

@@ -13,10 +13,10 @@ from torch.nn import functional as F
 from labelnoise import losses
 from labelnoise.data.train_set import TrainSet
 from labelnoise.losses import ce
-from labelnoise.methods.adaptive_loss import FORMS, AdaptiveLoss, Form
-from labelnoise.methods.meta_weight_net import MetaWeightNet
-from labelnoise.methods.mltp import MLTP
-from labelnoise.methods.mslg import MSLG
+from labelnoise.meta_learning.adaptive_loss import FORMS, AdaptiveLoss, Form
+from labelnoise.meta_learning.meta_weight_net import MetaWeightNet
+from labelnoise.meta_learning.mltp import MLTP
+from labelnoise.meta_learning.mslg import MSLG
 from labelnoise.training.clock import Clock
 from labelnoise.training.learner import Learner
 from labelnoise.training.method import Feed, Method, Setup

@@ -9,7 +9,7 @@ from support.configs import every
 from torch import nn
 
 from labelnoise.experiment.run import compose
-from labelnoise.methods.looking_ahead import along
+from labelnoise.meta_learning.looking_ahead import along
 from labelnoise.networks.cnn import cnn4, cnn8
 from labelnoise.networks.preact_resnet import preact_resnet18
 from labelnoise.networks.resnet import resnet18, resnet34

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from labelnoise.data.streamed import StreamedTrainSet
 from labelnoise.data.train_set import TrainSet
+from labelnoise.meta_learning.l2rw import L2RW
 from labelnoise.methods.co_teaching import CoTeaching
 from labelnoise.methods.erm import ERM
-from labelnoise.methods.l2rw import L2RW
 from labelnoise.training import graphs, learner
 from labelnoise.training.graphs import Steps
 from labelnoise.training.method import Feed, Method, Setup, StepResult

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from labelnoise.data.train_set import Batch
-from labelnoise.methods.looking_ahead import LookingAhead
+from labelnoise.meta_learning.looking_ahead import LookingAhead
 from labelnoise.training.method import Feed, Judgement, Setup, StepResult
 
 

@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from labelnoise.arguments.ranges import Fraction, NonNegative, Positive, checked
 from labelnoise.losses.base import log_probs
-from labelnoise.methods.looking_ahead import LookingAhead
+from labelnoise.meta_learning.looking_ahead import LookingAhead
 from labelnoise.methods.own_loss import require_cross_entropy
 from labelnoise.training.method import Feed, Judgement, Setup, StepResult
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from labelnoise.arguments.ranges import NonNegative, Positive, checked
 from labelnoise.data.train_set import Batch
-from labelnoise.methods.looking_ahead import LookingAhead
+from labelnoise.meta_learning.looking_ahead import LookingAhead
 from labelnoise.training.learner import Learner
 from labelnoise.training.method import Feed, Judgement, Setup, StepResult
 from labelnoise.training.schedules import constant

@@ -11,7 +11,7 @@ from labelnoise.data.train_set import Batch
 from labelnoise.losses.base import log_prob_of_label, of_label
 from labelnoise.losses.reverse import rce
 from labelnoise.losses.tempered import tempered_log_probs
-from labelnoise.methods.looking_ahead import LookingAhead
+from labelnoise.meta_learning.looking_ahead import LookingAhead
 from labelnoise.methods.own_loss import require_cross_entropy
 from labelnoise.training.method import Feed, Setup, StepResult
 
