@@ -186,29 +186,29 @@ def test_second_derivatives(form: str) -> None:
         assert close(got.double(), wanted.double(), 1e-4)
 
 
+def along(form: str, dtype: torch.dtype, graph: bool = False) -> Tensor:
+    """The forward derivative along a direction of the input, the residual, weight and bias at once."""
+    made = module(16, form).double() if dtype == torch.float64 else module(16, form)
+    inputs = [images(3, 16, 6, 4, dtype=torch.bfloat16, seed=k).to(dtype) for k in range(1 + (form == "residual"))]
+    primals, draws = [*inputs, made.weight, made.bias], torch.Generator().manual_seed(9)
+    directions = [torch.randn(x.shape, generator=draws).bfloat16().to(x) for x in primals]
+    with torch.set_grad_enabled(graph), dual_level():
+        *pictures, weight, bias = map(make_dual, primals, directions)
+        out = torch.func.functional_call(made, {"weight": weight, "bias": bias}, tuple(pictures))
+        return unpack_dual(out).tangent
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_derivatives_along_a_direction(form: str, dtype: torch.dtype) -> None:
-    """Forward ones, of the input, the residual, weight and bias at once, against torch's in float64."""
-
-    def along(dtype: torch.dtype) -> Tensor:
-        made = module(16, form).double() if dtype == torch.float64 else module(16, form)
-        inputs = [images(3, 16, 6, 4, dtype=torch.bfloat16, seed=k).to(dtype) for k in range(1 + (form == "residual"))]
-        primals = [*inputs, made.weight, made.bias]
-        draws = torch.Generator().manual_seed(9)
-        directions = [torch.randn(x.shape, generator=draws).bfloat16().to(x) for x in primals]
-        with torch.no_grad(), dual_level():
-            *pictures, made_weight, made_bias = map(make_dual, primals, directions)
-            state = {"weight": made_weight, "bias": made_bias}
-            out = torch.func.functional_call(made, state, tuple(pictures))
-            return unpack_dual(out).tangent
-
-    calls = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batch_norm, "_along", lambda *a, own=batch_norm._along: calls.append(1) or own(*a))
-        got = along(dtype)
+def test_derivatives_along_a_direction(form: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against torch's in float64."""
+    calls, own = [], batch_norm._along
+    monkeypatch.setattr(batch_norm, "_along", lambda *given: calls.append(1) or own(*given))
+    got = along(form, dtype)
     assert calls, "the kernels' own"
-    assert close(got.double(), along(torch.float64), 1e-5 if dtype == torch.float32 else 0.01)
+    assert close(got.double(), along(form, torch.float64), 1e-5 if dtype == torch.float32 else 0.01)
+    with pytest.raises(NotImplementedError, match=r"have no graph: take them under torch.no_grad\(\)"):
+        along(form, dtype, graph=True)
 
 
 @pytest.mark.parametrize(

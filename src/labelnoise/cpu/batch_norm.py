@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from labelnoise.cpu import compiler
-from labelnoise.cpu.rows import as_rows, is_plain
+from labelnoise.cpu.rows import as_rows, is_plain, refuse_graph
 
 
 class Form(NamedTuple):
@@ -160,6 +160,7 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, dx: Tensor, dweight: Tensor, dbias: Tensor, dresidual: Tensor | None, *_: None) -> Tensor:
+        refuse_graph()
         x, residual = ctx.saved_tensors
         return _along(x, residual, ctx.table, ctx.form, dx, dweight, dbias, dresidual)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from labelnoise.cpu import compiler
-from labelnoise.cpu.rows import as_rows, is_plain
+from labelnoise.cpu.rows import as_rows, is_plain, refuse_graph
 
 FEWEST, MOST = 32, 640  # channels: with fewer the transforms cost more than they save; more do not fit in a plane
 SMALLEST = 8  # pixels a side: on smaller maps the transformed weights are larger than the data they multiply
@@ -81,6 +81,7 @@ class _Winograd(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, dx: Tensor, dweight: Tensor, dbias: Tensor | None) -> Tensor:
+        refuse_graph()
         x, weight = ctx.saved_tensors
         return F.conv2d(dx, weight, dbias, padding=1) + F.conv2d(x, dweight, padding=1)
 

@@ -21,3 +21,15 @@ def as_rows(x: Tensor) -> Any:
     """A channels_last tensor's memory as an array (N * H * W, C); bfloat16 as its bits (uint16)."""
     pixels = x.detach().permute(0, 2, 3, 1).reshape(-1, x.shape[1])
     return pixels.view(torch.uint16).numpy() if x.dtype == torch.bfloat16 else pixels.numpy()
+
+
+def refuse_graph() -> None:
+    """A forward derivative of the kernels has no graph.
+
+    Raises:
+        NotImplementedError: torch would keep one, and differentiate it wrongly.
+    """
+    if torch.is_grad_enabled():
+        raise NotImplementedError(
+            "the fused kernels' forward derivatives have no graph: take them under torch.no_grad()"
+        )
