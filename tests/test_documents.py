@@ -6,6 +6,7 @@ import statistics
 from pathlib import Path
 
 import pytest
+import torch
 from support.configs import every
 from support.data import REPOSITORY
 
@@ -163,6 +164,19 @@ def test_an_accuracy_that_a_page_names_is_a_tables(page: str) -> None:
             if name_of.startswith(row) and result.mean is not None
         }
         assert number in found, f"{row}: {number}%"
+
+
+@pytest.mark.committed
+def test_accuracies_of_large_and_small_classes_are_the_records() -> None:
+    """Of the page's table, from the confusion matrices."""
+    text = (REPOSITORY / "docs" / "methods.md").read_text().partition("the last three |")[2]
+    rows = re.findall(r"^\| `(\w+)` \| ([\d.]+) \| ([\d.]+) \|$", text, re.M)
+    of_table = chosen("digits_longtail")
+    assert {row for row, *_ in rows} == set(of_table.table.rows)
+    for row, *numbers in rows:
+        matrices = [torch.tensor(r["metrics"]["confusion"]).double() for r in of_table.records[row, "imbalance_100"]]
+        by_class = 100 * torch.stack([m.diag() / m.sum(dim=1) for m in matrices]).mean(dim=0)
+        assert numbers == [f"{part.mean():.1f}" for part in (by_class[:5], by_class[-3:])], row
 
 
 @pytest.mark.committed
