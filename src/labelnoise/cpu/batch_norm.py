@@ -214,28 +214,30 @@ def _along(
     dbias: Tensor,
     dresidual: Tensor | None,
 ) -> Tensor:
-    """How the output changes along a direction of x, weight, bias and residual, in float32; torch's own formula takes
-    a dozen passes over memory, in the network's precision."""
-    passes = ready()
+    """How the output changes along a direction of x, weight, bias and residual."""
+    passes, derivatives = ready(), _derivatives()
     N, C, H, W = x.shape
-    mean, scale, shift, invstd = torch.from_numpy(table)[[passes.MEAN, passes.SCALE, passes.SHIFT, passes.INVSTD]]
-
-    def pixels(t: Tensor) -> Tensor:
-        return t.permute(0, 2, 3, 1).reshape(-1, C).float()
-
-    def image(rows: Tensor) -> Tensor:
-        return rows.view(N, H, W, C).permute(0, 3, 1, 2)
-
-    centred, along = pixels(x) - mean, pixels(dx)
-    slope = invstd * (dweight - scale * invstd * (centred * along).mean(dim=0))
-    moved = torch.addcmul(dbias - scale * along.mean(dim=0), centred, slope).addcmul_(along, scale)
-    y = torch.addcmul(shift, centred, scale)
-    if residual is not None and dresidual is not None:
-        y, moved = y + pixels(residual), moved + pixels(dresidual)
+    rows, change = as_rows(x), as_rows(dx)
+    parts, table = torch.empty(passes.PARTS, 2, C, dtype=torch.float64), torch.from_numpy(table.copy())
+    derivatives.sums(rows, change, table.numpy(), parts.numpy())
+    total, product = parts.sum(dim=0).float() / len(rows)
+    scale, invstd = table[passes.SCALE], table[passes.INVSTD]
+    table[passes.BY_GRAD] = scale
+    table[passes.BY_INPUT] = invstd * (dweight - scale * invstd * product)
+    table[passes.CONSTANT] = dbias - scale * total
+    shape = (N, C, H // 2, W // 2) if form.pool else x.shape
+    out = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
     if form.pool:
-        largest, place = F.max_pool2d(image(y), 2, return_indices=True)
-        change = image(moved).flatten(2).gather(2, place.flatten(2)).view_as(place)
-        change = torch.where(largest > 0, change, 0.0)
+        derivatives.change_pool(rows, change, table.numpy(), H, W, as_rows(out))
+    elif residual is not None and dresidual is not None:
+        derivatives.change_residual(rows, change, as_rows(residual), as_rows(dresidual), table.numpy(), as_rows(out))
     else:
-        change = image(torch.where(y > 0, moved, 0.0))
-    return change.to(x.dtype, memory_format=torch.channels_last)
+        derivatives.change(rows, change, table.numpy(), as_rows(out))
+    return out
+
+
+def _derivatives() -> ModuleType:
+    """`derivatives`, which `compiler.usable` has imported."""
+    from labelnoise.cpu import derivatives
+
+    return derivatives

@@ -53,7 +53,7 @@ def _load() -> None:
     user_folder = config.CACHE_DIR
     config.CACHE_DIR = str((Path(user_folder) if user_folder else cache_folder()) / _version())
     try:
-        from labelnoise.cpu import passes, winograd  # noqa: F401 (importing them reads CACHE_DIR)
+        from labelnoise.cpu import derivatives, passes, winograd  # noqa: F401 (importing them reads CACHE_DIR)
     finally:
         config.CACHE_DIR = user_folder
     event.register("numba:compile", _announcement(event.Listener))
