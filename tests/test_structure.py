@@ -136,6 +136,7 @@ def test_extras_and_slow_imports_are_imported_when_used() -> None:
         top = {n.split(".")[0] for node in ast.parse(path.read_text()).body for n in _names(node)}
         when_first_needed = {
             "bench.published": {"PIL", "torchvision"},
+            "cpu.derivatives": {"numba"},
             "cpu.passes": {"numba"},
             "cpu.pixels": {"numba"},
             "cpu.winograd": {"numba"},
