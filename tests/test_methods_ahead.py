@@ -6,19 +6,16 @@ from functools import partial
 
 import pytest
 import torch
-from support.small_setups import images, small_setup
+from support.small_setups import planted, small_setup
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labelnoise import losses
-from labelnoise.data.train_set import TrainSet
-from labelnoise.losses import ce
 from labelnoise.meta_learning.adaptive_loss import FORMS, AdaptiveLoss, Form
 from labelnoise.meta_learning.meta_weight_net import MetaWeightNet
 from labelnoise.meta_learning.mltp import MLTP
 from labelnoise.meta_learning.mslg import MSLG
 from labelnoise.training.clock import Clock
-from labelnoise.training.learner import Learner
 from labelnoise.training.method import Feed, Method, Setup
 
 GIVEN, TRUSTED = [0, 1, 2, 1, 0, 2, 2, 1], [0, 1, 2, 0]
@@ -78,29 +75,6 @@ def test_meta_weight_nets_gradient_is_that_of_differences() -> None:
     torch.testing.assert_close(trusted_loss, moved(weights))
     torch.testing.assert_close(slope, numeric(moved, weights), rtol=1e-6, atol=1e-9)
     assert float(slope.abs().max()) > 1e-3
-
-
-def planted(wrong: int = 36) -> tuple[Setup, Tensor]:
-    """Images whose class is easy to see, the first `wrong` of them with a wrong label, and forty trusted ones."""
-    facts = (3, (0.5,), (0.25,), None, torch.Generator().manual_seed(0))
-
-    def bright(truth: Tensor, seed: int) -> Tensor:
-        pictures = images(len(truth), seed) // 2
-        for c in range(3):
-            pictures[truth == c, :, c] += 100
-        return pictures
-
-    truth, few = torch.arange(120) % 3, torch.arange(40) % 3
-    labels = torch.where(torch.arange(120) < wrong, (truth + 1) % 3, truth)
-    train = TrainSet(bright(truth, 0), labels, *facts, TrainSet(bright(few, 1), few, *facts))
-
-    def make_learner(**_: object) -> Learner:
-        torch.manual_seed(0)
-        network = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
-        make = lambda weights: torch.optim.SGD(weights, lr=0.05)  # noqa: E731
-        return Learner(network, make, lambda epoch, epochs: 1.0, range(40), None, torch.float32)
-
-    return Setup(make_learner, ce, train, Clock(40, 20)), labels == truth
 
 
 def test_meta_weight_net_gives_planted_wrong_labels_less() -> None:

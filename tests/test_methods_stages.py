@@ -5,17 +5,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 from support.configs import composed
 from support.permuted_truth import COMMON, small
 from support.shapes import shapes_only
-from support.small_setups import small_setup
+from support.small_setups import planted, small_setup
 from torch import Tensor
 
 from labelnoise.checks import method as method_check
 from labelnoise.estimates.beta_mixture import fit_beta_mixture, wrong_probability
+from labelnoise.estimates.closest_part import closest_part
 from labelnoise.experiment.components import Components, make_loss
 from labelnoise.methods.drpl import DRPL
+from labelnoise.methods.fl_select import FLSelect
 from labelnoise.methods.ili import ILI
 from labelnoise.methods.slr import SLR
 from labelnoise.training.device import prepare
@@ -333,3 +337,55 @@ def test_what_is_out_of_range_is_refused(make: Any, change: dict[str, float]) ->
     (name,) = change
     with pytest.raises(ValueError, match=f"{name}="):
         make(**change)
+
+
+# ----------------------------------------------------------------------------------------------------------- fl_select
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(
+    losses=st.lists(st.integers(0, 12), min_size=1, max_size=30),
+    reference=st.lists(st.integers(0, 12), min_size=1, max_size=8),
+)
+def test_the_closest_part_is_that_of_the_smallest_statistic(losses: list[int], reference: list[int]) -> None:
+    """Of every threshold's, by the distribution functions themselves; equal losses are many here."""
+
+    def ecdf(values: list[int]) -> np.ndarray:
+        return np.array([np.mean(np.array(values) <= x) for x in range(13)])
+
+    apart = {}
+    for top in sorted(losses):
+        apart[top] = np.abs(ecdf([loss for loss in losses if loss <= top]) - ecdf(reference)).max()
+    expected = next(top for top, value in apart.items() if value <= min(apart.values()) + 1e-12)
+    assert closest_part(torch.tensor(losses).float(), torch.tensor(reference).float()) == expected
+
+
+def test_fl_select_keeps_the_planted_clean_part() -> None:
+    """It never sees which labels are wrong; the benchmark network sees half of the trusted images alone."""
+    setup, right = planted()
+    method = FLSelect(setup, benchmark=0.5, held_out=0.5)
+    used, others = method.parts()
+    assert sorted([*used.tolist(), *others.tolist()]) == list(range(40))
+    for method.clock.epoch in range(21):
+        method.begin_epoch()
+        feeds = method.feeds()
+        assert {feed.step for feed in feeds} == {("benchmark",) if method.clock.epoch < 20 else ("train",)}
+        if method.clock.epoch < 20:
+            assert {int(i) for feed in feeds for i in feed.index["trusted"]} <= set(used.tolist())
+            assert len(feeds) == 6
+        for feed in feeds:
+            result = method.step(feed)
+    assert float(right[method.kept].double().mean()) > 0.95
+    assert float(method.kept[right].double().mean()) > 0.8
+    shown = torch.cat([feed.index["train"] for feed in feeds])
+    assert torch.equal(shown.sort().values, method.kept.nonzero().squeeze(1)), "the others are not trained on"
+    assert result.selected is not None
+    assert result.index is not None
+    assert torch.equal(result.selected, method.kept[result.index])
+    judged = method.judgement()
+    assert float(judged.clean[right].mean()) > float(judged.clean[~right].mean())
+
+
+def test_fl_select_needs_trusted_images() -> None:
+    with pytest.raises(ValueError, match="num_trusted=0: method=fl_select needs images with true labels"):
+        FLSelect(small_setup(LABELS), benchmark=0.5, held_out=0.5)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 from sklearn.model_selection import KFold, train_test_split
-from support.plain_training import CLASSES, SEED, Plain, one_hot, train_both
+from support.plain_training import BATCH, CLASSES, SEED, Plain, normalised, one_hot, train_both
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -40,6 +40,42 @@ def test_slr() -> None:
     own = "method.folds=2 method.rounds=2 method.rate=0.7 method.last=0.33"
     both = train_both(loop, ["method=slr", *own.split()], epochs=6)
     assert bool((both.method.get_buffer("target").argmax(1) != both.plain.labels).any()), "some labels are replaced"
+
+
+def test_fl_select() -> None:
+    """Tuor et al. 2020, section III: two epochs on half of the trusted images, then two on the images chosen."""
+
+    def loop(plain: Plain) -> None:
+        used, others = map(torch.tensor, train_test_split(range(len(plain.trusted)), test_size=0.5, random_state=SEED))
+        kept = used
+        for epoch in plain.epochs():
+            plain.rate = cosine(epoch % 2, 2)
+            if epoch < 2:
+                batches: list[Tensor] = []
+                while len(batches) < len(plain) // BATCH:
+                    batches += plain.portions(used[torch.randperm(len(used), generator=plain.draws)])
+                for index in batches[: len(plain) // BATCH]:
+                    logits = plain.network(plain.view(index, plain.trusted))
+                    plain.descend(F.cross_entropy(logits, plain.trusted_labels[index]))
+            else:
+                for index in plain.batches(kept):
+                    plain.descend(F.cross_entropy(plain.network(plain.view(index)), plain.labels[index]))
+            if epoch == 1:
+                plain.network.eval()
+                with torch.no_grad():
+                    known = plain.network(normalised(plain.trusted[others]))
+                plain.network.train()
+                clean = F.cross_entropy(known, plain.trusted_labels[others], reduction="none")
+                losses = -plain.predicted().log().gather(1, plain.labels[:, None])[:, 0]
+                apart = [stats.ks_2samp(losses[losses <= top], clean, method="asymp").statistic for top in losses]
+                kept = (losses <= losses[int(np.argmin(apart))]).nonzero()[:, 0]
+                plain.restart()
+        plain.memory |= {"misfit": losses, "threshold": losses[kept].max()}
+
+    own = ["method.benchmark=0.5", "method.held_out=0.5"]
+    both = train_both(loop, ["method=fl_select", *own], trusted=40, epochs=4, learns=False)
+    share = both.method.get_buffer("kept").double().mean()
+    assert 0.1 < float(share) < 0.9
 
 
 @pytest.mark.parametrize("threshold", [0.15, 0.0])
