@@ -76,6 +76,7 @@ EDGES = [
     ("phuber_ce", {"tau": 100}),
     ("taylor_ce", {"t": 40}),
     ("z_loss", {"a": 20, "b": 10}),
+    *(("sgce", {"q": q}) for q in (1e-6, 0.7, 1, 5)),
     ("kesl", {"lam": 1, "spread": 1}),
 ]
 
@@ -145,6 +146,7 @@ RANGES = [
     ("gce", {"q": 0.0}, "q=0.0"),
     ("gce", {"q": 1.1}, "q=1.1"),
     ("ngce", {"q": 0.0}, "q=0.0"),
+    ("sgce", {"q": 0.0}, "q=0.0"),
     ("focal", {"gamma": -1.0}, "gamma=-1.0"),
     ("nfl", {"gamma": -1.0}, "gamma=-1.0"),
     ("nnce", {"min_prob": 0}, "min_prob=0"),

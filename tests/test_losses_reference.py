@@ -86,6 +86,13 @@ MAE = losses.mae(Z, Y)
 IDENTITIES = {
     "gce, q to 0": (losses.gce(Z, Y, q=1e-8), CE, 1e-6),
     "gce, q 1": (losses.gce(Z, Y, q=1), MAE / 2, 1e-12),
+    "sgce, q to 0": (losses.sgce(Z, Y, q=1e-8), losses.unhinged(Z, Y) - 1, 1e-6),
+    "sgce, q 1": (losses.sgce(Z, Y, q=1), MAE / 2 - (1 - 1 / 10), 1e-12),
+    "unhinged, cross-entropy minus its mean": (
+        losses.unhinged(Z, Y) - 1,
+        CE - torch.stack([losses.ce(Z, torch.full((16,), k)) for k in range(10)]).mean(0),
+        1e-12,
+    ),
     "focal, gamma 0": (losses.focal(Z, Y, gamma=0), CE, 1e-12),
     "js, pi to 0": (losses.js(Z, Y, pi=1e-7), CE, 1e-4),
     "gjs of one view twice": (losses.gjs(Z, Y, pi=0.3, other_logits=Z), losses.js(Z, Y, pi=0.3), 1e-9),
@@ -156,6 +163,7 @@ def test_unhinged_is_the_binary_loss_for_two_classes() -> None:
 SYMMETRIC = {
     **{"nce": ({}, 1), "mae": ({}, 18), "rce": ({}, -9 * math.log(1e-4)), "nfl": ({"gamma": 0.5}, 1)},
     **{"ngce": ({"q": 0.7}, 1), "nnce": ({}, 9), "nnfl": ({"gamma": 0.5}, 9), "unhinged": ({}, 10)},
+    **{"sgce": ({"q": 0.7}, 0)},
 }
 
 

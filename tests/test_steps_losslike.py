@@ -223,3 +223,29 @@ def test_l2rw() -> None:
     assert both.chosen() == positive
     assert min(positive) == 0  # no image helps: no gradient
     assert 4 < max(positive) < 8
+
+
+def test_cam_softmax() -> None:
+    """The label's cosine x becomes (1 + x)^k / 2^(k - 1) - 1, and c falls with every update until it stays."""
+    angles, weights = [], []
+
+    def loop(plain: Plain) -> None:
+        c = math.pi / 2
+        for _ in plain.epochs():
+            for index in plain.batches():
+                f, w = plain.network[:-1](plain.view(index)), plain.network[-1].weight
+                x = (f / (f**2).sum(1, keepdim=True).sqrt()) @ (w / (w**2).sum(1, keepdim=True).sqrt()).T
+                k = -1 / (math.log2(math.cos(c) + 1) - 1)
+                y = one_hot(plain.labels[index])
+                value = F.cross_entropy(20 * (y * ((x + 1) ** k / 2 ** (k - 1) - 1) + (1 - y) * x), plain.labels[index])
+                gradients = torch.autograd.grad(value, list(plain.network.parameters()), allow_unused=True)
+                plain.follow(tuple(torch.zeros(CLASSES) if g is None else g for g in gradients), 0)  # no bias
+                plain.losses.append(float(value.detach()))
+                angles.append(c)
+                c = max(0.8, c - 0.02)
+        weights.append(plain.network[-1].bias)
+
+    both = train_both(loop, ["method=cam_softmax", "method.decay=0.02", "method.last=0.8"], learns=False)
+    assert [float(step.metrics["angle"]) for step in both.steps] == pytest.approx(angles)
+    assert angles[-1] == angles[-10] == 0.8 < angles[20] < angles[0]
+    assert not weights[0].detach().any()

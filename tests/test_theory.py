@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from labelnoise.losses import ael, agce, aul, ce, focal, gce, mae, nce, nfl, ngce, nlnl, rce, sce, weighted_sum
+from labelnoise.losses import ael, agce, aul, ce, focal, gce, mae, nce, nfl, ngce, nlnl, rce, sce, sgce, weighted_sum
 from labelnoise.noise import asymmetric, pairflip, symmetric
 from labelnoise.theory import check, gradients
 from labelnoise.theory.critical import search
@@ -185,6 +185,17 @@ def test_ngce_is_covered_by_its_sum_alone() -> None:
     assert report.critical_ratio is None
     assert [v.tolerant for v in report.tolerant if v.noise == "sym"] == [True] * 8
     assert not any(v.tolerant for v in report.tolerant if v.noise != "sym")
+
+
+def test_sgce_tolerates_wrong_labels_below_their_share_at_random() -> None:
+    """The risk is sum_k (1/K - w_k) p_k^q / q: at a vertex for q < 1 while every other label has w_k <= 1/K.
+
+    With one other label, w_m / w_n is then (1 - 1/K) / (1/K) = K - 1.
+    """
+    report = check(partial(sgce, q=0.7), 10)
+    assert (report.symmetric, report.minimum) == (True, "vertex")
+    assert report.critical_ratio == pytest.approx(9, rel=0.01)
+    assert [v.tolerant for v in report.tolerant if v.noise == "sym"] == [True] * 8
 
 
 def projected(point: np.ndarray) -> np.ndarray:

@@ -236,6 +236,7 @@ CASES: dict[str, Case] = {
         of_p(lambda p, tau: np.where(p > 1 / tau, -np.log(p), np.log(tau) + 1 - tau * p)), {"tau": floats(1.01, 50)}
     ),
     "unhinged": Case(lambda z, y: 1 - at(z, y) + z.mean(1), {}),
+    "sgce": Case(lambda z, y, q: ((softmax(z) ** q).mean(1) - at(softmax(z), y) ** q) / q, {"q": floats(0.01, 4)}),
     "comp_sum": Case(
         lambda z, y, tau: of_p(lambda p: -np.log(p) if tau == 1 else (p ** (tau - 1) - 1) / (1 - tau))(z, y),
         {"tau": st.just(1.0) | floats(0, 0.95) | floats(1.05, 4)},

@@ -112,11 +112,15 @@ def _save(method: "Method", record: store.Record, dataset: "Dataset", path: Path
     import torch
     from safetensors.torch import save
 
-    shape = list(dataset.train_images.shape[1:])
-    device = next(method.network.parameters()).device
+    from labelnoise.networks.readout import Readout
+
+    shape, network, readout = list(dataset.train_images.shape[1:]), method.network, None
+    if isinstance(network, Readout):
+        network, readout = network.network, network.facts()
+    device = next(network.parameters()).device
     with torch.no_grad():
-        outputs = method.network.eval()(torch.zeros(1, *shape, device=device)).shape[1]
-    weights = {name: value.contiguous().cpu() for name, value in method.network.state_dict().items()}
+        outputs = network.eval()(torch.zeros(1, *shape, device=device)).shape[1]
+    weights = {name: value.contiguous().cpu() for name, value in network.state_dict().items()}
     about = {
         "run_id": record["run_id"],
         "network": json.dumps(record["config"]["network"]),
@@ -125,5 +129,6 @@ def _save(method: "Method", record: store.Record, dataset: "Dataset", path: Path
         "extra_outputs": json.dumps(outputs - len(dataset.classes)),
         "mean": json.dumps(dataset.mean),
         "std": json.dumps(dataset.std),
+        **({} if readout is None else {"readout": json.dumps(readout)}),
     }
     write_whole(path, save(weights, about))

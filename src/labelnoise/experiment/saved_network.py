@@ -3,7 +3,7 @@
 The network's first outputs are the logits of the classes, in their order. A loss or a method may train it with further
 outputs after these, for itself alone: the gambler's abstention, the confidence of car. The file keeps their weights and
 says how many they are (`extra_outputs`), so that the network is rebuilt as it was trained; `predict` drops them, as the
-method's own prediction does.
+method's own prediction does. Where the last layer alone does not give that prediction, `readout` says what does.
 
 The file may be untrusted. It selects one of the networks in configs/network and gives its arguments; nothing in it is
 ever looked up as a Python name.
@@ -11,7 +11,7 @@ ever looked up as a Python name.
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_type_hints
 
 import hydra
 import pydantic_core
@@ -29,6 +29,18 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+class CosineReadout(Closed):
+    """See `networks.readout.Cosine`."""
+
+    name: Literal["cosine"]
+    scale: Annotated[FiniteFloat, Field(gt=0)]
+
+    def around(self, network: "nn.Module") -> "nn.Module":
+        from labelnoise.networks.readout import Cosine
+
+        return Cosine(network, self.scale)
+
+
 class About(Closed):
     """The metadata in a saved network's file.
 
@@ -39,6 +51,7 @@ class About(Closed):
         classes: their names, in the order of the logits.
         extra_outputs: number of outputs after those of the classes; files of earlier versions do not give it.
         mean, std: of the training images, one per channel, in [0, 1] units.
+        readout: what gives the logits of the classes, if not the network alone.
     """
 
     run_id: RunId
@@ -48,6 +61,7 @@ class About(Closed):
     extra_outputs: Annotated[int, Field(ge=0, le=1000)] = 0
     mean: list[FiniteFloat]
     std: list[Annotated[FiniteFloat, Field(gt=0)]]
+    readout: CosineReadout | None = None
 
     @model_validator(mode="after")
     def _one_a_channel(self) -> "About":
@@ -96,6 +110,8 @@ def read(path: str, overrides: Sequence[str] = (), option: str = "model", own: s
 def build(saved: SavedNetwork, path: str, option: str = "model") -> "nn.Module":
     """The network in evaluation mode, on the CPU: images (B, channels, H, W) -> (B, C + extra_outputs).
 
+    With a readout it gives that one's logits, (B, C).
+
     Args:
         path, option: for the message.
     Raises:
@@ -105,6 +121,7 @@ def build(saved: SavedNetwork, path: str, option: str = "model") -> "nn.Module":
     try:
         network = saved.make(len(about.classes) + about.extra_outputs, about.shape[0], about.shape[-1])
         network.load_state_dict(saved.weights)
+        network = network if about.readout is None else about.readout.around(network)
     except (ValueError, TypeError, RuntimeError) as error:
         raise ValueError(f"{option}={path}: not a network saved with save_model=true ({_first_line(error)})") from None
     return network.eval()
