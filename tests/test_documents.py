@@ -115,7 +115,7 @@ def test_links_lead_somewhere(path: Path) -> None:
 def test_every_quantity_of_the_history_is_explained() -> None:
     """Those of the training loop, and those that a method's steps report."""
     explained = set(re.findall(r"`(\w+)`", (REPOSITORY / "docs" / "running.md").read_text()))
-    folders = (REPOSITORY / "src" / "labelnoise" / package for package in ("methods", "meta_learning"))
+    folders = (REPOSITORY / "src" / "labelnoise" / package for package in ("methods", "meta_learning", "distillation"))
     source = "".join(path.read_text() for folder in folders for path in folder.glob("*.py"))
     reported = re.findall(r"metrics(?: = \{|\[)\"(\w+)\"", source)
     assert len(reported) == source.count("metrics[") + source.count("metrics = {") >= 4
