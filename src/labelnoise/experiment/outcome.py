@@ -114,9 +114,9 @@ def _save(method: "Method", record: store.Record, dataset: "Dataset", path: Path
 
     from labelnoise.networks.readout import Readout
 
-    shape, network, readout = list(dataset.train_images.shape[1:]), method.network, None
-    if isinstance(network, Readout):
-        network, readout = network.network, network.facts()
+    shape, whole = list(dataset.train_images.shape[1:]), method.network
+    readout = whole.facts() if isinstance(whole, Readout) else None
+    network: torch.nn.Module = whole.network if isinstance(whole, Readout) else whole
     device = next(network.parameters()).device
     with torch.no_grad():
         outputs = network.eval()(torch.zeros(1, *shape, device=device)).shape[1]

@@ -44,9 +44,9 @@ class CamSoftmax(ERM):
         super().__init__(setup)
         self.scale, self.decay, self.last = scale, decay, last
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
-        last = last_layer(self.learner.network)
-        if last.bias is not None:  # it would only decay
-            torch.nn.init.zeros_(last.bias)
+        layer = last_layer(self.learner.network)
+        if layer.bias is not None:  # it would only decay
+            torch.nn.init.zeros_(layer.bias)
 
     @property
     def network(self) -> Cosine:

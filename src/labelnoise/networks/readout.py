@@ -19,6 +19,8 @@ class Readout(nn.Module, ABC):
         network: as it was configured; its weights are those that are saved.
     """
 
+    network: nn.Module
+
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
