@@ -80,7 +80,8 @@ def own_probabilities(trained: Trained, path: Path) -> torch.Tensor:
     """What the method itself predicts for the test images, with the saved weights in its networks for images."""
     saved = load_file(path)
     for learner in trained.method.learners():
-        if learner.network.state_dict().keys() == saved.keys():
+        shapes = {name: value.shape for name, value in learner.network.state_dict().items()}
+        if shapes == {name: value.shape for name, value in saved.items()}:
             learner.network.load_state_dict(saved)
     dataset = trained.dataset
     mean, std = (torch.tensor(value)[:, None, None] for value in (dataset.mean, dataset.std))

@@ -256,7 +256,8 @@ def in_float64(method: Method) -> None:
     for train in filter(None, (method.train_set, method.train_set.trusted)):
         train.normalised = lambda images, single=train.normalised: single(images).double()
     for learner in method.learners():  # evaluation hands over float32
-        learner.network.body.register_forward_pre_hook(lambda _, given: (given[0].double(),))
+        first = getattr(learner.network, "body", learner.network)  # a method may ask for the features alone
+        first.register_forward_pre_hook(lambda _, given: (given[0].double(),))
 
 
 def started(make: Callable[[int], nn.Module], starts: list[list[Tensor]], start: int) -> nn.Module:

@@ -44,9 +44,7 @@ class CamSoftmax(ERM):
         super().__init__(setup)
         self.scale, self.decay, self.last = scale, decay, last
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
-        layer = last_layer(self.learner.network)
-        if layer.bias is not None:  # it would only decay
-            torch.nn.init.zeros_(layer.bias)
+        last_layer(self.learner.network)  # its bias, if any, takes no part
 
     @property
     def network(self) -> Cosine:
