@@ -79,7 +79,7 @@ def test_every_option_composes_resolves_and_checks(group: str, option: str) -> N
     ],
 )
 def test_every_option_runs(group: str, option: str, tmp_path: Path) -> None:
-    common = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=1", "threads=1", "num_val=60", "num_trusted=1280"]
+    common = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=2", "threads=1", "num_val=60", "num_trusted=1280"]
     if group == "protocol":  # whose networks may be large ones
         cfg = with_values(composed(*common, f"protocol={option}", "network=cnn4"), results=str(tmp_path))
     elif (group, option) in NEEDS:

@@ -9,14 +9,15 @@ from support.small_setups import small_setup
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labelnoise.distillation.attention_transfer import attention_distance
+from labelnoise.distillation.attention_transfer import AttentionTransfer, attention_distance
 from labelnoise.distillation.dhkd import DHKD, binary_divergence
 from labelnoise.distillation.dml import DML
 from labelnoise.distillation.kd import KD, softened_divergence
 from labelnoise.distillation.relational import Relational
-from labelnoise.distillation.similarity import similarity_distance
-from labelnoise.distillation.teaching import Taught, layers
+from labelnoise.distillation.similarity import SimilarityPreserving, similarity_distance
+from labelnoise.distillation.teaching import Layers, Taught, layers
 from labelnoise.losses.base import log_probs
+from labelnoise.networks.base import Network
 from labelnoise.networks.cnn import cnn4
 from labelnoise.training.learner import Learner
 from labelnoise.training.method import Method
@@ -63,11 +64,15 @@ def relational() -> Relational:
     return Relational(small_setup(GIVEN), first=0.5, teacher=None, distance_weight=25.0, angle_weight=50.0)
 
 
+def features(values: Tensor) -> Layers:
+    return Layers(values, values, {})
+
+
 def test_rkd_does_not_see_rotation_shift_and_scale() -> None:
-    method, features = relational(), normal(7, 4)
-    moved = 3 * features @ rotation(4) + normal(4, seed=2)
-    assert float(method.distance(features, moved)) < 1e-20
-    assert float(method.distance(features, features * torch.tensor([1.0, 1.0, 1.0, 4.0]))) > 0.1
+    method, own = relational(), normal(7, 4)
+    moved = 3 * own @ rotation(4) + normal(4, seed=2)
+    assert float(method.distance(features(own), features(moved))) < 1e-20
+    assert float(method.distance(features(own), features(own * torch.tensor([1.0, 1.0, 1.0, 4.0])))) > 0.1
 
 
 def test_rkd_is_that_of_pairs_and_triplets() -> None:
@@ -92,12 +97,12 @@ def test_rkd_is_that_of_pairs_and_triplets() -> None:
         return sum(gap**2 / 2 if gap < 1 else gap - 0.5 for gap in gaps) / len(gaps)
 
     expected = 25 * huber(far(taught), far(own)) + 50 * huber(turned(taught), turned(own))
-    assert float(relational().distance(taught, own)) == pytest.approx(expected)
+    assert float(relational().distance(features(taught), features(own))) == pytest.approx(expected)
 
 
 def test_rkd_stays_finite_where_images_coincide() -> None:
     own = torch.zeros(4, 3, dtype=torch.float64, requires_grad=True)
-    (slope,) = torch.autograd.grad(relational().distance(normal(4, 3), own), own)
+    (slope,) = torch.autograd.grad(relational().distance(features(normal(4, 3)), features(own)), own)
     assert bool(slope.isfinite().all())
 
 
@@ -117,8 +122,37 @@ def test_at_sees_places_not_channels() -> None:
 
 
 def test_at_needs_maps_of_one_size() -> None:
-    with pytest.raises(ValueError, match=r"^method=kd_at: the two networks have no feature maps of the same size$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^method=kd_at: needs feature maps of one size in network and method.teacher; there are none$",
+    ):
         attention_distance({(3, 3): normal(2, 1, 3, 3)}, {(4, 4): normal(2, 1, 4, 4)})
+
+
+@pytest.mark.parametrize("method", [AttentionTransfer, SimilarityPreserving])
+def test_networks_without_maps_are_refused_before_the_first_step(method: type[Taught]) -> None:
+    """Not when the teacher is trained."""
+
+    def flat(**_: object) -> Learner:
+        network = Network(nn.Flatten(), nn.Linear(16, 3))
+        return Learner(network, torch.optim.Adam, lambda *_: 1.0, range(10), None, torch.float32)
+
+    made = method(small_setup(GIVEN)._replace(make_learner=flat), first=0.5, teacher=None, weight=1.0)
+    with pytest.raises(ValueError, match=r"^method=kd_\w+: needs feature maps .*in network and method\.teacher; "):
+        made.begin_epoch()
+
+
+def test_a_network_without_features_is_refused_before_the_first_step() -> None:
+    with pytest.raises(
+        ValueError, match=r"^network: must have features\(images\) -> \(B, D\), which the method compares$"
+    ):
+        relational().begin_epoch()
+
+
+def test_a_run_of_one_epoch_is_refused() -> None:
+    """It would leave the student as it was at the start."""
+    with pytest.raises(ValueError, match=r"^epochs=1: must be at least 2, because the method trains 2 networks$"):
+        KD(small_setup(GIVEN, epochs=1), first=0.5, teacher=None, weight=0.9, temperature=4.0)
 
 
 def test_layers_are_the_last_activations_of_each_resolution() -> None:

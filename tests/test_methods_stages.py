@@ -389,3 +389,9 @@ def test_fl_select_keeps_the_planted_clean_part() -> None:
 def test_fl_select_needs_trusted_images() -> None:
     with pytest.raises(ValueError, match="num_trusted=0: method=fl_select needs images with true labels"):
         FLSelect(small_setup(LABELS), benchmark=0.5, held_out=0.5)
+    for trusted, held_out in (([0], 0.5), ([0, 1, 2], 0.1), ([0, 1, 2], 0.9)):
+        refused = rf"^num_trusted={len(trusted)} method\.held_out={held_out}: must leave at least one image to train "
+        with pytest.raises(ValueError, match=refused):
+            FLSelect(small_setup(LABELS, trusted=trusted), benchmark=0.5, held_out=held_out)
+    with pytest.raises(ValueError, match=r"^epochs=1: must be at least 2"):
+        FLSelect(small_setup(LABELS, trusted=LABELS, epochs=1), benchmark=0.5, held_out=0.5)

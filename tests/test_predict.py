@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support.configs import TRUSTING, chosen, every
+from support.configs import TRUSTING, TWO_TRAININGS, chosen, every
 
 from labelnoise.cli.predict import predict
 from labelnoise.config.compose import compose
@@ -95,6 +95,7 @@ def test_every_loss_and_method_runs_and_what_it_writes_another_process_reads(tmp
     for group, option in EVERY:
         results = tmp_path / group / option
         few = {"num_val": 1280, "num_trusted": 60} if option in TRUSTING else {}  # which trains on the trusted images
+        few |= {"epochs": 2} if option in TWO_TRAININGS else {}
         trained = train(chosen(group, option, *SHORT, results=str(results), **few), quiet=True)
         assert 0 <= trained.record["metrics"]["test_acc_last"] <= 1, option
         assert math.isfinite(trained.record["history"]["train_loss"][0]), option  # ldr_kl, unhinged may be negative

@@ -1,6 +1,7 @@
 """Composed configurations, each once for all tests that only read it."""
 
 import functools
+import re
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -56,6 +57,13 @@ def every(group: str) -> list[str]:
     """The options of a group, for parametrize."""
     return choices(group)
 
+
+# The methods that train two networks one after the other, and refuse a run of one epoch.
+TWO_TRAININGS = {
+    name
+    for name in every("method")
+    if re.search(r"\n  (first|benchmark): [\d.]+", (CONFIGS / "method" / f"{name}.yaml").read_text())
+}
 
 # The methods that train on images with true labels beside the others.
 TRUSTING = {name for name in every("method") if "\nnum_trusted:" in (CONFIGS / "method" / f"{name}.yaml").read_text()}

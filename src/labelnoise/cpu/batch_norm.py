@@ -219,7 +219,10 @@ def _along(
     N, C, H, W = x.shape
     rows, change = as_rows(x), as_rows(dx)
     parts, table = torch.empty(passes.PARTS, 2, C, dtype=torch.float64), torch.from_numpy(table.copy())
-    derivatives.sums(rows, change, table.numpy(), parts.numpy())
+    shift = table[passes.SHIFT].clone()
+    table[passes.SHIFT] = torch.inf  # sums over all pixels: none is behind the ReLU
+    passes.grad_sums(rows, change, table.numpy(), parts.numpy())
+    table[passes.SHIFT] = shift
     total, product = parts.sum(dim=0).float() / len(rows)
     scale, invstd = table[passes.SCALE], table[passes.INVSTD]
     table[passes.BY_GRAD] = scale

@@ -9,28 +9,7 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
-from labelnoise.cpu.passes import BLOCK, PARTS
 from labelnoise.cpu.pixels import BY_GRAD, BY_INPUT, CONSTANT, MEAN, OPTIONS, SCALE, SHIFT, largest, load, store
-
-
-@njit(**OPTIONS)
-def sums(x: Any, dx: Any, table: Any, parts: Any) -> None:
-    """Sums of dx and of dx (x - mean) to parts (PARTS, 2, C)."""
-    rows, channels = x.shape
-    for part in prange(PARTS):
-        last = (part + 1) * rows // PARTS
-        total = np.empty((2, channels), np.float32)
-        parts[part] = 0
-        for begin in range(part * rows // PARTS, last, BLOCK):
-            total[:] = 0
-            for row in range(begin, min(begin + BLOCK, last)):
-                for c in range(channels):
-                    change = load(dx[row, c])
-                    total[0, c] += change
-                    total[1, c] += change * (load(x[row, c]) - table[MEAN, c])
-            for k in range(2):
-                for c in range(channels):
-                    parts[part, k, c] += total[k, c]
 
 
 @njit(**OPTIONS)

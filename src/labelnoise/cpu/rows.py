@@ -27,9 +27,7 @@ def refuse_graph() -> None:
     """A forward derivative of the kernels has no graph.
 
     Raises:
-        NotImplementedError: torch would keep one, and differentiate it wrongly.
+        RuntimeError: torch would keep one, and differentiate it wrongly.
     """
     if torch.is_grad_enabled():
-        raise NotImplementedError(
-            "the fused kernels' forward derivatives have no graph: take them under torch.no_grad()"
-        )
+        raise RuntimeError("the fused kernels' forward derivatives have no graph: take them under torch.no_grad()")

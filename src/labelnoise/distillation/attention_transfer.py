@@ -4,8 +4,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from labelnoise.arguments.ranges import NonNegative, PositiveFraction, checked
-from labelnoise.data.train_set import Batch
-from labelnoise.distillation.teaching import Lesson, Size, Taught, evaluated_layers, layers
+from labelnoise.distillation.teaching import Layers, Size, TaughtByLayers
 from labelnoise.training.learner import MakeNetwork
 from labelnoise.training.method import Setup
 
@@ -24,12 +23,12 @@ def attention_distance(taught: dict[Size, Tensor], own: dict[Size, Tensor]) -> T
     """
     both = [size for size in own if size in taught]
     if not both:
-        raise ValueError("method=kd_at: the two networks have no feature maps of the same size")
+        raise ValueError("method=kd_at: needs feature maps of one size in network and method.teacher; there are none")
     values = [(attention(own[size]) - attention(taught[size])).square().mean() for size in both]
     return sum(values[1:], values[0])
 
 
-class AttentionTransfer(Taught):
+class AttentionTransfer(TaughtByLayers):
     """The student minimises loss(z, y) + weight sum_l mean((q_l / |q_l| - q'_l / |q'_l|)^2).
 
     q_l is the sum of squares, over the channels, of the student's last activations of resolution l, q' the teacher's.
@@ -38,7 +37,7 @@ class AttentionTransfer(Taught):
         first, teacher: as in `Taught`.
         weight: >= 0.
     Raises:
-        ValueError: a hyper-parameter out of range; in the first step, networks without maps of the same size.
+        ValueError: a hyper-parameter out of range; before the first step, networks without maps of the same size.
     Source: Zagoruyko, Komodakis 2017 (ICLR), arXiv:1612.03928, equation 2; square and mean as in the released code.
         Under label noise: Sarfraz, Arani, Zonooz 2020, arXiv:2007.01922, whose values are not known.
     Differs: the authors choose the layers; here it is the last activation of each resolution.
@@ -49,8 +48,5 @@ class AttentionTransfer(Taught):
         super().__init__(setup, first, teacher)
         self.weight = weight
 
-    def lesson(self, batch: Batch) -> Lesson:
-        taught, own = evaluated_layers(self.teacher, batch.images), layers(self.student, batch.images)
-        of_teacher = self.weight * attention_distance(taught.maps, own.maps)
-        loss = self.loss(own.logits, batch.labels).mean() + of_teacher
-        return Lesson(loss, of_teacher, own.logits, taught.logits)
+    def distance(self, taught: Layers, own: Layers) -> Tensor:
+        return self.weight * attention_distance(taught.maps, own.maps)

@@ -5,8 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from labelnoise.arguments.ranges import NonNegative, PositiveFraction, checked
-from labelnoise.data.train_set import Batch
-from labelnoise.distillation.teaching import Lesson, Taught, evaluated_layers, layers
+from labelnoise.distillation.teaching import Layers, TaughtByLayers
 from labelnoise.training.learner import MakeNetwork
 from labelnoise.training.method import Setup
 
@@ -28,7 +27,7 @@ def _differences(features: Tensor) -> Tensor:
     return features[None] - features[:, None]
 
 
-class Relational(Taught):
+class Relational(TaughtByLayers):
     """The student minimises loss(z, y) + distance_weight D + angle_weight A.
 
     D is the mean Huber loss between the student's and the teacher's distances of all pairs of a batch's images, each
@@ -58,14 +57,7 @@ class Relational(Taught):
         super().__init__(setup, first, teacher)
         self.distance_weight, self.angle_weight = distance_weight, angle_weight
 
-    def lesson(self, batch: Batch) -> Lesson:
-        taught, own = evaluated_layers(self.teacher, batch.images), layers(self.student, batch.images)
-        of_teacher = self.distance(taught.features, own.features)
-        loss = self.loss(own.logits, batch.labels).mean() + of_teacher
-        return Lesson(loss, of_teacher, own.logits, taught.logits)
-
-    def distance(self, taught: Tensor, own: Tensor) -> Tensor:
-        """The weighted sum of D and A. Shapes: (B, D'), (B, D) -> 0-d."""
-        far = F.smooth_l1_loss(distances(own), distances(taught))
-        turned = F.smooth_l1_loss(angles(own), angles(taught))
+    def distance(self, taught: Layers, own: Layers) -> Tensor:
+        far = F.smooth_l1_loss(distances(own.features), distances(taught.features))
+        turned = F.smooth_l1_loss(angles(own.features), angles(taught.features))
         return self.distance_weight * far + self.angle_weight * turned

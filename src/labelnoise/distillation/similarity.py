@@ -4,8 +4,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from labelnoise.arguments.ranges import NonNegative, PositiveFraction, checked
-from labelnoise.data.train_set import Batch
-from labelnoise.distillation.teaching import Layers, Lesson, Taught, evaluated_layers, layers
+from labelnoise.distillation.teaching import Layers, TaughtByLayers
 from labelnoise.training.learner import MakeNetwork
 from labelnoise.training.method import Setup
 
@@ -21,7 +20,7 @@ def similarity_distance(taught: Tensor, own: Tensor) -> Tensor:
     return (similarities(taught) - similarities(own)).square().mean()
 
 
-class SimilarityPreserving(Taught):
+class SimilarityPreserving(TaughtByLayers):
     """The student minimises loss(z, y) + weight |G - G'|^2 / B^2.
 
     G are the inner products of the images' last feature maps in the student, with rows of length 1; G' the teacher's.
@@ -30,7 +29,7 @@ class SimilarityPreserving(Taught):
         first, teacher: as in `Taught`.
         weight: >= 0.
     Raises:
-        ValueError: a hyper-parameter out of range; in the first step, a network without feature maps.
+        ValueError: a hyper-parameter out of range; before the first step, a network without feature maps.
     Source: Tung, Mori 2019 (ICCV), arXiv:1907.09682, equations 1 to 4, on the last layer with maps. Under label noise:
         Sarfraz, Arani, Zonooz 2020, arXiv:2007.01922, whose values are not known.
     """
@@ -40,11 +39,8 @@ class SimilarityPreserving(Taught):
         super().__init__(setup, first, teacher)
         self.weight = weight
 
-    def lesson(self, batch: Batch) -> Lesson:
-        taught, own = evaluated_layers(self.teacher, batch.images), layers(self.student, batch.images)
-        of_teacher = self.weight * similarity_distance(last_map(taught), last_map(own))
-        loss = self.loss(own.logits, batch.labels).mean() + of_teacher
-        return Lesson(loss, of_teacher, own.logits, taught.logits)
+    def distance(self, taught: Layers, own: Layers) -> Tensor:
+        return self.weight * similarity_distance(last_map(taught), last_map(own))
 
 
 def last_map(outputs: Layers) -> Tensor:
@@ -54,5 +50,5 @@ def last_map(outputs: Layers) -> Tensor:
         ValueError: the network has none.
     """
     if not outputs.maps:
-        raise ValueError("method=kd_sp: a network without feature maps")
+        raise ValueError("method=kd_sp: needs feature maps in network and method.teacher; one of them has none")
     return list(outputs.maps.values())[-1]

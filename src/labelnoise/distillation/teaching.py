@@ -47,6 +47,8 @@ class Taught(Method):
         first: length of the first stage, as a fraction of the run; the learning rate's schedule runs over each stage.
         teacher: `(num_classes, channels, size) -> network`; None: the run's network.
         extra_outputs: of the student, beyond one for each class.
+    Raises:
+        ValueError: a run of one epoch.
     """
 
     belief: Tensor
@@ -55,7 +57,7 @@ class Taught(Method):
         self, setup: Setup, first: PositiveFraction, teacher: MakeNetwork | None, extra_outputs: int = 0
     ) -> None:
         super().__init__(setup)
-        self.stages = self.clock.stages(first)
+        self.stages = self.clock.trainings(first)
         self.student = setup.make_learner(during=self.stages[1], extra_outputs=extra_outputs)
         self.teacher = setup.make_learner(network=teacher, during=self.stages[0])
         classes = setup.train.num_classes
@@ -96,6 +98,31 @@ class Taught(Method):
 
     def judgement(self) -> Judgement:
         return Judgement.of_target(self.belief, self.train_set.labels)
+
+
+class TaughtByLayers(Taught):
+    """The student minimises loss(z, y) + a distance between both networks' activations.
+
+    Raises:
+        ValueError: before the first step, networks between whose activations there is no such distance.
+    """
+
+    @abstractmethod
+    def distance(self, taught: "Layers", own: "Layers") -> Tensor:
+        """The teacher's part of the loss, weighted: 0-d."""
+
+    def begin_epoch(self) -> None:
+        if self.clock.epoch == 0:  # not after the teacher's training
+            if not all(callable(getattr(one.network, "features", None)) for one in (self.teacher, self.student)):
+                raise ValueError("network: must have features(images) -> (B, D), which the method compares")
+            images = self.train_set.plain(torch.arange(2, device=self.train_set.labels.device))
+            self.distance(*(evaluated_layers(learner, images) for learner in (self.teacher, self.student)))
+
+    def lesson(self, batch: Batch) -> Lesson:
+        taught, own = evaluated_layers(self.teacher, batch.images), layers(self.student, batch.images)
+        of_teacher = self.distance(taught, own)
+        loss = self.loss(own.logits, batch.labels).mean() + of_teacher
+        return Lesson(loss, of_teacher, own.logits, taught.logits)
 
 
 class Layers(NamedTuple):

@@ -25,7 +25,10 @@ class ERM(Method):
         return self.criterion.values(outputs, batch)
 
     def train_step(self, feed: Feed) -> StepResult:
-        batch = self.train_set.batch(feed.index["train"])
+        return self.learn(self.train_set.batch(feed.index["train"]))
+
+    def learn(self, batch: Batch) -> StepResult:
+        """A step on the mean of the objective over a batch, towards its labels."""
         outputs = self.criterion.outputs(self.learner, batch)
         loss = self.criterion.mean(self.objective(outputs, batch), outputs, batch)
         self.learner.update(loss)

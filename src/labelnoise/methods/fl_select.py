@@ -23,7 +23,7 @@ class FLSelect(ERM):
         benchmark: length of the first training, as a fraction of the run, above 0 and below 1.
         held_out: share of the trusted images that the benchmark network does not see, above 0 and below 1.
     Raises:
-        ValueError: a hyper-parameter out of range, or there are no trusted images.
+        ValueError: a hyper-parameter out of range, a run of one epoch, or too few trusted images.
     Source: Tuor, Wang, Ko, Liu, Leung 2020, arXiv:2001.08300, section III, for one client instead of many.
         Reconstruction: the selection is the paper's; lengths and shares are ours.
     """
@@ -40,7 +40,10 @@ class FLSelect(ERM):
         if setup.train.trusted is None:
             raise ValueError("num_trusted=0: method=fl_select needs images with true labels, such as num_trusted=100")
         self.trusted, self.held_out = setup.train.trusted, held_out
-        self.stages = self.clock.stages(benchmark)
+        if round(held_out * len(self.trusted)) not in range(1, len(self.trusted)):
+            few = f"num_trusted={len(self.trusted)} method.held_out={held_out:g}"
+            raise ValueError(f"{few}: must leave at least one image to train the benchmark network and one to judge by")
+        self.stages = self.clock.trainings(benchmark)
         self.learner.during = self.stages[0]
         self.remember("misfit")  # the loss of the benchmark network
         self.remember("kept", dtype=torch.bool)
@@ -51,13 +54,14 @@ class FLSelect(ERM):
         from sklearn.model_selection import train_test_split
 
         seed = self.train_set.generator.initial_seed() % 2**32
-        parts = train_test_split(range(len(self.trusted)), test_size=self.held_out, random_state=seed)
+        judging = round(self.held_out * len(self.trusted))
+        parts = train_test_split(range(len(self.trusted)), test_size=judging, random_state=seed)
         used, others = (torch.tensor(part, device=self.train_set.labels.device) for part in parts)
         return used, others
 
     def begin_epoch(self) -> None:
         """After the first training: choose the images, and start a new network."""
-        if self.clock.epoch != self.stages[-1].start or len(self.stages) == 1:
+        if self.clock.epoch != self.stages[1].start:
             return
         self.misfit.copy_(self.score(lambda index, images, labels: self._loss(images, labels)))
         _, others = self.parts()
@@ -67,7 +71,7 @@ class FLSelect(ERM):
         ]
         self.threshold.fill_(closest_part(self.misfit, torch.cat(known)))
         self.kept.copy_(self.misfit <= self.threshold)
-        self.learner.restart(during=self.stages[-1])
+        self.learner.restart(during=self.stages[1])
 
     def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """The cross-entropy in evaluation (B,)."""
@@ -75,7 +79,7 @@ class FLSelect(ERM):
 
     def feeds(self) -> list[Feed]:
         size = self.clock.batch_size
-        if self.stage == 0 and len(self.stages) > 1:
+        if self.stage == 0:
             used, count = self.parts()[0], max(len(self.train_set) // size, 1)
             batches: list[Tensor] = []
             while len(batches) < count:
@@ -87,11 +91,7 @@ class FLSelect(ERM):
         return [Feed(("train",), {"train": i, "left_out": o}) for i, o in zip(batches, others, strict=True)]
 
     def benchmark_step(self, feed: Feed) -> StepResult:
-        batch = self.trusted.batch(feed.index["trusted"])
-        outputs = self.criterion.outputs(self.learner, batch)
-        loss = self.criterion.mean(self.objective(outputs, batch), outputs, batch)
-        self.learner.update(loss)
-        return StepResult(loss.detach())
+        return StepResult(self.learn(self.trusted.batch(feed.index["trusted"])).loss)
 
     def train_step(self, feed: Feed) -> StepResult:
         result, others = super().train_step(feed), feed.index["left_out"]

@@ -1,5 +1,6 @@
 """ILI: again and again a new network is trained, and its predictions replace the labels; also in two halves, opILI."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import torch
@@ -111,12 +112,8 @@ class ILI(ERM):
         batch = self.train_set.batch(feed.index["train"])
         target = self.label[batch.index]
         batch = batch._replace(labels=target)
-        outputs = self.criterion.outputs(self.learner, batch)
-        loss = self.criterion.mean(self.objective(outputs, batch), outputs, batch)
-        self.learner.update(loss)
-        predicted = self._classes(outputs.logits.detach()).argmax(dim=1)
         metrics = {"noisy_val_acc": self.accuracy[2].clone()} if relabelled else {}
-        return StepResult(loss.detach(), batch.index, predicted, target=target, metrics=metrics)
+        return replace(self.learn(batch), target=target, metrics=metrics)
 
     def judgement(self) -> Judgement:
         return Judgement((self.label == self.train_set.labels).float(), self.label)

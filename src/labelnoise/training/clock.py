@@ -55,6 +55,21 @@ class Clock:
             ends.append(min(end, self.epochs))
         return [range(first, end) for first, end in pairwise([*ends, self.epochs])]
 
+    def trainings(self, *fractions: float) -> list[range]:
+        """`stages` of which none may be empty, because each trains a network anew.
+
+        Args:
+            fractions: as those of `stages`.
+        Raises:
+            ValueError: the run has fewer epochs than stages.
+        """
+        if self.epochs <= len(fractions):
+            least = len(fractions) + 1
+            raise ValueError(
+                f"epochs={self.epochs}: must be at least {least}, because the method trains {least} networks"
+            )
+        return self.stages(*fractions)
+
     def stage(self, *fractions: float) -> int:
         """The stage of the current epoch, from 0; see `stages`. After the run, that of its last epoch.
 
