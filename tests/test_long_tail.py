@@ -140,7 +140,7 @@ def test_every_noise_with_a_tail(noise: str, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="not digits"):
             load_noisy(cfg)
         return
-    tail, labels = load_noisy(cfg)
+    tail, labels = load_noisy(cfg, imprecise=noise == "imprecise")
     assert len(labels) == len(tail.train_labels) == sum(tail_sizes(146, 10, 30)) - 4  # class 0 has 142
     if noise == "file":
         assert torch.equal(labels, tail.kept % 10), "the file's labels of the images that are kept"

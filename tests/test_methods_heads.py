@@ -61,7 +61,7 @@ def test_a_network_without_a_linear_head_is_refused() -> None:
 # -------------------------------------------------------------------------------------------------- the saved network
 
 SHORT = ["dataset=digits", "noise=sym", "rate=0.4", "epochs=2", "threads=1", "precision=float32", "save_model=true"]
-METHODS = ["cam_softmax"]
+METHODS = ["cam_softmax", "chillax"]
 
 
 @pytest.mark.parametrize("method", METHODS)

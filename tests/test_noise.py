@@ -447,9 +447,9 @@ def test_every_noise_on_digits(name: str, digits, tmp_path) -> None:
     cfg = compose(["dataset=digits", f"noise={name}", *values, *rate])
     if name == "human" or name.endswith("zhou2021"):
         with pytest.raises(ValueError, match="digits"):
-            load_noisy(cfg)
+            load_noisy(cfg, imprecise=name == "imprecise")
         return
-    data, noisy = load_noisy(cfg)
+    data, noisy = load_noisy(cfg, imprecise=name == "imprecise")
     assert noisy.shape == data.train_labels.shape
     wrong = float((noisy != data.train_labels).double().mean())
     assert (wrong == 0) == (name in ("clean", "given", "file"))

@@ -60,11 +60,15 @@ def check_noise(cfg: DictConfig, dataset: Dataset) -> tuple[Tensor, str]:
         raise ValueError(f"{name}: the same seed gave other labels; draw from numpy.random.RandomState(seed) alone")
     if dataset.true_labels is None:
         return labels, "labels as given; how many are wrong is unknown"
-    wrong = float((labels != dataset.true_labels).double().mean())
+    precise = labels < dataset.num_classes
+    mistaken = (labels != dataset.true_labels) & precise
+    wrong = float(mistaken.double().mean())
     found = f"{wrong:.2%} of the labels are wrong"
+    if not bool(precise.all()):
+        found += f" and {float((~precise).double().mean()):.2%} are of a group of classes"
     if cfg.noise.get("rate") is None:
         return labels, f"{found}; the same again"
-    if off := missed_rate(cfg.noise, dataset, int((labels != dataset.true_labels).sum())):
+    if off := missed_rate(cfg.noise, dataset, int(mistaken.sum())):
         raise ValueError(f"{name}: {off}")
     if torch.equal(drawn(cfg.seed_noise + 1), labels) and wrong:
         raise ValueError(f"{name}: another seed gave the same labels")

@@ -50,7 +50,7 @@ def noise(arguments: list[str]) -> None:
         raise ValueError(f"out={out}: must end in .npy, for the noisy labels, or .csv, for the transition matrix")
     cfg = compose(overrides)
     check(cfg)
-    dataset, labels = load_noisy(cfg)
+    dataset, labels = load_noisy(cfg, imprecise=True)
     facts = noise_facts(dataset.true_labels, labels, dataset.num_classes, cfg.seed_noise)
     T = None
     if facts["transition"] is not None:
@@ -73,6 +73,7 @@ def noise(arguments: list[str]) -> None:
         )
         print(f"{out} written" + (f": use it with noise=file noise.path={out}" if out.endswith(".npy") else ""))
     line = {"rate": cfg.get("rate"), "realised_rate": facts["realised_rate"], "label_hash": facts["label_hash"]}
+    line |= {key: facts[key] for key in ("imprecise_share",) if key in facts}
     if whole:
         line["transition"] = None if T is None else [[round(float(value), 6) for value in row] for row in T]
     print(json.dumps(line))

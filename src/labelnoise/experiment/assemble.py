@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from labelnoise.arguments.direct import direct
 from labelnoise.experiment import warm_start
 from labelnoise.experiment.components import Components
+from labelnoise.experiment.imprecise import is_imprecise, refuse_nodes
 from labelnoise.experiment.parts import divide, tail_of
 
 if TYPE_CHECKING:  # torch takes a second to import, and `train.py --help` does not need it
@@ -22,17 +23,21 @@ if TYPE_CHECKING:  # torch takes a second to import, and `train.py --help` does 
     from labelnoise.training.method import Method
 
 
-def load_noisy(cfg: DictConfig) -> "tuple[Dataset, Tensor]":
+def load_noisy(cfg: DictConfig, imprecise: bool = False) -> "tuple[Dataset, Tensor]":
     """The data set of a configuration, or its long tail, and its noisy training labels (N,).
 
     Both are checked, a user's own too. The tail is cut first, and a noise is made for the images that it keeps, as in
     RoLT and TABASCO. Labels that exist for the whole data set (the noise has `of_whole`) are taken at its positions.
 
+    Args:
+        imprecise: whether the caller knows that a label may be that of a group of classes (noise=imprecise).
     Raises:
         ValueError, OSError: raised by the functions that load the data set and make the noise, or on what they made.
     """
     from labelnoise.noise.apply import apply
 
+    if not imprecise and is_imprecise(cfg):
+        raise ValueError("noise=imprecise: some labels are of groups of classes; only train and noise read them")
     whole = _whole(cfg)
     if whole.name != cfg.dataset.name:
         raise ValueError(f"dataset.name={cfg.dataset.name}: is given by the data set, {whole.name}")
@@ -101,6 +106,7 @@ def assemble(cfg: DictConfig, dataset: "Dataset", labels: "Tensor", components: 
     truth = dataset.true_labels
     superclass = None if dataset.superclass is None else dataset.superclass.to(device)
     make_method = hydra.utils.instantiate(cfg.method)
+    refuse_nodes(labels, dataset.num_classes, make_method.func)
     of_weights = regulariser is not None and needs_of(regulariser) == {"weights"}
     of_outputs = None if regulariser is None or of_weights else direct(regulariser)
     clock = Clock(cfg.epochs, cfg.batch_size)

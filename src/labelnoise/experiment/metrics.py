@@ -17,15 +17,19 @@ def noise_facts(true_labels: "Tensor | None", noisy_labels: "Tensor", num_classe
     Shapes: true_labels (N,), noisy_labels (N,).
     Returns:
         realised_rate: fraction of wrong labels. transition: counts (C, C), rows the true class, columns the noisy one.
-        label_hash: see `label_hash`. seed: as given.
+        label_hash: see `label_hash`. seed: as given. imprecise_share: fraction of labels of groups of classes
+        (`losses.class_tree`), if there are any; these are in no other count.
     """
+    precise = noisy_labels < num_classes
+    imprecise = {} if bool(precise.all()) else {"imprecise_share": round(float((~precise).double().mean()), 6)}
     rate: float | None = None
     transition: list[list[int]] | None = None
     if true_labels is not None:
-        counts = (true_labels * num_classes + noisy_labels).bincount(minlength=num_classes**2)
+        counts = (true_labels * num_classes + noisy_labels)[precise].bincount(minlength=num_classes**2)
         transition = counts.view(num_classes, num_classes).tolist()
-        rate = round(float((true_labels != noisy_labels).double().mean()), 6)
-    return {"realised_rate": rate, "transition": transition, "label_hash": label_hash(noisy_labels), "seed": seed}
+        rate = round(float(((true_labels != noisy_labels) & precise).double().mean()), 6)
+    facts = {"realised_rate": rate, "transition": transition, "label_hash": label_hash(noisy_labels), "seed": seed}
+    return facts | imprecise
 
 
 def label_hash(labels: "Tensor") -> str:
@@ -37,9 +41,11 @@ def label_hash(labels: "Tensor") -> str:
 def noise_in_short(name: str, facts: dict[str, Any], count: int) -> str:
     """One line about the noise in `count` labels, from `noise_facts`."""
     end = f"label hash {facts['label_hash']}, seed {facts['seed']}"
+    if share := facts.get("imprecise_share"):
+        end = f"{share:.2%} are of a group of classes, {end}"
     if (rows := facts["transition"]) is None:
         return f"{name}: {count:,} labels as given, how many are wrong is unknown, {end}"
-    shares = [1 - row[c] / max(sum(row), 1) for c, row in enumerate(rows)]
+    shares = [1 - row[c] / sum(row) if sum(row) else 0.0 for c, row in enumerate(rows)]
     return (
         f"{name}: {facts['realised_rate']:.2%} of {count:,} labels are wrong (by class {min(shares):.1%} "
         f"to {max(shares):.1%}), {end}"

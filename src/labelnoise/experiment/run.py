@@ -15,6 +15,7 @@ from labelnoise.config.compose import compose
 from labelnoise.experiment import metrics
 from labelnoise.experiment.assemble import assemble, load_noisy
 from labelnoise.experiment.components import Components, make_components, make_tracker
+from labelnoise.experiment.imprecise import refuse_imprecise
 from labelnoise.experiment.notices import notices, validation
 from labelnoise.experiment.outcome import make_record, times, write
 from labelnoise.experiment.parts import positions
@@ -82,6 +83,7 @@ def train(cfg: DictConfig, quiet: bool = False, listeners: Sequence[Listener] = 
 def _named(cfg: DictConfig) -> tuple[dict[str, Any], RunFiles]:
     """Check a configuration. Returns the part of it that determines the outcome, and the run's files."""
     check(cfg)
+    refuse_imprecise(cfg)
     config = identity.effective(cfg)
     return config, RunFiles(Path(cfg.results), identity.run_id(config))
 
@@ -117,7 +119,7 @@ def _train(
     components = make_components(cfg)
     for line in tuned.lines(cfg):
         say(line)
-    dataset, labels = load_noisy(cfg)
+    dataset, labels = load_noisy(cfg, imprecise=True)
     noise = metrics.noise_facts(dataset.true_labels, labels, dataset.num_classes, cfg.seed_noise)
     if dataset.kept is not None:
         noise["class_sizes"] = class_sizes(dataset)

@@ -35,10 +35,22 @@ class CosineReadout(Closed):
     name: Literal["cosine"]
     scale: Annotated[FiniteFloat, Field(gt=0)]
 
-    def around(self, network: "nn.Module") -> "nn.Module":
+    def around(self, network: "nn.Module", num_classes: int) -> "nn.Module":
         from labelnoise.networks.readout import Cosine
 
         return Cosine(network, self.scale)
+
+
+class TreeReadout(Closed):
+    """See `networks.readout.Tree`. Attributes: superclass, of each class; None: all are the root's."""
+
+    name: Literal["tree"]
+    superclass: Annotated[list[Annotated[int, Field(ge=0, lt=100_000)]], Field(max_length=100_000)] | None
+
+    def around(self, network: "nn.Module", num_classes: int) -> "nn.Module":
+        from labelnoise.networks.readout import Tree
+
+        return Tree(network, num_classes, self.superclass)
 
 
 class About(Closed):
@@ -61,12 +73,18 @@ class About(Closed):
     extra_outputs: Annotated[int, Field(ge=0, le=1000)] = 0
     mean: list[FiniteFloat]
     std: list[Annotated[FiniteFloat, Field(gt=0)]]
-    readout: CosineReadout | None = None
+    readout: Annotated[CosineReadout | TreeReadout, Field(discriminator="name")] | None = None
 
     @model_validator(mode="after")
     def _one_a_channel(self) -> "About":
         if not len(self.mean) == len(self.std) == self.shape[0]:
             raise ValueError("mean and std must have a number for each channel")
+        tree = self.readout if isinstance(self.readout, TreeReadout) else None
+        inner = None if tree is None else 1 + len(set(tree.superclass or ()))
+        if inner not in (None, self.extra_outputs):
+            raise ValueError("readout and extra_outputs are of different trees")
+        if tree is not None and tree.superclass is not None and len(tree.superclass) != len(self.classes):
+            raise ValueError("readout must have a superclass for each class")
         return self
 
 
@@ -121,7 +139,7 @@ def build(saved: SavedNetwork, path: str, option: str = "model") -> "nn.Module":
     try:
         network = saved.make(len(about.classes) + about.extra_outputs, about.shape[0], about.shape[-1])
         network.load_state_dict(saved.weights)
-        network = network if about.readout is None else about.readout.around(network)
+        network = network if about.readout is None else about.readout.around(network, len(about.classes))
     except (ValueError, TypeError, RuntimeError) as error:
         raise ValueError(f"{option}={path}: not a network saved with save_model=true ({_first_line(error)})") from None
     return network.eval()

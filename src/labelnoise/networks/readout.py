@@ -6,10 +6,12 @@ A readout is saved with the network's weights (`experiment.saved_network`), so t
 from abc import ABC, abstractmethod
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labelnoise.losses.base import at_least_single
+from labelnoise.losses.class_tree import levels, parents
 
 
 class Readout(nn.Module, ABC):
@@ -77,3 +79,51 @@ def last_layer(network: nn.Module) -> nn.Linear:
     if not isinstance(head, nn.Linear) or not callable(getattr(network, "features", None)):
         raise ValueError("network: must have features(images) -> (B, D) and `head`, a torch.nn.Linear")
     return head
+
+
+class Tree(Readout):
+    """Classes by the product of their path's probabilities; the network has an output for each node of the tree.
+
+    Args:
+        num_classes: C.
+        superclass: C numbers, as in `losses.class_tree.parents`; None: the tree is flat.
+    """
+
+    parent: Tensor
+
+    def __init__(self, network: nn.Module, num_classes: int, superclass: list[int] | None) -> None:
+        super().__init__(network)
+        self.num_classes, self.superclass = num_classes, superclass
+        parent = parents(num_classes, None if superclass is None else torch.tensor(superclass))
+        self.register_buffer("parent", parent.to(next(network.parameters()).device), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return leaf_logits(self.network(images), self.parent, self.num_classes)
+
+    def facts(self) -> dict[str, Any]:
+        return {"name": "tree", "superclass": self.superclass}
+
+
+def leaf_logits(outputs: Tensor, parent: Tensor, num_classes: int) -> Tensor:
+    """log of the product of the probabilities from each class to the root; its softmax normalises over the classes.
+
+    Shapes: the nodes' logits (B, V), (V,) -> (B, C).
+    """
+    logs = F.logsigmoid(at_least_single(outputs))
+    total = logs[:, :num_classes]
+    above = parent[:num_classes]
+    for _ in range(levels(len(parent), num_classes) - 1):
+        total, above = total + logs[:, above], parent[above]
+    return total
+
+
+def node_probabilities(logits: Tensor, parent: Tensor) -> Tensor:
+    """The probability of every node; an inner node's is the sum of its classes'. Shapes: (B, C), (V,) -> (B, V)."""
+    classes = logits.shape[1]
+    probs = logits.new_zeros(len(logits), len(parent))
+    probs[:, :classes] = below = logits.softmax(dim=1)
+    above = parent[:classes]
+    for _ in range(levels(len(parent), classes) - 1):
+        probs = probs.index_add(1, above, below)
+        above = parent[above]
+    return probs

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from labelnoise.losses.class_tree import parents
 from labelnoise.noise.base import Facts
 
 
@@ -15,8 +16,8 @@ def apply(noise: Callable[[Any, int], Any], facts: Facts, seed: int, name: str) 
     Args:
         name: of the function, for the message.
     Raises:
-        ValueError: raised by the noise; the result is not (N,) whole numbers below the number of classes; or it wrote
-            into the data set's own labels.
+        ValueError: raised by the noise; the result is not (N,) whole numbers below the number of classes (of nodes of
+            the class tree, for a noise that has `imprecise`); or it wrote into the data set's own labels.
     """
     own = {"train_labels": facts.train_labels}
     if facts.true_labels is not None:
@@ -28,6 +29,8 @@ def apply(noise: Callable[[Any, int], Any], facts: Facts, seed: int, name: str) 
             own[field].copy_(kept)
             raise ValueError(f"{name}: wrote into {field} of the data set; it must change a copy, {field}.clone()")
     count, classes = len(facts.train_labels), facts.num_classes
+    if getattr(getattr(noise, "func", noise), "imprecise", False):
+        classes = len(parents(classes, getattr(facts, "superclass", None)))
     what = f"must give ({count:,},) whole numbers from 0 to {classes - 1}"
     if not isinstance(labels, Tensor):
         raise ValueError(f"{name}: gave {type(labels).__name__}, {what}, a tensor")

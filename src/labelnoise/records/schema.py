@@ -19,6 +19,7 @@ class Noise(Open):
         transition: counts (C, C), rows the true class, columns the noisy one; null likewise.
         label_hash: of the noisy labels.
         seed: of the noise.
+        imprecise_share: share of labels of groups of classes, which are in no other count; absent without any.
         class_sizes: (C,), of a long tail: its images of each class, before any are held out.
     """
 
@@ -26,6 +27,7 @@ class Noise(Open):
     transition: Counts | None = None
     label_hash: Text | None = None
     seed: Count | None = None
+    imprecise_share: Fraction | None = None
     class_sizes: Annotated[list[Count], Field(max_length=10_000)] | None = None
 
 

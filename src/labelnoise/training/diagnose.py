@@ -14,7 +14,7 @@ OF_COLUMN = {
 }
 
 
-def diagnose(state: TrainState, truth: Tensor | None, given: Tensor) -> Row:
+def diagnose(state: TrainState, truth: Tensor | None, given: Tensor, num_classes: int) -> Row:
     """The history row of an epoch's training steps. Quantities that need true labels are null if these are unknown.
 
     Means over steps, such as `train_loss`, are weighted by images. Accuracies use the outputs of the training passes.
@@ -28,22 +28,23 @@ def diagnose(state: TrainState, truth: Tensor | None, given: Tensor) -> Row:
 
     Args:
         truth: (N,), true labels of the training set, or None.
-        given: (N,), its given labels.
+        given: (N,), its given labels; those of groups of classes (`losses.class_tree`) are neither right nor wrong.
+        num_classes: C.
     """
     row: Row = {name: _mean(values, sizes) for name, (values, sizes) in state.means.items()}
     if truth is None:
         return row | dict.fromkeys(name for column in state.ledger for name in OF_COLUMN[column])
-    return row | _compare(state.ledger, truth, given)
+    return row | _compare(state.ledger, truth, given, num_classes)
 
 
-def _compare(ledger: dict[str, Tensor], truth: Tensor, given: Tensor) -> Row:
+def _compare(ledger: dict[str, Tensor], truth: Tensor, given: Tensor, num_classes: int) -> Row:
     row: Row = {}
-    clean = truth == given
+    clean, precise = truth == given, given < num_classes
     if (predicted := ledger.get("predicted")) is not None:
         seen = predicted >= 0
         row["acc_clean"] = _share(predicted == truth, clean & seen)
-        row["acc_wrong_given"] = _share(predicted == given, ~clean & seen)
-        row["acc_wrong_true"] = _share(predicted == truth, ~clean & seen)
+        row["acc_wrong_given"] = _share(predicted == given, ~clean & precise & seen)
+        row["acc_wrong_true"] = _share(predicted == truth, ~clean & precise & seen)
     if (selected := ledger.get("selected")) is not None:
         row["label_precision"] = _share(clean, selected == 1)
         row["label_recall"] = _share(selected == 1, clean & (selected >= 0))

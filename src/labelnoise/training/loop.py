@@ -93,7 +93,7 @@ def train_epoch(
     if not finite.all():
         step = int(finite.int().argmin()) + 1
         raise FloatingPointError(f"the loss is NaN or infinite at epoch {state.epoch + 1}, step {step}")
-    return diagnose(state, truth, method.train_set.labels)
+    return diagnose(state, truth, method.train_set.labels, method.train_set.num_classes)
 
 
 def start_epoch(method: Method, epoch: int) -> list[Feed]:

@@ -136,6 +136,7 @@ class Method(nn.Module, ABC):
 
     provides: frozenset[str] = frozenset()
     assumes: frozenset[str] = frozenset()
+    imprecise = False  # whether it learns from labels of groups of classes, see `losses.class_tree`
 
     transition: Tensor | None  # of a method that assumes it
 
