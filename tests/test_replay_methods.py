@@ -31,7 +31,7 @@ def make(name: str) -> Method:
     labels = torch.arange(IMAGES) % 4
     augment = hydra.utils.instantiate(composed("dataset=cifar10").dataset.augment)
     facts = (4, (0.5,), (0.5,), augment, torch.Generator().manual_seed(0))
-    train = TrainSet(images, labels, *facts, TrainSet(images[:8], labels[:8], *facts))
+    train = TrainSet(images, labels, *facts, TrainSet(images[:8], labels[:8], *facts), strong=augment)
 
     def make_learner(extra_outputs: int = 0, **_: object) -> Learner:
         def initial(start: int = 0) -> Network:

@@ -4,14 +4,15 @@ labelnoise figures accuracy table=digits rows=[ce,mae,nce_agce] columns=[sym_0.2
 labelnoise figures memorisation table=cifar10_zhou2021 rows=[ce,nce_agce] column=sym_0.4
 labelnoise figures confusion table=digits rows=[ce,mae] column=asym_0.4
 labelnoise figures label_precision table=digits rows=ce columns=[sym_0.4,asym_0.4]
+labelnoise figures risk_coverage table=digits_methods rows=[kd_gambler] column=sym_0.4
 labelnoise figures hyper_parameter over=loss.q loss=gce noise.rate=0.4 results=runs only=true
 labelnoise figures hyper_parameter over=loss.q table=mine --config-dir DIR metric=val_acc
 labelnoise figures a_q loss=agce dataset=digits
 labelnoise figures tsne model=runs/0123456789ab.safetensors dataset=digits images=1000
 
-accuracy, memorisation, confusion and label_precision draw cells of a table (default: digits), also one of a folder of
-your own (--config-dir); further options apply to every cell, as with `labelnoise table`. Records are read from results=
-(default: runs) and from the committed ones. Files are written to out= (default: figures).
+accuracy, memorisation, confusion, label_precision and risk_coverage draw cells of a table (default: digits), also one
+of a folder of your own (--config-dir); further options apply to every cell, as with `labelnoise table`. Records are
+read from results= (default: runs) and from the committed ones. Files are written to out= (default: figures).
 
 hyper_parameter draws accuracy (metric=, default test_acc_last) over any option with numbers, with the standard
 deviation over seeds. It takes the records of a table, or all: then only=true leaves the committed ones out, and further
@@ -28,7 +29,16 @@ from labelnoise.config.compose import compose
 from labelnoise.config.groups import SEARCHPATH
 from labelnoise.experiment import saved_network
 from labelnoise.experiment.assemble import load_noisy
-from labelnoise.figures import curves, embedding, hyper_parameter, hyper_parameters, matrices, runs, style
+from labelnoise.figures import (
+    curves,
+    embedding,
+    hyper_parameter,
+    hyper_parameters,
+    matrices,
+    risk_coverage,
+    runs,
+    style,
+)
 from labelnoise.report.collect import default_folder, read_records
 from labelnoise.tables.settings import VALIDATION
 from labelnoise.tables.table import METRICS, split_arguments
@@ -41,6 +51,7 @@ OF_A_TABLE: dict[str, Callable[[runs.Cells], "Figure"]] = {
     "memorisation": curves.memorisation,
     "confusion": matrices.confusion,
     "label_precision": matrices.label_precision,
+    "risk_coverage": risk_coverage.risk_coverage,
 }
 NAMES = (*OF_A_TABLE, "hyper_parameter", "a_q", "tsne")
 SHOWN = 5  # cells without a record, of those that are named

@@ -2,6 +2,7 @@
 
 from functools import lru_cache, partial
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import hydra
@@ -91,11 +92,12 @@ def assemble(cfg: DictConfig, dataset: "Dataset", labels: "Tensor", components: 
     """
     import torch
 
+    from labelnoise.experiment.unassuming import Unassuming
     from labelnoise.losses.base import needs_of
     from labelnoise.losses.conditions import refuse_loss, refuse_regulariser
     from labelnoise.training.clock import Clock
     from labelnoise.training.loose_state import refuse_loose_state
-    from labelnoise.training.method import Setup, Unassuming
+    from labelnoise.training.method import Setup
 
     loss, runtime, regulariser, compiled = components
     device = runtime.device
@@ -126,6 +128,7 @@ def assemble(cfg: DictConfig, dataset: "Dataset", labels: "Tensor", components: 
         transition=assumed,
         superclass=superclass,
         load_network=partial(_load_network, cfg, dataset, runtime),
+        shared=Path(cfg.results) / "shared",
     )
     refuse_loss(loss, dataset.num_classes, dataset.superclass)
     if regulariser is not None:

@@ -104,4 +104,14 @@ def in_short(metrics: dict[str, Any]) -> str:
     return (
         f"test accuracy: last epoch {metrics['test_acc_last']:.2%}, last 10 on average {metrics['test_acc_last10']:.2%}"
         f"{chosen}, best {metrics['test_acc_best']:.2%} (an oracle: chosen on the test set)"
+        f"{_abstained(metrics)}"
     )
+
+
+def _abstained(metrics: dict[str, Any]) -> str:
+    """What is predicted by the threshold of a method that abstains (`abstaining.selective`), if there is one."""
+    if "coverage" not in metrics:
+        return ""
+    right = metrics["selective_acc"]
+    accuracy = "" if right is None else f", {right:.2%} of them rightly"
+    return f"; it predicts {metrics['coverage']:.2%} of the test images{accuracy}, and abstains from the others"

@@ -13,6 +13,7 @@ from labelnoise.config import identity, tuned
 from labelnoise.config.check import check
 from labelnoise.config.compose import compose
 from labelnoise.experiment import metrics
+from labelnoise.experiment.abstaining import selective
 from labelnoise.experiment.assemble import assemble, load_noisy
 from labelnoise.experiment.components import Components, make_components, make_tracker
 from labelnoise.experiment.imprecise import refuse_imprecise
@@ -215,5 +216,5 @@ def _fit(
         with Tracked(tracker, state.epoch) as tracked:
             log_history(tracker, state.history)  # of the epochs before a resume
             fit(method, state, training.evaluation, [display, tracked, *listeners, keep], cfg.graphs == "auto")
-            tracked.metrics = metrics.summarise(state.history)
+            tracked.metrics = metrics.summarise(state.history) | selective(method, training.evaluation)
             return tracked.metrics

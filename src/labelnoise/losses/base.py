@@ -129,7 +129,7 @@ ARGUMENTS = {
 }
 MARKS = {
     "batch": "the value is 0-d, or (B,) where each depends on the whole batch",
-    "extra_output": "the network has one output more than there are classes: logits are (B, C + 1)",
+    "extra_output": "the network has one more output than classes, to abstain: logits are (B, C + 1)",
     "binary": "for two classes only",
     "new_features": "returns features (B, D) that replace the network's in the training step",
 }

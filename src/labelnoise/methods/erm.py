@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from labelnoise.data.train_set import Batch
+from labelnoise.losses.base import at_least_single
 from labelnoise.training.criterion import PROVIDED, Criterion, Outputs
 from labelnoise.training.method import Feed, Method, Setup, StepResult
 
@@ -36,6 +37,12 @@ class ERM(Method):
 
     def predict(self, images: Tensor) -> Tensor:
         return self._classes(self.learner(images))
+
+    def abstention(self, images: Tensor) -> Tensor | None:
+        """The probability of the extra output that some losses need."""
+        if not self.criterion.extra_outputs:
+            return None
+        return at_least_single(self.learner(images)).softmax(dim=1)[:, -1]
 
     def _classes(self, logits: Tensor) -> Tensor:
         """The logits without the extra output that some losses need."""

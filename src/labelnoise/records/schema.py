@@ -37,6 +37,9 @@ class Metrics(Open):
     Attributes:
         oracle: the names of the accuracies that were chosen on the test set.
         confusion: counts (C, C) after the last epoch, rows the true class, columns the predicted one.
+        risk_coverage: of a method that abstains, the error on shares of the test images, see
+            `estimates.risk_coverage.LEVELS`.
+        coverage, selective_acc: the share of the test images that it predicts, and the accuracy there.
     """
 
     test_acc_last: Fraction
@@ -45,6 +48,9 @@ class Metrics(Open):
     test_acc_val: Fraction | None = None
     oracle: list[Text] = Field(default_factory=list)
     confusion: Counts | None = None
+    risk_coverage: Annotated[list[Fraction], Field(max_length=1000)] | None = None
+    coverage: Fraction | None = None
+    selective_acc: Fraction | None = None
 
 
 class Environment(Open):

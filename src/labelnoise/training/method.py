@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -25,7 +26,7 @@ class Setup(NamedTuple):
     """What every method is built from.
 
     Attributes:
-        make_learner: makes a network with its optimizer; a method gets networks only from here.
+        make_learner: makes a network with its optimizer; a method gets networks only here.
         loss: `(logits (B, C), labels (B,)) -> (B,)`, per sample.
         train: images and noisy labels; `train.trusted` is a small set with true labels, or None.
         clock: the current epoch, the length of the run, the batch size.
@@ -37,6 +38,7 @@ class Setup(NamedTuple):
         load_network: `(path, option) -> network`, a network saved with save_model=true that does not learn, such as a
             teacher: `images -> logits (B, C)`. `option` gave the path, as in method.teacher; if the file is not a
             network for this data set, a ValueError names it.
+        shared: a folder for what several runs compute alike, such as a stage that does not see the labels; or None.
     """
 
     make_learner: MakeLearner
@@ -47,18 +49,7 @@ class Setup(NamedTuple):
     transition: Tensor | None = None
     superclass: Tensor | None = None
     load_network: Callable[[str, str], nn.Module] | None = None
-
-
-class Unassuming(Setup):
-    """The set-up of a method that does not declare that it assumes the transition matrix: reading this is an error."""
-
-    __slots__ = ()
-
-    @property
-    def transition(self) -> Tensor | None:
-        raise ValueError(
-            'setup.transition: a method that reads it needs assumes = frozenset({"transition"}) in its class'
-        )
+    shared: Path | None = None
 
 
 class Feed(NamedTuple):
@@ -137,6 +128,7 @@ class Method(nn.Module, ABC):
     provides: frozenset[str] = frozenset()
     assumes: frozenset[str] = frozenset()
     imprecise = False  # whether it learns from labels of groups of classes, see `losses.class_tree`
+    coverage = 1.0  # of a method that abstains: the share of held-out images that it is to predict
 
     transition: Tensor | None  # of a method that assumes it
 
@@ -181,6 +173,10 @@ class Method(nn.Module, ABC):
         The history has the test accuracy of `name` as `<name>_test_acc`.
         """
         return {}
+
+    def abstention(self, images: Tensor) -> Tensor | None:
+        """How much it would rather not predict each image (B,), any score; None: it never abstains."""
+        return None
 
     def judgement(self) -> Judgement | None:
         """The method's judgement of the given labels after the epochs so far; None if it does not judge them."""
