@@ -11,10 +11,10 @@ from support.configs import every
 from support.data import REPOSITORY
 
 from labelnoise.config.check import check
+from labelnoise.config.comments import comment
 from labelnoise.config.compose import compose, prepared
 from labelnoise.config.subcommands import SUBCOMMANDS
 from labelnoise.docs.pages import PART, documents
-from labelnoise.docs.parts import comment
 from labelnoise.docs.results import chosen
 from labelnoise.records import store
 from labelnoise.tables import table as tables

@@ -11,7 +11,18 @@ from support.report_records import made_up
 
 from labelnoise.cli.figures import OF_A_TABLE, figures
 from labelnoise.config import identity
-from labelnoise.figures import curves, embedding, hyper_parameter, hyper_parameters, matrices, runs, style
+from labelnoise.config.comments import comment
+from labelnoise.figures import (
+    cost,
+    curves,
+    embedding,
+    hyper_parameter,
+    hyper_parameters,
+    matrices,
+    risk_coverage,
+    runs,
+    style,
+)
 from labelnoise.networks.cnn import cnn4
 from labelnoise.records import store
 
@@ -25,7 +36,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("runs")
     for loss in ("ce", "mae"):
         for seed in (1, 2):
-            store.write(made_up(("dataset=digits", f"loss={loss}", "noise=sym", "rate=0.4", f"seed={seed}")), made)
+            record = made_up(("dataset=digits", f"loss={loss}", "noise=sym", "rate=0.4", f"seed={seed}"))
+            if loss == "mae":
+                record["metrics"]["risk_coverage"] = [0.1 * seed, 0.4]
+            store.write(record, made)
     return made
 
 
@@ -99,6 +113,50 @@ def test_confusion_adds_the_seeds_up(folder: Path) -> None:
     found = [np.asarray(record["metrics"]["confusion"]) for record in cells.records["mae", "sym_0.4"]]
     summed = sum(found)
     np.testing.assert_allclose(figure.axes[1].images[0].get_array(), summed / summed.sum(axis=1, keepdims=True))
+
+
+def test_risk_over_coverage_is_the_seeds_mean(folder: Path) -> None:
+    """Only of what abstains."""
+    (line,) = risk_coverage.risk_coverage(cells_of(folder)).axes[0].lines
+    assert (line.get_label(), list(line.get_xdata())) == ("mae", [50, 100])
+    assert list(line.get_ydata()) == pytest.approx([15, 40])
+    cells = cells_of(folder)
+    cells.records.pop(("mae", "sym_0.4"))
+    with pytest.raises(ValueError, match=r"no record is of a method that abstains, such as method=kd_gambler$"):
+        risk_coverage.risk_coverage(cells)
+
+
+def test_accuracy_over_cost_is_at_the_cards_cost(tmp_path: Path) -> None:
+    """A point for each row, a name beside it, and a line along the best accuracy up to each cost."""
+    accuracies = {"erm_ce": 0.8, "co_teaching": 0.97, "divide_mix": 0.9}
+    for row, accuracy in accuracies.items():
+        record = made_up(("dataset=digits", f"method={row.removesuffix('_ce')}", "noise=sym", "rate=0.4", "seed=1"))
+        record["metrics"]["test_acc_last"] = accuracy
+        store.write(record, tmp_path)
+    chosen = ["table=digits_methods", f"table.rows=[{','.join(accuracies)}]", "table.columns=[sym_0.4]"]
+    (axis,) = cost.cost(runs.read(chosen, [f"results={tmp_path}"])).axes
+    points = [line for line in axis.lines if line.get_marker() == "o"]
+    known = [float(comment("method", row.removesuffix("_ce"))[1]["cost"]) for row in accuracies]
+    assert [float(point.get_xdata()[0]) for point in points] == known
+    low, high, middle = (float(point.get_ydata()[0]) for point in points)
+    assert low < middle < high
+    (front,) = [line for line in axis.lines if line.get_drawstyle() == "steps-post"]
+    assert list(front.get_xdata()) == known[:2], "divide_mix costs more and is worse"
+    assert {text.get_text() for text in axis.texts} == set(accuracies)
+    cells = runs.read(chosen, [f"results={tmp_path}"])
+    unknown = cells._replace(table=cells.table._replace(rows={"own": ["method=own"]}))
+    with pytest.raises(
+        ValueError, match=r"^table=digits_methods: no row is of a method whose file has a line `# cost:`"
+    ):
+        cost.cost(unknown)
+
+
+def test_names_are_moved_apart_and_keep_their_order() -> None:
+    places = {"a": (1.0, 3.0), "b": (1.1, 3.0), "c": (1.0, 3.01), "far": (8.0, 3.0)}
+    heights = cost._spread(places)
+    assert heights["far"] == 3.0
+    assert heights["b"] - heights["a"] > 0.99 * cost.GAP
+    assert heights["c"] - heights["b"] > 0.99 * cost.GAP
 
 
 def test_label_precision_goes_by_the_label_not_the_true_class() -> None:
@@ -216,7 +274,7 @@ def test_tsne_of_a_saved_network(tmp_path: Path, digits) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], r"^NAME: no such figure; one of accuracy, .*, label_precision, hyper_parameter, a_q, tsne$"),
+        ([], r"^NAME: no such figure; one of accuracy, .*, risk_coverage, hyper_parameter, a_q, tsne$"),
         (["loss_curves"], r"^loss_curves: no such figure; one of accuracy"),
         (["accuracy", "digits"], r"^digits: not of the form option=value$"),
         (["accuracy", "table=nothing"], r"^table=nothing: no such option"),

@@ -161,3 +161,58 @@ def test_dhkd(align: bool) -> None:
     student[12] = nn.Linear(128, 2 * CLASSES).double()
     train_both(taught(lesson), own, networks=0, own=(student, cnn4()))
     assert 0 < sum(apart) < len(apart), "their gradients point apart in some steps"
+
+
+@pytest.mark.parametrize("adjust", [False, True])
+def test_kd_gambler(adjust: bool) -> None:
+    """Xu et al. 2021, image by image; the gambler's loss as in Liu et al. 2019."""
+    differ = []
+
+    def lesson(plain: Plain, index: Tensor, x: Tensor) -> Tensor:
+        z, t, y = plain.networks[STUDENT](x), asked(plain, x)[-1].clone(), plain.labels[index]
+        for row, label in zip(t, y.tolist(), strict=True):
+            top = int(row.argmax())
+            differ.append(top != label)
+            if adjust:
+                row[[top, label]] = row[[label, top]]
+        q = F.softmax(t / 3, 1)
+        distance = (q * (q.log() - F.log_softmax(z[:, :CLASSES] / 3, 1))).sum(1).mean()
+        p = F.softmax(z, 1)
+        bet = -(p[range(len(y)), y] + p[:, CLASSES] / 2.5).log().mean()
+        return 0.4 * bet + 0.6 * 9 * distance
+
+    own = ["method=kd_gambler", "method.first=0.5", "method.weight=0.6", "method.temperature=3", "method.o=2.5"]
+    student = cnn4()
+    student[12] = nn.Linear(128, CLASSES + 1).double()
+    both = train_both(taught(lesson), [*own, f"method.adjust={adjust}"], networks=0, own=(student, cnn4()))
+    assert 0 < sum(differ) < len(differ)
+    towards = [step.target for step in both.steps[26:]]
+    given = [both.plain.labels[step.index] for step in both.steps[26:]]
+    assert all(torch.equal(a, b) for a, b in zip(towards, given, strict=True)) == adjust
+
+
+def test_oskd() -> None:
+    """Tzelepi et al. 2021, image by image."""
+    counts = set()
+
+    def loop(plain: Plain) -> None:
+        for _ in plain.epochs():
+            for index in plain.batches():
+                x, y = plain.view(index), plain.labels[index]
+                layers = after_each_layer(plain.network, x)
+                f, z = layers[12].detach(), layers[-1]
+                value = F.cross_entropy(z, y)
+                for i in range(len(y)):
+                    others = [j for j in range(len(y)) if j != i and y[j] == y[i]]
+                    others.sort(key=lambda j: -float(F.cosine_similarity(f[i], f[j], dim=0)))
+                    counts.add(len(others))
+                    if others:
+                        target = torch.stack([F.softmax(z[j].detach() / 3, 0) for j in others[:2]]).mean(0)
+                        divergence = (target * (target.log() - F.log_softmax(z[i] / 3, 0))).sum()
+                        value = value + 0.7 * 9 * divergence / len(y)
+                plain.descend(value)
+
+    own = ["method=oskd", "method.neighbours=2", "method.weight=0.7", "method.temperature=3"]
+    train_both(loop, own)
+    assert {0, 1, 2} <= counts, "none, fewer than asked, as many"
+    assert max(counts) > 2, "and more"

@@ -4,15 +4,16 @@ labelnoise figures accuracy table=digits rows=[ce,mae,nce_agce] columns=[sym_0.2
 labelnoise figures memorisation table=cifar10_zhou2021 rows=[ce,nce_agce] column=sym_0.4
 labelnoise figures confusion table=digits rows=[ce,mae] column=asym_0.4
 labelnoise figures label_precision table=digits rows=ce columns=[sym_0.4,asym_0.4]
+labelnoise figures cost table=digits_methods columns=[sym_0.4,asym_0.4]
 labelnoise figures risk_coverage table=digits_methods rows=[kd_gambler] column=sym_0.4
 labelnoise figures hyper_parameter over=loss.q loss=gce noise.rate=0.4 results=runs only=true
 labelnoise figures hyper_parameter over=loss.q table=mine --config-dir DIR metric=val_acc
 labelnoise figures a_q loss=agce dataset=digits
 labelnoise figures tsne model=runs/0123456789ab.safetensors dataset=digits images=1000
 
-accuracy, memorisation, confusion, label_precision and risk_coverage draw cells of a table (default: digits), also one
-of a folder of your own (--config-dir); further options apply to every cell, as with `labelnoise table`. Records are
-read from results= (default: runs) and from the committed ones. Files are written to out= (default: figures).
+The first six draw cells of a table (default: digits), also one of a folder of your own (--config-dir); further options
+apply to every cell, as with `labelnoise table`. Records are read from results= (default: runs) and from the committed
+ones. Files are written to out= (default: figures).
 
 hyper_parameter draws accuracy (metric=, default test_acc_last) over any option with numbers, with the standard
 deviation over seeds. It takes the records of a table, or all: then only=true leaves the committed ones out, and further
@@ -30,6 +31,7 @@ from labelnoise.config.groups import SEARCHPATH
 from labelnoise.experiment import saved_network
 from labelnoise.experiment.assemble import load_noisy
 from labelnoise.figures import (
+    cost,
     curves,
     embedding,
     hyper_parameter,
@@ -51,6 +53,7 @@ OF_A_TABLE: dict[str, Callable[[runs.Cells], "Figure"]] = {
     "memorisation": curves.memorisation,
     "confusion": matrices.confusion,
     "label_precision": matrices.label_precision,
+    "cost": cost.cost,
     "risk_coverage": risk_coverage.risk_coverage,
 }
 NAMES = (*OF_A_TABLE, "hyper_parameter", "a_q", "tsne")

@@ -6,6 +6,7 @@ import re
 
 from omegaconf import OmegaConf
 
+from labelnoise.config.comments import comment
 from labelnoise.config.compose import compose
 from labelnoise.config.groups import CONFIGS, choices
 from labelnoise.docs.options import markdown
@@ -13,26 +14,9 @@ from labelnoise.docs.results import NONE, mean_of
 from labelnoise.tables.schema import Source
 from labelnoise.tables.table import read
 
-FIELD = re.compile(r"# (\w+): (.+)")
-FIELDS = ("paper", "cite", "value", "state", "kind", "needs", "does", "cost")  # of the comment at the top of a file
 COLUMNS = ("sym_0.4", "asym_0.4")  # of the digits tables
 TABLES_OF = {"loss": ("digits", "digits_zoo"), "method": ("digits_methods",)}
 ROWS = {"erm": "erm_ce", "bootstrap": "bootstrap_soft"}  # where a table calls a method otherwise
-
-
-def comment(group: str, option: str) -> tuple[str, dict[str, str]]:
-    """The comment at the top of an option's file: its text, and the fields below it, such as `# paper: ...`."""
-    lines = (CONFIGS / group / f"{option}.yaml").read_text().splitlines()
-    text, fields = [], dict[str, str]()
-    for line in lines[lines[0].startswith("# @package") :]:
-        if not line.startswith("# "):
-            break
-        found = FIELD.fullmatch(line)
-        if found and found[1] in FIELDS:
-            fields[found[1]] = found[2]
-        else:
-            text.append(line[2:])
-    return " ".join(text), fields
 
 
 def on_digits(group: str, option: str) -> list[str]:

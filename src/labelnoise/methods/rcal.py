@@ -169,12 +169,15 @@ class RCAL(Method):
         seed = self.train_set.generator.initial_seed() + 1  # what follows must not depend on whether it was taken over
         self.train_set.generator.manual_seed(seed)
         torch.manual_seed(seed)
-        own, classes = self.learner.network.state_dict(), self.train_set.num_classes
+        own, of_head = (
+            self.learner.network.state_dict(keep_vars=True),
+            set(last_layer(self.learner.network).parameters()),
+        )
         for name, value in self.encoder.network.state_dict().items():
-            if own[name].shape == value.shape:  # all but the last layer's
-                own[name].copy_(value)
+            if own[name] not in of_head:
+                own[name].detach().copy_(value)
         self.pretrained.copy_(self.score(lambda index, images, labels: self.learner.with_features(images)[1]))
-        labels = self.train_set.labels
+        labels, classes = self.train_set.labels, self.train_set.num_classes
         self.outlying.copy_(local_outlier_factors(self.pretrained, labels, classes))
         asked = (classes, self.nearest, self.own, self.spread)
         found = calibrated_classes(self.pretrained, labels, self.outlying >= INLYING, *asked)
@@ -194,7 +197,8 @@ class RCAL(Method):
         """Points of the classes' distributions, more of labels with fewer images. Shapes: -> (count, D), (count,)."""
         generator = self.train_set.generator
         labels = torch.multinomial(self._missing().float(), count, replacement=True, generator=generator)
-        noise = torch.randn(count, self.means.shape[1], generator=generator, device=labels.device)
+        noise = torch.empty(count, self.means.shape[1], dtype=self.means.dtype, device=labels.device)
+        noise.normal_(generator=generator)
         return self.means[labels] + torch.einsum("bij,bj->bi", self.factors[labels], noise), labels
 
     def train_step(self, feed: Feed, filled: int) -> StepResult:
