@@ -25,7 +25,7 @@ def with_a_tail(wrong: float) -> Pictures:
     )
 
 
-def test_rcal_beside_a_plain_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rcal_beside_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two epochs without labels, two with them, image by image and class by class."""
     monkeypatch.setattr(plain_training, "pictures", with_a_tail)
     tails: list[int] = []
@@ -104,7 +104,7 @@ def test_rcal_beside_a_plain_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     own = ["method=rcal", "method.contrast=0.5", "method.temperature=0.3", "method.projection=12", "method.nearest=2"]
     more = ["method.own=0.6", "method.spread=0.2", "method.anchor=0.5", "method.alpha=0.8"]
-    views = ["strong.ops=0", "strong.cutout=0.5", f"results={tmp_path}"]
+    views = ["strong.ops=0", "strong.cutout=0.5"]
     encoder = cnn4()
     encoder[12] = nn.Linear(128, 12).double()
     train_both(loop, [*own, *more, *views], networks=0, own=(cnn4(), encoder), rel=1e-8)

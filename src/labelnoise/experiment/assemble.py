@@ -81,12 +81,15 @@ class Assembled(NamedTuple):
     evaluation: "EvaluationData"
 
 
-def assemble(cfg: DictConfig, dataset: "Dataset", labels: "Tensor", components: Components) -> Assembled:
+def assemble(
+    cfg: DictConfig, dataset: "Dataset", labels: "Tensor", components: Components, shared: Path | None = None
+) -> Assembled:
     """Build the method on its training set, and the labels and images that it is evaluated with.
 
     Args:
         labels: (N,), noisy, from `load_noisy`.
         components: a regulariser that needs only the weights goes to every learner, another to the method.
+        shared: see `Setup.shared`.
     Raises:
         ValueError: the method does not provide what the loss or the regulariser needs, or lacks what it needs itself.
     """
@@ -128,7 +131,7 @@ def assemble(cfg: DictConfig, dataset: "Dataset", labels: "Tensor", components: 
         transition=assumed,
         superclass=superclass,
         load_network=partial(_load_network, cfg, dataset, runtime),
-        shared=Path(cfg.results) / "shared",
+        shared=shared,
     )
     refuse_loss(loss, dataset.num_classes, dataset.superclass)
     if regulariser is not None:

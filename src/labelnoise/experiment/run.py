@@ -177,11 +177,12 @@ def _assembled(
     from labelnoise.training.state import TrainState
 
     commit, checkpoint = environment["commit"], existing_checkpoint(cfg, files, environment)
-    made, state = assemble(cfg, dataset, labels, components), None
+    shared = files.results / "shared"
+    made, state = assemble(cfg, dataset, labels, components, shared), None
     if checkpoint is not None:
         state = checkpoints.restore(files, checkpoint, made.method, commit)
         if state is None:  # another commit's, which left the method half restored
-            made = assemble(cfg, dataset, labels, components)
+            made = assemble(cfg, dataset, labels, components, shared)
     earlier = [] if state is None or checkpoint is None else checkpoint["pieces"]
     before = earlier[-1]["threads"] if earlier else None
     shape = dataset.train_images.shape[1:]
