@@ -124,10 +124,10 @@ def assemble(
     features = bool({"features", "new_features"} & (needs_of(loss) | needs_of(regulariser)))
     setup = (Setup if "transition" in make_method.func.assumes else Unassuming)(
         _learner_factory(cfg, dataset, runtime, compiled, direct(regulariser) if of_weights else None, features),
-        _bound("loss", direct(loss), make_method.func, facts),
+        bound("loss", direct(loss), make_method.func, facts),
         train,
         clock,
-        regulariser=None if of_outputs is None else _bound("regulariser", of_outputs, make_method.func, facts),
+        regulariser=None if of_outputs is None else bound("regulariser", of_outputs, make_method.func, facts),
         transition=assumed,
         superclass=superclass,
         load_network=partial(_load_network, cfg, dataset, runtime),
@@ -158,7 +158,7 @@ def _load_network(cfg: DictConfig, dataset: "Dataset", runtime: "Runtime", path:
     return Frozen(network, dataset.num_classes, runtime.precision, *scales).to(runtime.device)
 
 
-def _bound(what: str, loss: Any, method: "type[Method]", facts: dict[str, Any]) -> Any:
+def bound(what: str, loss: Any, method: "type[Method]", facts: dict[str, Any]) -> Any:
     """The loss or regulariser, with the facts about the run that it needs bound to it.
 
     Args:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from labelnoise.data.given_images import GivenImages
 from labelnoise.losses import ce
 from labelnoise.training.clock import Clock
-from labelnoise.training.learner import Learner, MakeNetwork, MakeOptimizer, Schedule
+from labelnoise.training.learner import Learner, MakeNetwork, MakeOptimizer, Penalty, Schedule
 from labelnoise.training.method import LossFunction, Setup
 from labelnoise.training.schedules import constant
 
@@ -27,6 +27,7 @@ def make_setup(
     clip_norm: float | None = None,
     precision: torch.dtype = torch.float32,
     seed: int = 1,
+    penalty: Penalty | None = None,
 ) -> Setup:
     """What a method is built from, such as `ELR(make_setup(...), lam=3.0, beta=0.7)`, without a configuration.
 
@@ -44,6 +45,7 @@ def make_setup(
         clip_norm: largest L2 norm of the whole gradient, or None.
         precision: of the network's arithmetic, float32 or bfloat16.
         seed: of the order of the images.
+        penalty: `weights -> 0-d`, a regulariser of the weights that is added to every loss; or None.
     """
 
     our_network, our_optimizer, our_schedule = network, optimizer, schedule
@@ -66,6 +68,7 @@ def make_setup(
             range(epochs) if during is None else during,
             clip_norm,
             precision,
+            penalty=penalty,
             make_again=made,
         )
 
