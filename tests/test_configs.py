@@ -26,11 +26,12 @@ from labelnoise.losses.base import try_out
 
 # What an option needs beside its name.
 NEEDS = {
+    ("dataset", "features"): ["features=features.npz"],
     ("noise", "file"): ["noise.path=labels.json"],
     ("noise", "human"): ["noise.labels=worse"],
     ("network", "timm"): ["network.model=resnet10t"],
 }
-OF_FILES = ("folder", "webvision_mini", "clothing1m")  # data sets that are not on this machine
+OF_FILES = ("folder", "webvision_mini", "clothing1m", "features")  # data sets that are not on this machine
 GROUPS = (
     "dataset",
     "noise",

@@ -87,7 +87,7 @@ def test_the_program_gives_the_networks_logits(name: str, arguments: dict[str, o
     loaded = torch.export.load(io.BytesIO(exported.as_pt2(exported.program(read, str(path)), read.about)))
     called = [str(node.target) for node in loaded.graph.nodes if node.op == "call_function"]
     assert not {target for target in called if not target.startswith(("aten.", "<built-in function "))}
-    assert len(called) > 8
+    assert len(called) >= 6, "normalisation, a flattened image, a linear layer"
     for count in (1, 5):
         given = images(path, count)
         assert close(loaded.module()(given), logits(network, given)), count

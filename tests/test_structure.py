@@ -83,6 +83,7 @@ def test_true_labels_stay_out_of_methods_reach(path: Path) -> None:
         "data",
         "noise",
         "experiment",
+        "features",
         "audit.evaluation",
         "training.diagnose",
         "cli.noise",

@@ -62,7 +62,7 @@ def every(group: str) -> list[str]:
 TWO_TRAININGS = {
     name
     for name in every("method")
-    if re.search(r"\n  (first|benchmark): [\d.]+", (CONFIGS / "method" / f"{name}.yaml").read_text())
+    if re.search(r"\n  (first|benchmark|contrast): [\d.]+", (CONFIGS / "method" / f"{name}.yaml").read_text())
 }
 
 # The methods that train on images with true labels beside the others.

@@ -24,7 +24,8 @@ HERE = Here(
         "fashion_mnist": (DATA / "FashionMNIST/raw/train-images-idx3-ubyte").is_file(),
         "cifar10": (DATA / "cifar-10-batches-py/data_batch_1").is_file(),
         "cifar100": (DATA / "cifar-100-python/train").is_file(),
-        "folder": False,  # the user's own: test_folder.py makes some, test_web_data.py the next two
+        "features": False,  # the user's own: test_features.py makes some
+        "folder": False,  # test_folder.py makes some, test_web_data.py the next two
         "webvision_mini": False,
         "clothing1m": False,
         "cifar-n": (DATA / "cifar-n/CIFAR-10_human.pt").is_file(),

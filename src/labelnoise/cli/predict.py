@@ -151,13 +151,13 @@ def probabilities(
     """
     import torch
 
-    from labelnoise.data.train_set import normalise
+    from labelnoise.data.train_set import normalise, per_channel
     from labelnoise.training.device import choose_threads
 
     device = runtime.device
     network = saved_network.build(saved, path).to(device).to(memory_format=torch.channels_last)
     choose_threads(runtime, threads, network, saved.about.shape, BATCH)
-    mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (saved.about.mean, saved.about.std))
+    mean, std = (per_channel(v, images[:1]).to(device) for v in (saved.about.mean, saved.about.std))
     with torch.no_grad():
         batches = (images[index].to(device) for index in torch.arange(len(images)).split(BATCH))
         parts = [network(normalise(batch, mean, std)).float().cpu() for batch in batches]

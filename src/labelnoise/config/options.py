@@ -23,6 +23,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 Threads = Literal["auto"] | Annotated[int, Ge(1), Le(4096)]
 # The command line takes a folder literally, with ~ for the home folder.
 Folder = Annotated[str, Predicate(lambda path: path != "" and "\0" not in path), "a folder"]
+FeatureFile = Annotated[str, Predicate(lambda path: path != "" and "\0" not in path), "a file"] | None
 _device = re.compile(r"auto|cpu|cuda(:(0|[1-9]\d?))?")
 Device = Annotated[str, Predicate(lambda name: bool(_device.fullmatch(name))), "auto, cpu, cuda or cuda:N"]
 
@@ -114,6 +115,9 @@ OPTIONS = (
     Option(
         "data_dir", DATA_DIR, Folder, "where data sets are, and are downloaded to; $LABELNOISE_DATA, else data", WHERE
     ),
+    Option(
+        "features", None, FeatureFile, "file of feature vectors, of a table or of images, for dataset=features", HELPER
+    ),
     Option("results", "runs", Folder, "folder of records, <results>/<run_id>.json", WHERE),
     Option("force", False, bool, "train although a record exists", WHERE),
     Option(
@@ -197,7 +201,7 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
 }
 PATHS = (
     *(option.name for option in OPTIONS if option.kind is Folder),
-    *("dataset.load.labels", "dataset.load.corrected", "method.transition"),
+    *("features", "dataset.load.labels", "dataset.load.corrected", "dataset.load.truth", "method.transition"),
 )
 FILES = (".npy", ".csv", ".json", ".safetensors")  # a text with one of these endings names a file, whatever its key
 NO_PATHS = {"method.transition": ("true", "false")}  # values of a path's option that are none

@@ -16,12 +16,13 @@ class Dataset(NamedTuple):
 
     Attributes:
         name: as in `dataset=`.
-        train_images, test_images: (N, channels, height, width), uint8. Training images that do not fit in memory are
-            `labelnoise.data.streamed.StreamedImages`, with the shape and the indexing of the tensor.
+        train_images, test_images: (N, channels, height, width), uint8; or feature vectors (N, D), floating point.
+            Training images that do not fit in memory are `labelnoise.data.streamed.StreamedImages`, with the shape and
+            the indexing of the tensor.
         train_labels: (N,), int64, the given labels of the training images.
         test_labels: (N,), int64, the true labels of the test images.
         classes: names of the C classes.
-        mean, std: of the training images, for each channel, in [0, 1] units.
+        mean, std: of the training images, for each channel, in [0, 1] units; or of each column of vectors.
         mistaken_for: (C,), the class that each class is mistaken for (itself if none), or None if unpublished.
         superclass: (C,), the superclass of each class, or None.
         true_labels: (N,), int64, of the training images; None if unknown.
@@ -33,6 +34,7 @@ class Dataset(NamedTuple):
             as a long tail; None: it is whole.
         trusted_images, trusted_labels: images with true labels that were set aside before a long tail was cut; None:
             `num_trusted` cuts them from the training images.
+        source: name of the data set whose images the vectors stand for, in its order; noise is drawn as on these.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Dataset(NamedTuple):
     kept: Tensor | None = None
     trusted_images: Tensor | None = None
     trusted_labels: Tensor | None = None
+    source: str | None = None
 
     @property
     def num_classes(self) -> int:
@@ -62,6 +65,11 @@ class Dataset(NamedTuple):
     def original(self, index: Tensor) -> Tensor:
         """Where the training images at `index` are in the whole data set, and in a label file. Shapes: (M,) -> (M,)."""
         return index if self.kept is None else self.kept[index]
+
+
+def of_source(dataset: Dataset) -> Dataset:
+    """The data set under the name of the one whose images its vectors stand for, for a noise made for that one."""
+    return dataset if dataset.source is None else dataset._replace(name=dataset.source)
 
 
 def pairs(num_classes: int, mistaken_for: dict[int, int]) -> Tensor:

@@ -58,11 +58,12 @@ def _check(dataset: Any) -> None:
 
 def _images(field: str, images: Any, shape: tuple[int, ...] | None = None) -> int:
     """The number of images, after checking them. `shape`: of each one of the training images."""
-    what = "must be (N, channels, height, width), torch.uint8, on the CPU"
+    what = "must be (N, channels, height, width), torch.uint8, or (N, D), floating point, on the CPU"
     if not isinstance(images, StreamedImages):
         if not isinstance(images, Tensor):
             raise ValueError(f"{field}: is {type(images).__name__}, {what}")
-        if images.dim() != 4 or images.dtype != torch.uint8 or images.device.type != "cpu":
+        vectors = images.dim() == 2 and images.is_floating_point()
+        if not (vectors or (images.dim() == 4 and images.dtype == torch.uint8)) or images.device.type != "cpu":
             raise ValueError(f"{field}: is {tuple(images.shape)}, {images.dtype}, on {images.device}; {what}")
     if not len(images) or 0 in images.shape[1:]:
         raise ValueError(f"{field}: is {tuple(images.shape)}, must not be empty")

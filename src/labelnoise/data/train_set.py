@@ -1,6 +1,6 @@
 """The training data that a method may see: batches and the training set, on the device, without true labels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -24,15 +24,26 @@ class Batch(NamedTuple):
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """(images / 255 - mean) / std. Shapes: (B, channels, H, W) uint8, (channels, 1, 1) -> float32."""
-    return images.float().div_(255).sub_(mean).div_(std)
+    """(images / 255 - mean) / std, float32, as networks take them; vectors are not divided by 255.
+
+    Shapes: (B, channels, H, W) uint8, (channels, 1, 1); or (B, D) floating point, (D,) -> the same as the first.
+    """
+    if images.dtype != torch.uint8:
+        return images.to(torch.float32, copy=True).sub_(mean).div_(std)
+    scaled = images.float().div_(255).sub_(mean).div_(std)
+    return scaled.contiguous(memory_format=torch.channels_last)
+
+
+def per_channel(values: Sequence[float], images: Tensor) -> Tensor:
+    """Numbers of each channel in the shape and on the device to combine them with images: (channels, 1, 1) or (D,)."""
+    return torch.tensor(values, device=images.device).view(-1, *[1] * (images.dim() - 2))
 
 
 class TrainSet:
     """Images, as uint8, and noisy labels on one device.
 
     Args:
-        images: (N, channels, H, W), uint8.
+        images: (N, channels, H, W), uint8; or vectors (N, D), floating point.
         labels: (N,), noisy; a method that refines labels keeps its own copy.
         num_classes: C.
         mean, std: of each channel, in [0, 1] units.
@@ -58,10 +69,10 @@ class TrainSet:
         trusted: "TrainSet | None" = None,
         strong: Augment | None = None,
     ) -> None:
-        self.images = images.contiguous(memory_format=torch.channels_last)  # crops gather whole pixels
+        # crops gather whole pixels
+        self.images = images.contiguous(memory_format=torch.channels_last) if images.dim() == 4 else images
         self.labels, self.num_classes, self.trusted = labels, num_classes, trusted
-        self._mean = torch.tensor(mean, device=images.device)[:, None, None]
-        self._std = torch.tensor(std, device=images.device)[:, None, None]
+        self._mean, self._std = per_channel(mean, images), per_channel(std, images)
         self._augment, self._strong, self.generator = augment, strong, generator
 
     def __len__(self) -> int:
@@ -112,5 +123,4 @@ class TrainSet:
         return Batch(index, self.view(index), self.labels[index])
 
     def normalised(self, images: Tensor) -> Tensor:
-        images = normalise(images, self._mean, self._std)
-        return images.contiguous(memory_format=torch.channels_last)
+        return normalise(images, self._mean, self._std)

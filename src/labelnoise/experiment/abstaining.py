@@ -45,7 +45,7 @@ def _scored(method: "Method", data: "Labelled") -> "tuple[Tensor, Tensor] | None
     scores, wrong, together = [], [], method.evaluated_together
     with torch.no_grad():
         for images, labels in zip(data.images.split(together), data.labels.split(together), strict=True):
-            inputs = normalise(images, data.mean, data.std).contiguous(memory_format=torch.channels_last)
+            inputs = normalise(images, data.mean, data.std)
             score = method.abstention(inputs)
             if score is None:
                 return None

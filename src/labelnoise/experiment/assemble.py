@@ -35,6 +35,7 @@ def load_noisy(cfg: DictConfig, imprecise: bool = False) -> "tuple[Dataset, Tens
     Raises:
         ValueError, OSError: raised by the functions that load the data set and make the noise, or on what they made.
     """
+    from labelnoise.data.dataset import of_source
     from labelnoise.noise.apply import apply
 
     if not imprecise and is_imprecise(cfg):
@@ -45,8 +46,8 @@ def load_noisy(cfg: DictConfig, imprecise: bool = False) -> "tuple[Dataset, Tens
     dataset = tail_of(cfg, whole)
     noise, name = hydra.utils.instantiate(cfg.noise), f"noise: {cfg.noise._target_}"
     if dataset.kept is not None and getattr(noise.func, "of_whole", False):
-        return dataset, apply(noise, whole, cfg.seed_noise, name)[dataset.kept]
-    return dataset, apply(noise, dataset, cfg.seed_noise, name)
+        return dataset, apply(noise, of_source(whole), cfg.seed_noise, name)[dataset.kept]
+    return dataset, apply(noise, of_source(dataset), cfg.seed_noise, name)
 
 
 def for_file(cfg: DictConfig, dataset: "Dataset", labels: "Tensor") -> "Tensor":
@@ -188,10 +189,11 @@ def _learner_factory(
     import torch
 
     from labelnoise.losses.conditions import name_of
+    from labelnoise.networks.base import sides
     from labelnoise.networks.conditions import refuse_network
     from labelnoise.training.learner import Learner
 
-    channels, size = dataset.train_images.shape[1], dataset.train_images.shape[-1]
+    channels, size = sides(dataset.train_images.shape[1:])
     ours = (hydra.utils.instantiate(part) for part in (cfg.network, cfg.optimizer, cfg.schedule))
     our_network, our_optimizer, our_schedule = ours
     numbers, begun = count(), count()

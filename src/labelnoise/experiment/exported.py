@@ -10,6 +10,7 @@ import json
 import torch
 from torch import Tensor, nn
 
+from labelnoise.data.train_set import per_channel
 from labelnoise.experiment import saved_network
 from labelnoise.experiment.saved_network import About, SavedNetwork
 
@@ -30,8 +31,9 @@ class Program(nn.Module):
     def __init__(self, network: nn.Module, about: About) -> None:
         super().__init__()
         self.network, self._classes = network, len(about.classes)
-        self.register_buffer("mean", torch.tensor(about.mean)[:, None, None])
-        self.register_buffer("std", torch.tensor(about.std)[:, None, None])
+        one = torch.empty(1, *about.shape)
+        self.register_buffer("mean", per_channel(about.mean, one))
+        self.register_buffer("std", per_channel(about.std, one))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.network((images - self.mean) / self.std)[:, : self._classes]
@@ -45,10 +47,12 @@ def program(saved: SavedNetwork, path: str) -> Program:
 def description(about: About) -> dict[str, str]:
     """What a file says of itself, as text: input, output, classes, network, run."""
     shape = " x ".join(map(str, about.shape))
+    vectors = len(about.shape) == 1
+    what = f"vectors, float32, B x {shape}" if vectors else f"images, float32, B x {shape}, in [0, 1] (pixels / 255)"
     return {
         "run_id": about.run_id,
         "network": json.dumps(about.network),
-        "input": f"images, float32, B x {shape}, in [0, 1] (pixels / 255); normalised inside",
+        "input": f"{what}; normalised inside",
         "output": "logits, float32, one for each class; softmax gives probabilities",
         "classes": json.dumps(about.classes),
         "mean": json.dumps(about.mean),

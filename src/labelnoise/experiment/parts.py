@@ -67,12 +67,12 @@ def divide(
     import torch
 
     from labelnoise.data.streamed import StreamedImages, StreamedTrainSet
-    from labelnoise.data.train_set import TrainSet
+    from labelnoise.data.train_set import TrainSet, per_channel
     from labelnoise.training.evaluate import Labelled
     from labelnoise.training.loop import EvaluationData
 
     device, truth = generator.device, dataset.true_labels
-    mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (dataset.mean, dataset.std))
+    mean, std = (per_channel(v, dataset.test_images).to(device) for v in (dataset.mean, dataset.std))
     cut = _cut(cfg, dataset)
     if truth is None and cut:
         instead = "; trusted_from=val takes its validation part's" if dataset.val_is_clean else ""

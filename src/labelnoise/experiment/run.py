@@ -24,6 +24,7 @@ from labelnoise.experiment.progress import duration, show
 from labelnoise.experiment.reuse import existing_checkpoint, existing_record
 from labelnoise.experiment.trackers import Tracked, log_history
 from labelnoise.experiment.trained import Trained
+from labelnoise.experiment.vectors import refuse_views
 from labelnoise.files import atomic
 from labelnoise.files.claims import hold
 from labelnoise.files.run_files import RunFiles
@@ -85,6 +86,7 @@ def _named(cfg: DictConfig) -> tuple[dict[str, Any], RunFiles]:
     """Check a configuration. Returns the part of it that determines the outcome, and the run's files."""
     check(cfg)
     refuse_imprecise(cfg)
+    refuse_views(cfg)
     config = identity.effective(cfg)
     return config, RunFiles(Path(cfg.results), identity.run_id(config))
 

@@ -59,7 +59,7 @@ class About(Closed):
     Attributes:
         run_id: of the run that trained it.
         network: the function's name in `_target_`, and its arguments.
-        shape: channels, height and width of the images.
+        shape: channels, height and width of the images; or the length of the vectors.
         classes: their names, in the order of the logits.
         extra_outputs: number of outputs after those of the classes; files of earlier versions do not give it.
         mean, std: of the training images, one per channel, in [0, 1] units.
@@ -68,7 +68,7 @@ class About(Closed):
 
     run_id: RunId
     network: dict[str, bool | int | FiniteFloat | Text | None]
-    shape: Annotated[list[Annotated[int, Field(ge=1, le=4096)]], Field(min_length=3, max_length=3)]
+    shape: Annotated[list[Annotated[int, Field(ge=1, le=1_000_000)]], Field(min_length=1, max_length=3)]
     classes: Annotated[list[Text], Field(min_length=1, max_length=100_000)]
     extra_outputs: Annotated[int, Field(ge=0, le=1000)] = 0
     mean: list[FiniteFloat]
@@ -135,9 +135,11 @@ def build(saved: SavedNetwork, path: str, option: str = "model") -> "nn.Module":
     Raises:
         ValueError: the weights are not those of this network.
     """
+    from labelnoise.networks.base import sides
+
     about = saved.about
     try:
-        network = saved.make(len(about.classes) + about.extra_outputs, about.shape[0], about.shape[-1])
+        network = saved.make(len(about.classes) + about.extra_outputs, *sides(about.shape))
         network.load_state_dict(saved.weights)
         network = network if about.readout is None else about.readout.around(network, len(about.classes))
     except (ValueError, TypeError, RuntimeError) as error:

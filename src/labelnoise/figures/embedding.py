@@ -16,9 +16,9 @@ def features(network: "nn.Module", images: "Tensor", mean: list[float], std: lis
     """The input of the network's head. Shapes: (N, channels, H, W) uint8 -> (N, D) float32."""
     import torch
 
-    from labelnoise.data.train_set import normalise
+    from labelnoise.data.train_set import normalise, per_channel
 
-    numbers = [torch.tensor(values)[:, None, None] for values in (mean, std)]
+    numbers = [per_channel(values, images[:1]) for values in (mean, std)]
     body: Any = network
     with torch.no_grad():
         parts = [body.features(normalise(part, *numbers)).float() for part in images.split(BATCH)]

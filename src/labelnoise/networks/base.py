@@ -3,10 +3,17 @@
 A function `(num_classes, channels, size) -> Network` makes a network for images of `channels` x `size` x `size`.
 """
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labelnoise.cpu import batch_norm_relu, batch_norm_relu_evaluated, convolve3x3
+
+
+def sides(shape: Sequence[int]) -> tuple[int, int]:
+    """A network's `channels` and `size`, from the shape of an image, (channels, H, W), or a vector, (D,): D and 1."""
+    return shape[0], shape[-1] if len(shape) == 3 else 1
 
 
 class Network(nn.Module):

@@ -21,8 +21,8 @@ def instance(facts: Facts, seed: int, rate: Annotated[float, Ge(0.05), Le(0.9)])
     """The label of image i of class y is wrong with probability q_i, and is then class k with softmax(x_i W_y)_k.
 
     q_i follows a normal distribution with standard deviation 0.1, truncated to [0, 1] and located so that its mean is
-    `rate`. x_i are the pixels in [0, 1]. W_y (pixels x classes), one for each class, is standard normal. The softmax is
-    over the classes other than y.
+    `rate`. x_i are the pixels in [0, 1], or the columns of vectors, each scaled to [0, 1]. W_y (pixels x classes), one
+    for each class, is standard normal. The softmax is over the classes other than y.
 
     Shapes: -> (N,), int64.
     Args:
@@ -37,12 +37,12 @@ def instance(facts: Facts, seed: int, rate: Annotated[float, Ge(0.05), Le(0.9)])
     q = _image_rates(rate, random.random_sample(len(true_labels)))
     wrong = random.random_sample(len(true_labels)) < q
     which = random.random_sample(len(true_labels))
-    pixels = facts.train_images.flatten(1).numpy()
+    pixels, lowest, range_of = _inputs(facts.train_images.flatten(1))
     labels = true_labels.copy()
     for y in range(classes):
         W = random.standard_normal((pixels.shape[1], classes))
         members = np.flatnonzero(wrong & (true_labels == y))
-        scores = pixels[members].astype(np.float64) / 255 @ W
+        scores = (pixels[members].astype(np.float64) - lowest) / range_of @ W
         scores[:, y] = -np.inf
         # Inverse-CDF draw: the first class at which the cumulative probability exceeds a uniform number. Class y has
         # probability 0 and is never drawn. If rounding leaves the sum below the number, the last other class is taken.
@@ -53,6 +53,14 @@ def instance(facts: Facts, seed: int, rate: Annotated[float, Ge(0.05), Le(0.9)])
 
 
 instance.expected = drawn  # type: ignore[attr-defined]  # read by `labelnoise.experiment.notices`
+
+
+def _inputs(images: Tensor) -> tuple[np.ndarray, Any, Any]:
+    """Pixels or vectors (N, D), and what scales them to [0, 1]: the least value and the range."""
+    if images.dtype == torch.uint8:
+        return images.numpy(), 0, 255
+    lowest, highest = images.amin(dim=0).double(), images.amax(dim=0).double()
+    return images.float().numpy(), lowest.numpy(), (highest - lowest).clamp_min(1e-30).numpy()
 
 
 def _image_rates(rate: float, uniform: np.ndarray) -> np.ndarray:

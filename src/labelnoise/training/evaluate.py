@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from labelnoise.data.train_set import normalise
+from labelnoise.data.train_set import normalise, per_channel
 from labelnoise.training.method import Method, Predict
 
 EVAL_BATCH = 1000  # images, without a method
@@ -40,8 +40,7 @@ def confusion_matrix(
     finite = torch.ones((), dtype=torch.bool, device=data.labels.device)
     together = method.evaluated_together
     for images, labels in zip(data.images.split(together), data.labels.split(together), strict=True):
-        inputs = normalise(images, data.mean, data.std).contiguous(memory_format=torch.channels_last)
-        logits = predict(inputs)
+        logits = predict(normalise(images, data.mean, data.std))
         finite &= logits.isfinite().all()
         counts += torch.bincount(labels * num_classes + logits.argmax(dim=1), minlength=num_classes**2)
         after_batch()
@@ -61,7 +60,7 @@ def probabilities(method: Method, images: Tensor, mean: Sequence[float], std: Se
     """
     method.eval()
     device = method.train_set.labels.device
-    scale = [torch.tensor(values, device=device)[:, None, None] for values in (mean, std)]
+    scale = [per_channel(values, images).to(device) for values in (mean, std)]
     parts = (normalise(part.to(device), *scale) for part in images.split(EVAL_BATCH))
     return torch.cat([method.predict(part).float().softmax(dim=1).cpu() for part in parts])
 

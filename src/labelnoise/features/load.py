@@ -1,0 +1,229 @@
+"""dataset=features: a data set of feature vectors, or of images as arrays, from one file."""
+
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt, Lt
+from torch import Tensor
+
+from labelnoise.arguments.ranges import checked
+from labelnoise.data.dataset import Dataset
+from labelnoise.data.from_arrays import images_of
+from labelnoise.data.from_files import counted, mean_and_std
+from labelnoise.features.content import Content, as_tensor, read
+from labelnoise.features.tables import Missing, as_features
+from labelnoise.files.arrays import read_npy
+
+ROWS = 8192  # at once
+LABELS = ("labels", "label")  # of a table or a file, where no name is given
+
+
+@checked
+def features(
+    path: str,
+    labels: str | None = None,
+    truth: str | None = None,
+    test: Annotated[float, Gt(0), Lt(1)] = 0.2,
+    split_seed: Annotated[int, Ge(0)] = 0,
+    missing: Missing = None,
+) -> Dataset:
+    """The data set in a file that `features.content.read` reads; docs/features.md describes the file.
+
+    Vectors keep their type, mean and deviation are those of each column in the training part. Images, (N, H, H) or with
+    channels, must be uint8.
+
+    Args:
+        labels: of the given labels, an array or a column by its name, or a .npy file; None: `labels` or `label`.
+        truth: of the true ones, likewise; None: `true_labels`, if it is there. Labels that are right are both.
+        test: share of each class to set aside for testing, where the file has no test part.
+        split_seed: of this choice.
+        missing: how a table's missing numbers are filled, see `features.tables.as_features`.
+    Raises:
+        ValueError: the file or a name in it is wrong, arrays do not fit each other, or a value is not finite.
+    """
+    content = read(path)
+    try:
+        return _dataset(content, labels, truth, test, split_seed, missing)
+    except ValueError as error:
+        raise ValueError(f"features={path}: {error}") from None
+
+
+def _dataset(
+    content: Content, labels: str | None, truth: str | None, test: float, split_seed: int, missing: Missing
+) -> Dataset:
+    arrays, about = dict(content.arrays), content.about
+    is_table = "features" not in arrays
+    given, name = _named(arrays, labels, "labels", LABELS)
+    if given is None:
+        held = ", ".join(sorted(arrays)) or "nothing"
+        raise ValueError(f"has no labels, but {held}; dataset.load.labels= names an array, a column or a .npy file")
+    right, true_name = _named(arrays, truth, "truth", ("true_labels",))
+    known = {part: arrays[f"{part}_labels"] for part in ("test", "val") if f"{part}_labels" in arrays}
+    classes, numbers = _classes(about, {"given": given, "right": right, **known})
+    of_given, of_right = numbers["given"], numbers["right"]
+    train = torch.arange(len(of_given))
+    tested: Tensor | None = None
+    if "test" not in numbers or is_table:
+        train, tested = _set_aside(of_given if of_right is None else of_right, test, split_seed)
+    if is_table:
+        rows = {key: column for key, column in arrays.items() if key not in (name, true_name)}
+        whole = torch.from_numpy(as_features(rows, train.numpy(), missing))
+    else:
+        whole = _features("features", arrays["features"], len(of_given))
+    parts = {"train": whole if tested is None else whole[train]}
+    parts["test"] = _features("test_features", arrays.get("test_features"), None) if tested is None else whole[tested]
+    if "val" in numbers:
+        parts["val"] = _features("val_features", arrays.get("val_features"), None)
+    best = of_given if of_right is None else of_right
+    of_parts = {"train": of_given[train], "test": numbers["test"] if tested is None else best[tested]}
+    if "val" in numbers:
+        of_parts["val"] = numbers["val"]
+    for part, values in parts.items():
+        if len(values) != len(of_parts[part]):
+            raise ValueError(f"{part}: {len(values):,} rows of features and {len(of_parts[part]):,} labels")
+        if values.shape[1:] != parts["train"].shape[1:]:
+            wanted = tuple(parts["train"].shape[1:])
+            raise ValueError(f"{part}: features of {tuple(values.shape[1:])}, those of training are of {wanted}")
+    mean, std = _statistics(parts)
+    return Dataset(
+        name="features",
+        source=about.get("dataset"),
+        train_images=parts["train"],
+        train_labels=of_parts["train"],
+        true_labels=None if of_right is None else of_right[train],
+        test_images=parts["test"],
+        test_labels=of_parts["test"],
+        val_images=parts.get("val"),
+        val_labels=of_parts.get("val"),
+        classes=classes,
+        mean=mean,
+        std=std,
+        mistaken_for=_per_class(about, "mistaken_for", len(classes)),
+        superclass=_per_class(about, "superclass", len(classes)),
+        notices=(_notice(parts, classes, tested is not None),),
+    )
+
+
+def _named(arrays: dict[str, Any], asked: str | None, option: str, usual: tuple[str, ...]) -> tuple[Any, str | None]:
+    """Labels, and the name of their array, by the option or by what they are usually called; None if there are none."""
+    if asked is None:
+        name = next((name for name in usual if name in arrays), None)
+        return (None, None) if name is None else (arrays[name], name)
+    if asked in arrays:
+        return arrays[asked], asked
+    if asked.endswith(".npy"):
+        try:
+            return read_npy(asked), None
+        except FileNotFoundError:
+            raise ValueError(f"dataset.load.{option}={asked}: no such file") from None
+    raise ValueError(f"dataset.load.{option}={asked}: must be one of {', '.join(sorted(arrays))}, or a .npy file")
+
+
+def _classes(about: dict[str, Any], labels: dict[str, Any]) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """The classes, and labels as their numbers; those that are None stay so."""
+    values = {part: None if of is None else _flat(part, of) for part, of in labels.items()}
+    given = [of for of in values.values() if of is not None]
+    names = about.get("classes")
+    whole = all(of.dtype.kind in "iub" for of in given)
+    if names is not None and whole:
+        top = max(int(of.max(initial=0)) for of in given)
+        if top >= len(names) or any(int(of.min(initial=0)) < 0 for of in given):
+            raise ValueError(f"labels: must be 0 to {len(names) - 1}, for its {len(names)} classes")
+        numbered = {part: None if of is None else torch.from_numpy(of.astype(np.int64)) for part, of in values.items()}
+        return tuple(map(str, names)), numbered
+    found = np.unique(np.concatenate(given))
+    if len(found) < 2:
+        raise ValueError(f"labels: are all {found[0] if len(found) else 'missing'}, must be of at least two classes")
+    numbered = {
+        part: None if of is None else torch.from_numpy(np.searchsorted(found, of)) for part, of in values.items()
+    }
+    return tuple(_name(value) for value in found), numbered
+
+
+def _flat(part: str, labels: Any) -> np.ndarray:
+    array = np.asarray(labels)
+    what = {"given": "labels", "right": "true labels"}.get(part, f"{part} labels")
+    if array.ndim != 1:
+        raise ValueError(f"{what}: have shape {array.shape}, must be (N,)")
+    if array.dtype.kind == "f":
+        if np.isnan(array).any():
+            raise ValueError(f"{what}: {int(np.isnan(array).sum()):,} are missing")
+        if (array == array.round()).all():
+            array = array.astype(np.int64)
+    if array.dtype.kind == "U" and (array == "").any():
+        raise ValueError(f"{what}: {int((array == '').sum()):,} are missing")
+    return array
+
+
+def _name(value: Any) -> str:
+    return str(value.item() if isinstance(value, np.generic) else value)
+
+
+def _per_class(about: dict[str, Any], field: str, count: int) -> Tensor | None:
+    values = about.get(field)
+    if values is None:
+        return None
+    if not isinstance(values, list) or len(values) != count or not all(isinstance(v, int) for v in values):
+        raise ValueError(f"{field}: must be {count} whole numbers, one for each class")
+    return torch.tensor(values)
+
+
+def _set_aside(labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Positions for training and for testing, in order; at least one of each class that has two."""
+    random = np.random.RandomState(seed)
+    chosen = np.zeros(len(labels), dtype=bool)
+    for label in range(int(labels.max()) + 1):
+        members = random.permutation(np.flatnonzero(labels.numpy() == label))
+        chosen[members[: min(max(1, round(share * len(members))), len(members) - 1)]] = len(members) > 1
+    return torch.from_numpy(np.flatnonzero(~chosen)), torch.from_numpy(np.flatnonzero(chosen))
+
+
+def _features(what: str, values: Any, count: int | None) -> Tensor:
+    if values is None:
+        raise ValueError(f"has no {what} for its labels")
+    try:
+        tensor = as_tensor(values)
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from None
+    if tensor.dim() in (3, 4):
+        return images_of(what, tensor)
+    if tensor.dim() != 2 or not tensor.numel():
+        raise ValueError(f"{what}: have shape {tuple(tensor.shape)}, must be (N, D), or images (N, H, H[, channels])")
+    if count is not None and len(tensor) != count:
+        raise ValueError(f"{what}: {len(tensor):,} rows, and {count:,} labels")
+    return tensor if tensor.is_floating_point() else tensor.float()
+
+
+def _statistics(parts: dict[str, Tensor]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of the training part, each channel's or column's; a constant column has deviation 1.
+
+    Raises:
+        ValueError: a value is not finite; names its place.
+    """
+    train = parts["train"]
+    if train.dim() == 4:
+        return mean_and_std(counted(train))
+    total, squares = (torch.zeros(train.shape[1], dtype=torch.float64) for _ in range(2))
+    shift = train[0].double()
+    for part, values in parts.items():
+        for start in range(0, len(values), ROWS):
+            rows = values[start : start + ROWS].double()
+            if not rows.isfinite().all():
+                row, column = (~rows.isfinite()).nonzero()[0].tolist()
+                what = f"{part} row {start + row}, column {column}"
+                raise ValueError(f"{what} is {float(rows[row, column])}; features must be finite")
+            if part == "train":
+                total += (rows - shift).sum(dim=0)
+                squares += (rows - shift).square().sum(dim=0)
+    mean = total / len(train)
+    std = (squares / len(train) - mean.square()).clamp_min(0).sqrt()
+    std = torch.where(std > 1e-12 * (shift + mean).abs().clamp_min(1), std, 1.0)
+    return tuple((shift + mean).tolist()), tuple(std.tolist())
+
+
+def _notice(parts: dict[str, Tensor], classes: tuple[str, ...], cut: bool) -> str:
+    shape = "x".join(map(str, parts["train"].shape[1:]))
+    sizes = f"{len(parts['train']):,} for training, {len(parts['test']):,} for testing"
+    what = "images of " if parts["train"].dim() == 4 else "vectors of length "
+    return f"features: {what}{shape}, {len(classes)} classes, {sizes}" + (" (set aside)" if cut else "")
