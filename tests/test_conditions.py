@@ -212,7 +212,7 @@ def test_a_wrong_data_set_is_refused() -> None:
     whole = digits()
     images, labels = whole.train_images, whole.train_labels
     refuse_fields(whole, "d")
-    of_images = "must be (N, channels, height, width), torch.uint8, on the CPU"
+    of_images = "must be (N, channels, height, width), torch.uint8, or (N, D), floating point, on the CPU"
     of_labels = "must be (1,437,), torch.int64, on the CPU"
     for changes, reason in (
         ({"train_images": images.float()}, f"train_images: is (1437, 1, 28, 28), torch.float32, on cpu; {of_images}"),

@@ -56,7 +56,8 @@ def test_one_file_in_each_form_is_one_data_set(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", vectors)
     np.save(tmp_path / "y.npy", labels)
     tensors = {"features": torch.from_numpy(vectors), "labels": torch.from_numpy(labels)}
-    save_file(tensors, tmp_path / "x.safetensors", {"dataset": '"letters"', "classes": '["a", "b", "c"]'})
+    about = json.dumps({"dataset": "letters", "classes": ["a", "b", "c"]})
+    save_file(tensors, tmp_path / "x.safetensors", {"about": about})
     whole = features(npz(tmp_path / "x.npz", features=vectors, labels=labels, classes=np.array(["a", "b", "c"])))
     other = features(str(tmp_path / "x.safetensors"))
     bare = features(str(tmp_path / "x.npy"), labels=str(tmp_path / "y.npy"))
@@ -76,6 +77,23 @@ def test_parts_of_the_file_are_kept_and_labels_may_be_words(tmp_path: Path) -> N
     assert data.classes == ("a", "b", "c")
     assert torch.equal(data.train_images, torch.from_numpy(vectors[:90]))
     assert [data.classes[k] for k in data.test_labels.tolist()] == words[90:].tolist()
+
+
+def test_words_have_the_order_of_the_classes(tmp_path: Path) -> None:
+    vectors, labels = made_up()
+    names = np.array(["c", "b", "a"])
+    data = features(npz(tmp_path / "a.npz", features=vectors, labels=names[labels], classes=names))
+    plain = features(npz(tmp_path / "b.npz", features=vectors, labels=labels, classes=names))
+    assert data.classes == plain.classes == ("c", "b", "a")
+    assert torch.equal(data.train_labels, plain.train_labels)
+
+
+def test_a_column_of_a_table_may_have_any_name(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="pip install 'labelnoise[parquet]'")
+    rows = ["features,test_labels,kind", *(f"{k},{k % 5},{'ab'[k % 2]}" for k in range(40))]
+    (tmp_path / "a.csv.xz").write_bytes(lzma.compress("\n".join(rows).encode()))
+    data = features(str(tmp_path / "a.csv.xz"), labels="kind")
+    assert (data.train_images.shape, data.classes) == ((32, 2), ("a", "b"))
 
 
 def test_arrays_of_images_are_images(tmp_path: Path, train) -> None:
@@ -134,8 +152,8 @@ def test_noise_is_drawn_as_on_the_images(digits, tmp_path: Path) -> None:
         "test_features": digits.test_images.flatten(1).float() / 255,
         "test_labels": digits.test_labels,
     }
-    about = {"dataset": '"digits"', "mistaken_for": json.dumps(digits.mistaken_for.tolist())}
-    save_file(tensors, tmp_path / "a.safetensors", about | {"classes": json.dumps(list(digits.classes))})
+    about = {"dataset": "digits", "mistaken_for": digits.mistaken_for.tolist(), "classes": list(digits.classes)}
+    save_file(tensors, tmp_path / "a.safetensors", {"about": json.dumps(about)})
     for noise in ("sym", "asym", "pairflip"):
         drawn = [
             load_noisy(compose([*dataset, f"noise={noise}", "rate=0.4", "seed=3"]))[1]
@@ -201,6 +219,25 @@ VECTORS, LABELS = made_up(24)
         ({"features": VECTORS.astype(str), "labels": LABELS}, "features: are <U32, must be numbers"),
         ({"features": VECTORS, "labels": LABELS[:, None]}, "labels: have shape (24, 1), must be (N,)"),
         ({"features": VECTORS, "labels": np.array(["a", ""])[LABELS % 2]}, "labels: 8 are missing"),
+        ({"features": VECTORS, "labels": LABELS, "true_labels": LABELS[:20]}, "true labels: are 20, and 24 labels are"),
+        (
+            {"features": VECTORS, "labels": LABELS, "true_labels": LABELS.astype(str)},
+            "some are numbers and some are text",
+        ),
+        ({"features": VECTORS, "labels": LABELS + 0.5}, "labels: are numbers with fractions, must be classes"),
+        ({"features": VECTORS, "labels": LABELS * np.inf}, "labels: 8 are missing"),
+        ({"features": VECTORS, "labels": LABELS * 0, "classes": np.array(["a", "b"])}, "labels: are all of one class"),
+        ({"features": VECTORS, "labels": LABELS, "classes": np.array("a")}, "classes: must be a list of names"),
+        ({"features": VECTORS, "labels": LABELS, "test_features": VECTORS}, "has test_features, but no test_labels"),
+        (
+            {"features": VECTORS, "labels": LABELS, "mistaken_for": np.array([0, 1, 3])},
+            "mistaken_for: must be from 0 to 2",
+        ),
+        (
+            {"features": VECTORS, "labels": np.array(["x", "y", "z"])[LABELS], "classes": np.array(["x", "y"])},
+            "labels: z is not among its classes",
+        ),
+        ({"labels": LABELS}, "has no features, but labels"),
         ({"features": VECTORS, "labels": LABELS, "test_labels": LABELS}, "has no test_features for its labels"),
         (
             {"features": VECTORS, "labels": LABELS, "test_labels": LABELS, "test_features": VECTORS[:, :3]},

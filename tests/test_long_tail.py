@@ -194,7 +194,8 @@ def _without(dataset: Dataset, trusted: int) -> list[int]:
 @pytest.mark.parametrize("name", every("dataset"))
 def test_every_data_set_has_the_option(name: str) -> None:
     assert composed(f"dataset={name}").dataset.imbalance is None
-    check(composed(f"dataset={name}", "dataset.imbalance=10"))
+    more = ["features=a.npz"] if name == "features" else []
+    check(composed(f"dataset={name}", "dataset.imbalance=10", *more))
 
 
 def test_the_id() -> None:

@@ -11,8 +11,8 @@ from support.plain_training import CLASSES, Pictures, Plain, cnn4, normalised, p
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from labelnoise.distillation.rcal import contrastive
 from labelnoise.estimates.calibrated_classes import INLYING, calibrated_classes, local_outlier_factors
-from labelnoise.methods.rcal import contrastive
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -168,7 +168,7 @@ def test_runs_that_train_alike_share_the_first_stage(train, tmp_path: Path, monk
         steps.append(len(projections))
         return contrastive(projections, temperature)
 
-    monkeypatch.setattr("labelnoise.methods.rcal.contrastive", counted)
+    monkeypatch.setattr("labelnoise.distillation.rcal.contrastive", counted)
 
     def histories(results: str, *overrides: str) -> list[str]:
         folder = tmp_path / results

@@ -85,6 +85,7 @@ def test_true_labels_stay_out_of_methods_reach(path: Path) -> None:
         "experiment",
         "features",
         "audit.evaluation",
+        "embed.file",
         "training.diagnose",
         "cli.noise",
     }:

@@ -13,7 +13,7 @@ from support.data import REPOSITORY
 
 FOLDERS = ("src", "configs", "tests", "docs", "scripts", "results", ".ci")
 FILES = ("train.py", "pyproject.toml", "README.md", "CONTRIBUTING.md", "Makefile", "LICENSE", "CITATION.cff")
-NEW = {"loss": "hinge", "method": "self_weighted", "noise": "one_class", "network": "mlp", "dataset": "stripes"}
+NEW = {"loss": "hinge", "method": "self_weighted", "noise": "one_class", "network": "perceptron", "dataset": "stripes"}
 # Without Numba, which would compile all kernels for the copy; and never the package of this checkout.
 START = "import sys; sys.modules['numba'] = None; sys.path[:0] = ['src', '.']; "
 
@@ -68,7 +68,7 @@ def test_together_they_train_and_are_documented(copy: Path) -> None:
     )
     said = python(copy, make + "print(parts.methods(), parts.noises(), parts.networks(), parts.datasets())")
     assert "| `self_weighted` | none | weights |" in said
-    for name in ("one_class", "mlp", "stripes"):
+    for name in ("one_class", "perceptron", "stripes"):
         assert f"| `{name}` | " in said
 
 

@@ -24,7 +24,7 @@ METHOD = dict(
 TABLE = """title: A week
 caption: "Half of the digits, $\\\\eta = 0.4$."
 names: {power: "$(1 - p_y)^t$", ce: CE, itlm: ITLM}
-common: [dataset=half, network=mlp, network.width=16, epochs=3]
+common: [dataset=half, network=perceptron, network.width=16, epochs=3]
 rows: all
 columns: all
 seeds: [1, 2]
@@ -78,7 +78,9 @@ def records(folder: str = "runs") -> dict[str, store.Record]:
 
 def test_a_week(labelnoise: COMMAND) -> None:
     # Monday: each part is checked, and the table is started. The machine is needed, and it is stopped.
-    checked = labelnoise("check", *WEEK[:1], "dataset=half", "network=mlp", "noise=faint", "rate=0.4", "loss=power")
+    checked = labelnoise(
+        "check", *WEEK[:1], "dataset=half", "network=perceptron", "noise=faint", "rate=0.4", "loss=power"
+    )
     assert (checked.code, checked.out.count(" ok: ")) == (0, 5), checked.err
     with pytest.MonkeyPatch.context() as patch:
         stop_at(3 * STEPS + 30, patch)

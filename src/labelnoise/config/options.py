@@ -197,11 +197,21 @@ INCIDENTAL = tuple(entry.name for entry in (*OPTIONS, *GROUPS) if entry.decides 
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     **{entry.name: (entry.neutral,) for entry in (*GROUPS, *OPTIONS) if entry.neutral is not ALWAYS},
     "dataset.strong": (None,),
+    "network.pretrained": (False,),
+    "network.weights": (None,),
+    "network.frozen": (False,),
     "dataset.imbalance": (None, 1),  # a tail of 1 keeps all images, as null does
 }
 PATHS = (
     *(option.name for option in OPTIONS if option.kind is Folder),
-    *("features", "dataset.load.labels", "dataset.load.corrected", "dataset.load.truth", "method.transition"),
+    *(
+        "features",
+        "dataset.load.labels",
+        "dataset.load.corrected",
+        "dataset.load.truth",
+        "method.transition",
+        "network.weights",
+    ),
 )
 FILES = (".npy", ".csv", ".json", ".safetensors")  # a text with one of these endings names a file, whatever its key
 NO_PATHS = {"method.transition": ("true", "false")}  # values of a path's option that are none

@@ -19,6 +19,7 @@ SUBCOMMANDS = {
     "figures": Subcommand("draw a figure of a paper from records"),
     "report": Subcommand("write one HTML page from a folder of records"),
     "audit": Subcommand("rank the labels of a data set, such as your own, by how likely they are to be wrong"),
+    "embed": Subcommand("compute features of a data set's images with a pretrained network"),
     "merge": Subcommand("copy records made elsewhere into a folder of records"),
     "predict": Subcommand("classify the test images with a saved network"),
     "export": Subcommand("write a saved network as a torch.export or ONNX program"),

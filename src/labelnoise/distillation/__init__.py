@@ -1,1 +1,1 @@
-"""Methods in which a network learns from another one: a teacher that is trained first, or a peer beside it."""
+"""Methods in which a network learns from another one: a teacher or features that come first, or a peer beside it."""

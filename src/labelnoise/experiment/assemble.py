@@ -12,6 +12,7 @@ from labelnoise.arguments.direct import direct
 from labelnoise.experiment import warm_start
 from labelnoise.experiment.components import Components
 from labelnoise.experiment.imprecise import is_imprecise, refuse_nodes
+from labelnoise.experiment.inputs import normalised_as_trained
 from labelnoise.experiment.parts import divide, tail_of
 
 if TYPE_CHECKING:  # torch takes a second to import, and `train.py --help` does not need it
@@ -43,7 +44,7 @@ def load_noisy(cfg: DictConfig, imprecise: bool = False) -> "tuple[Dataset, Tens
     whole = _whole(cfg)
     if whole.name != cfg.dataset.name:
         raise ValueError(f"dataset.name={cfg.dataset.name}: is given by the data set, {whole.name}")
-    dataset = tail_of(cfg, whole)
+    dataset = tail_of(cfg, normalised_as_trained(cfg, whole))
     noise, name = hydra.utils.instantiate(cfg.noise), f"noise: {cfg.noise._target_}"
     if dataset.kept is not None and getattr(noise.func, "of_whole", False):
         return dataset, apply(noise, of_source(whole), cfg.seed_noise, name)[dataset.kept]

@@ -1,7 +1,9 @@
 """The display of a training run: a progress bar on a terminal, otherwise a line per epoch, or nothing."""
 
+import contextlib
 import sys
 import time
+from collections.abc import Callable, Iterator
 
 from labelnoise.training.listener import Listener, Row
 
@@ -69,6 +71,30 @@ def show(epochs: int, steps: int, quiet: bool, done: int = 0) -> Quiet:
     if quiet:
         return Quiet()
     return Bar(epochs, steps, done) if sys.stdout.isatty() else Lines(epochs, done)
+
+
+@contextlib.contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A display of `(done, all)` of something: a bar on a terminal, else a line every ten seconds."""
+    from rich.progress import Progress
+
+    if sys.stdout.isatty():
+        with Progress() as bar:
+            task = bar.add_task(what, total=None)
+            yield lambda done, count: bar.update(task, completed=done, total=count)
+        return
+    started, shown, first = time.monotonic(), time.monotonic(), list[int]()
+
+    def line(done: int, count: int) -> None:
+        nonlocal shown
+        first.append(done)
+        now = time.monotonic()
+        if now - shown > 10 and done < count and done > first[0]:
+            left = (now - started) / (done - first[0]) * (count - done)
+            print(f"{done:,} of {count:,} {what}  {duration(left)} left", flush=True)
+            shown = now
+
+    yield line
 
 
 def summary(row: Row) -> str:

@@ -17,6 +17,7 @@ from labelnoise.experiment.abstaining import selective
 from labelnoise.experiment.assemble import assemble, load_noisy
 from labelnoise.experiment.components import Components, make_components, make_tracker
 from labelnoise.experiment.imprecise import refuse_imprecise
+from labelnoise.experiment.inputs import refuse_views
 from labelnoise.experiment.notices import notices, validation
 from labelnoise.experiment.outcome import make_record, times, write
 from labelnoise.experiment.parts import positions
@@ -24,7 +25,6 @@ from labelnoise.experiment.progress import duration, show
 from labelnoise.experiment.reuse import existing_checkpoint, existing_record
 from labelnoise.experiment.trackers import Tracked, log_history
 from labelnoise.experiment.trained import Trained
-from labelnoise.experiment.vectors import refuse_views
 from labelnoise.files import atomic
 from labelnoise.files.claims import hold
 from labelnoise.files.run_files import RunFiles

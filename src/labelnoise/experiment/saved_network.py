@@ -179,12 +179,14 @@ def _maker(network: dict[str, Any], known: dict[str, str]) -> "Callable[[int, in
     parameters, hints = inspect.signature(function).parameters, get_type_hints(function)
     arguments = {key: value for key, value in network.items() if key not in ("_target_", "_partial_")}
     for key, value in arguments.items():
-        if key not in parameters or key in COMPONENTS["network"]:
+        if key not in parameters or key in (*COMPONENTS["network"], "begin"):
             raise ValueError(f"its network {name} has no argument {plain(key)}")
         try:
             TypeAdapter(hints.get(key, Any)).validate_python(value, strict=True)
         except ValidationError as error:
             raise ValueError(f"its network {name} has {key}={plain(str(value))}: {reason(error)}") from None
+    if "begin" in parameters:  # its weights are in the file; none are read or downloaded at its word
+        arguments["begin"] = False
     return lambda num_classes, channels, size: function(num_classes, channels, size, **arguments)
 
 

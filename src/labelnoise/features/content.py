@@ -14,14 +14,15 @@ from labelnoise.features.tables import TABLES, read_table
 from labelnoise.files.arrays import read_npy
 from labelnoise.files.reading import check_regular
 
-ABOUT = ("dataset", "classes", "superclass", "mistaken_for")  # text in JSON
+ABOUT = ("dataset", "classes", "superclass", "mistaken_for")
 
 
 class Content(NamedTuple):
-    """Attributes: arrays, by name; about, what is known of them (ABOUT)."""
+    """Attributes: arrays, by name; about, what is known of them (ABOUT); is_table, whether they are columns."""
 
     arrays: dict[str, Any]
     about: dict[str, Any]
+    is_table: bool = False
 
 
 def read(path: str) -> Content:
@@ -29,7 +30,7 @@ def read(path: str) -> Content:
 
     .npy: `features`. .npz and .safetensors: `features`, and, if there, `labels`, `true_labels`, `test_features`,
     `test_labels`, `val_features`, `val_labels`; `classes`, `superclass`, `mistaken_for` and `dataset` are arrays in the
-    one and JSON in the metadata of the other. Tables: every column by its name, and no `features`.
+    one, and in the other keys of a JSON object, its metadata `about`. Tables: every column by its name, no `features`.
 
     Raises:
         ValueError: the file does not exist, is of another kind or holds objects; begins with `features=`.
@@ -51,8 +52,8 @@ def read(path: str) -> Content:
 
 def are_vectors(path: str) -> bool:
     """Whether a file has vectors, not images. Raises: as `read`."""
-    arrays = read(path).arrays
-    return "features" not in arrays or arrays["features"].ndim < 3
+    content = read(path)
+    return content.is_table or "features" not in content.arrays or content.arrays["features"].ndim < 3
 
 
 def _npy(path: str) -> Content:
@@ -60,6 +61,8 @@ def _npy(path: str) -> Content:
 
 
 def _npz(path: str) -> Content:
+    if not zipfile.is_zipfile(path):
+        raise ValueError("not an .npz file")
     with np.load(path, allow_pickle=False) as file:
         try:
             arrays = {name: file[name] for name in file.files}
@@ -78,11 +81,14 @@ def _safetensors(path: str) -> Content:
             text = file.metadata() or {}
     except SafetensorError as error:
         raise ValueError(f"not a .safetensors file ({error})") from None
-    return Content(arrays, {name: json.loads(text[name]) for name in ABOUT if name in text})
+    about = json.loads(text.get("about", "{}"))
+    if not isinstance(about, dict):
+        raise ValueError("its metadata `about` must be a JSON object")
+    return Content(arrays, {name: about[name] for name in ABOUT if name in about})
 
 
 def _table(path: str) -> Content:
-    return Content(read_table(path), {})
+    return Content(read_table(path), {}, is_table=True)
 
 
 def as_tensor(values: Any) -> Tensor:

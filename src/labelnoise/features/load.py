@@ -12,8 +12,8 @@ from labelnoise.data.dataset import Dataset
 from labelnoise.data.from_arrays import images_of
 from labelnoise.data.from_files import counted, mean_and_std
 from labelnoise.features.content import Content, as_tensor, read
+from labelnoise.features.labels import classes_of, named, per_class
 from labelnoise.features.tables import Missing, as_features
-from labelnoise.files.arrays import read_npy
 
 ROWS = 8192  # at once
 LABELS = ("labels", "label")  # of a table or a file, where no name is given
@@ -52,19 +52,29 @@ def features(
 def _dataset(
     content: Content, labels: str | None, truth: str | None, test: float, split_seed: int, missing: Missing
 ) -> Dataset:
-    arrays, about = dict(content.arrays), content.about
-    is_table = "features" not in arrays
-    given, name = _named(arrays, labels, "labels", LABELS)
+    arrays, about, is_table = dict(content.arrays), content.about, content.is_table
+    if not is_table and "features" not in arrays:
+        raise ValueError(f"has no features, but {', '.join(sorted(arrays)) or 'nothing'}")
+    given, name = named(arrays, labels, "labels", LABELS)
     if given is None:
         held = ", ".join(sorted(arrays)) or "nothing"
         raise ValueError(f"has no labels, but {held}; dataset.load.labels= names an array, a column or a .npy file")
-    right, true_name = _named(arrays, truth, "truth", ("true_labels",))
-    known = {part: arrays[f"{part}_labels"] for part in ("test", "val") if f"{part}_labels" in arrays}
-    classes, numbers = _classes(about, {"given": given, "right": right, **known})
+    right, true_name = named(arrays, truth, "truth", ("true_labels",))
+    known = {}
+    for part in () if is_table else ("test", "val"):
+        if f"{part}_features" in arrays and f"{part}_labels" not in arrays:
+            raise ValueError(f"has {part}_features, but no {part}_labels")
+        if f"{part}_labels" in arrays:
+            known[part] = arrays[f"{part}_labels"]
+    classes, numbers = classes_of(about, {"given": given, "right": right, **known})
     of_given, of_right = numbers["given"], numbers["right"]
+    if of_right is not None and len(of_right) != len(of_given):
+        raise ValueError(f"true labels: are {len(of_right):,}, and {len(of_given):,} labels are given")
+    if len(of_given.unique()) < 2:
+        raise ValueError("labels: are all of one class, must be of at least two")
     train = torch.arange(len(of_given))
     tested: Tensor | None = None
-    if "test" not in numbers or is_table:
+    if "test" not in numbers:
         train, tested = _set_aside(of_given if of_right is None else of_right, test, split_seed)
     if is_table:
         rows = {key: column for key, column in arrays.items() if key not in (name, true_name)}
@@ -88,7 +98,7 @@ def _dataset(
     mean, std = _statistics(parts)
     return Dataset(
         name="features",
-        source=about.get("dataset"),
+        source=None if about.get("dataset") is None else str(about["dataset"]),
         train_images=parts["train"],
         train_labels=of_parts["train"],
         true_labels=None if of_right is None else of_right[train],
@@ -99,74 +109,10 @@ def _dataset(
         classes=classes,
         mean=mean,
         std=std,
-        mistaken_for=_per_class(about, "mistaken_for", len(classes)),
-        superclass=_per_class(about, "superclass", len(classes)),
+        mistaken_for=per_class(about, "mistaken_for", len(classes)),
+        superclass=per_class(about, "superclass", len(classes)),
         notices=(_notice(parts, classes, tested is not None),),
     )
-
-
-def _named(arrays: dict[str, Any], asked: str | None, option: str, usual: tuple[str, ...]) -> tuple[Any, str | None]:
-    """Labels, and the name of their array, by the option or by what they are usually called; None if there are none."""
-    if asked is None:
-        name = next((name for name in usual if name in arrays), None)
-        return (None, None) if name is None else (arrays[name], name)
-    if asked in arrays:
-        return arrays[asked], asked
-    if asked.endswith(".npy"):
-        try:
-            return read_npy(asked), None
-        except FileNotFoundError:
-            raise ValueError(f"dataset.load.{option}={asked}: no such file") from None
-    raise ValueError(f"dataset.load.{option}={asked}: must be one of {', '.join(sorted(arrays))}, or a .npy file")
-
-
-def _classes(about: dict[str, Any], labels: dict[str, Any]) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """The classes, and labels as their numbers; those that are None stay so."""
-    values = {part: None if of is None else _flat(part, of) for part, of in labels.items()}
-    given = [of for of in values.values() if of is not None]
-    names = about.get("classes")
-    whole = all(of.dtype.kind in "iub" for of in given)
-    if names is not None and whole:
-        top = max(int(of.max(initial=0)) for of in given)
-        if top >= len(names) or any(int(of.min(initial=0)) < 0 for of in given):
-            raise ValueError(f"labels: must be 0 to {len(names) - 1}, for its {len(names)} classes")
-        numbered = {part: None if of is None else torch.from_numpy(of.astype(np.int64)) for part, of in values.items()}
-        return tuple(map(str, names)), numbered
-    found = np.unique(np.concatenate(given))
-    if len(found) < 2:
-        raise ValueError(f"labels: are all {found[0] if len(found) else 'missing'}, must be of at least two classes")
-    numbered = {
-        part: None if of is None else torch.from_numpy(np.searchsorted(found, of)) for part, of in values.items()
-    }
-    return tuple(_name(value) for value in found), numbered
-
-
-def _flat(part: str, labels: Any) -> np.ndarray:
-    array = np.asarray(labels)
-    what = {"given": "labels", "right": "true labels"}.get(part, f"{part} labels")
-    if array.ndim != 1:
-        raise ValueError(f"{what}: have shape {array.shape}, must be (N,)")
-    if array.dtype.kind == "f":
-        if np.isnan(array).any():
-            raise ValueError(f"{what}: {int(np.isnan(array).sum()):,} are missing")
-        if (array == array.round()).all():
-            array = array.astype(np.int64)
-    if array.dtype.kind == "U" and (array == "").any():
-        raise ValueError(f"{what}: {int((array == '').sum()):,} are missing")
-    return array
-
-
-def _name(value: Any) -> str:
-    return str(value.item() if isinstance(value, np.generic) else value)
-
-
-def _per_class(about: dict[str, Any], field: str, count: int) -> Tensor | None:
-    values = about.get(field)
-    if values is None:
-        return None
-    if not isinstance(values, list) or len(values) != count or not all(isinstance(v, int) for v in values):
-        raise ValueError(f"{field}: must be {count} whole numbers, one for each class")
-    return torch.tensor(values)
 
 
 def _set_aside(labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:

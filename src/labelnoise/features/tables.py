@@ -28,6 +28,8 @@ def read_table(path: str) -> dict[str, np.ndarray]:
                 table = csv.read_csv(file)
     except (pa.ArrowException, lzma.LZMAError) as error:
         raise ValueError(f"not a table ({str(error).splitlines()[0]})") from None
+    if len(set(table.column_names)) < len(table.column_names):
+        raise ValueError("has two columns of one name")
     return {name: _column(table[name], pa) for name in table.column_names}
 
 
