@@ -180,6 +180,27 @@ def test_accuracies_of_large_and_small_classes_are_the_records() -> None:
 
 
 @pytest.mark.committed
+def test_what_teachers_and_abstention_bring_is_the_records() -> None:
+    """The teacher's own accuracy, and the error with and without a fifth of the test images."""
+    page = " ".join((REPOSITORY / "docs" / "methods.md").read_text().split())
+    records = chosen("digits_methods").records
+    teachers = [
+        statistics.fmean(100 * r["history"]["teacher_test_acc"][-1] for r in records["kd", column])
+        for column in ("sym_0.4", "asym_0.4")
+    ]
+    assert f"the teacher itself has {teachers[0]:.1f}% and {teachers[1]:.1f}%" in page
+    whole, part = (
+        [
+            statistics.fmean(100 * r["metrics"]["risk_coverage"][k] for r in records[row, "sym_0.4"])
+            for row in ("kd_gambler", "kd_gambler_unadjusted")
+        ]
+        for k in (-1, 15)
+    )
+    assert f"lowers its error from {whole[0]:.1f} to {part[0]:.1f}%" in page
+    assert f"without the swap from {whole[1]:.1f} to {part[1]:.1f}%" in page
+
+
+@pytest.mark.committed
 def test_speeds_in_the_readme_are_those_of_the_benchmarks_page() -> None:
     found = re.search(r"trains ([\d.]+) times as fast .*? and ([\d.]+)", " ".join(README.split()))
     page = (REPOSITORY / "docs" / "performance.md").read_text()

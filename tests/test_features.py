@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from support.data import REPOSITORY
 
 from labelnoise.config import identity
 from labelnoise.experiment.assemble import load_noisy
@@ -67,6 +68,32 @@ def test_one_file_in_each_form_is_one_data_set(tmp_path: Path) -> None:
         assert torch.equal(data.train_images, whole.train_images)
         assert torch.equal(data.test_labels, whole.test_labels)
         assert data.mean == whole.mean
+
+
+def test_labels_of_the_formats_that_noise_reads(tmp_path: Path) -> None:
+    vectors, labels = made_up()
+    np.save(tmp_path / "x.npy", vectors)
+    np.save(tmp_path / "y.npy", labels)
+    (tmp_path / "y.csv").write_text("image,label\n" + "".join(f"{i},{y}\n" for i, y in enumerate(labels)))
+    (tmp_path / "y.json").write_text(json.dumps(labels.tolist()))
+    read = [
+        features(str(tmp_path / "x.npy"), labels=str(tmp_path / f"y.{kind}"), truth=str(tmp_path / "y.npy"))
+        for kind in ("npy", "csv", "json")
+    ]
+    for data in read:
+        assert torch.equal(data.train_labels, read[0].train_labels)
+        assert torch.equal(data.train_labels, data.true_labels)
+    with pytest.raises(ValueError, match=r"dataset\.load\.labels=nowhere\.csv: no such file$"):
+        features(str(tmp_path / "x.npy"), labels="nowhere.csv")
+
+
+def test_the_pages_example_runs() -> None:
+    page = (REPOSITORY / "docs" / "features.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    names: dict[str, object] = {}
+    exec(code, names)
+    assert names["probabilities"].shape == (1797, 10)
+    assert names["model"].suspected_.sum() < 100
 
 
 def test_parts_of_the_file_are_kept_and_labels_may_be_words(tmp_path: Path) -> None:
@@ -128,7 +155,7 @@ def test_tables(tmp_path: Path) -> None:
         parquet.write_table(csv.read_csv(file), tmp_path / "a.parquet")
     same = features(str(tmp_path / "a.parquet"), labels="kind", missing="median")
     assert torch.equal(same.train_images, data.train_images)
-    with pytest.raises(ValueError, match=r"dataset\.load\.labels=nope: must be one of colour, kind, size, or a \.npy"):
+    with pytest.raises(ValueError, match=r"dataset\.load\.labels=nope: must be one of colour, kind, size, or a file"):
         features(path, labels="nope")
     with pytest.raises(ValueError, match=r"has no labels, but colour, kind, size; dataset\.load\.labels= names"):
         features(path)
@@ -263,7 +290,7 @@ def test_a_wrong_file_is_one_line(arrays: dict[str, np.ndarray], said: str, tmp_
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        ([], "features=null: must be"),
+        ([], "features=null: must be a file that ends in .npy, .npz, .safetensors, .parquet, .csv.xz"),
         (["features=nowhere.npz"], "nowhere.npz"),
         (["features=x.txt"], "x.txt"),
         (["features={file}", "network=cnn4"], "cannot be computed from (2, 6)"),

@@ -181,5 +181,9 @@ def test_runs_that_train_alike_share_the_first_stage(train, tmp_path: Path, monk
     assert len(steps) == 18 + 6, "the first epoch, to see whether it is known"
     assert histories("alone", "rate=0.4")[0] in together
     (kept,) = (tmp_path / "together" / "shared").iterdir()
+    kept.write_bytes(b"no weights")
+    told = train("dataset=digits", "method=rcal", "noise=sym", *small, "rate=0.6", f"results={tmp_path / 'together'}")
+    assert told.code == 1
+    assert told.err == f"error: {kept}: is not the first stage that a run shared; remove it\n"
     histories("together", "rate=0.4", "seed_init=5")
     assert len(list(kept.parent.iterdir())) == 2, "another network, another first stage"

@@ -22,9 +22,11 @@ from omegaconf import OmegaConf
 from labelnoise.cli.arguments import split_named
 from labelnoise.config.check import check
 from labelnoise.config.compose import compose
+from labelnoise.config.groups import SEARCHPATH
 from labelnoise.experiment.assemble import load
 
 MODEL = "tf_efficientnet_lite0"
+TAKEN = ("dataset", "data_dir=", "device=", "precision=", "threads=")  # options of train
 
 
 def embed(arguments: list[str]) -> None:
@@ -44,28 +46,30 @@ def embed(arguments: list[str]) -> None:
     size = own.get("size")
     if size is not None and (not size.isdecimal() or not 8 <= int(size) <= 1024):
         raise ValueError(f"size={size}: must be a whole number from 8 to 1024")
-    if other := next((o for o in overrides if o.startswith("network")), None):
-        raise ValueError(f"{other}: embed takes network.model= and network.weights=")
+    if other := next((o for o in overrides if not o.lstrip("+~").startswith((*TAKEN, SEARCHPATH))), None):
+        raise ValueError(f"{other}: embed takes out=, size=, network.model=, network.weights=, {', '.join(TAKEN)}")
     cfg = compose(overrides)
     check(cfg)
-    import torch
-
     from labelnoise.embed import file
     from labelnoise.embed.network import embedded, embedder
     from labelnoise.experiment.progress import counting
     from labelnoise.training.device import prepare
+    from labelnoise.training.threads import cores
 
-    runtime = prepare(cfg.device, cfg.precision, cfg.threads)
+    # every core, also beside other work: a stopped run must go on with as many
+    runtime = prepare(cfg.device, cfg.precision, cores() if cfg.threads == "auto" else cfg.threads)
     dataset = load(OmegaConf.to_yaml(cfg.dataset.load, resolve=True))
     if len(dataset.train_images.shape) != 4:
         raise ValueError(f"dataset={dataset.name}: has vectors, embed needs images")
     print("\n".join(dataset.notices), end="\n" if dataset.notices else "")
     pixels = dataset.train_images.shape[-1]
-    made = embedder(own.get("network.model") or MODEL, own.get("network.weights"), int(size) if size else None, pixels)
+    made = embedder(
+        own.get("network.model") or MODEL, own.get("network.weights"), None if size is None else int(size), pixels
+    )
     made.network.to(runtime.device)
     length = made.network.num_features
-    precision, threads = str(runtime.precision).split(".")[-1], torch.get_num_threads()
-    facts = {**made.facts(), "images": file.content(dataset), "precision": precision, "threads": threads}
+    where = runtime.facts()
+    facts = {**made.facts(), "images": file.content(dataset), **{key: where[key] for key in ("precision", "threads")}}
     print(f"{made.model}, weights {made.weights}, {made.size} pixels: {length:,} features an image")
     with counting("images") as shown:
         of_images = lambda images: embedded(made, images.to(runtime.device), runtime.precision).cpu()  # noqa: E731

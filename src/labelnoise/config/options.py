@@ -22,8 +22,9 @@ Graphs = Literal["auto", False]
 Precision = Literal["auto", "float32", "bfloat16"]
 Threads = Literal["auto"] | Annotated[int, Ge(1), Le(4096)]
 # The command line takes a folder literally, with ~ for the home folder.
-Folder = Annotated[str, Predicate(lambda path: path != "" and "\0" not in path), "a folder"]
-FeatureFile = Annotated[str, Predicate(lambda path: path != "" and "\0" not in path), "a file"] | None
+_path = Predicate(lambda path: path != "" and "\0" not in path)
+Folder = Annotated[str, _path, "a folder"]
+File = Annotated[str, _path, "a file"] | None
 _device = re.compile(r"auto|cpu|cuda(:(0|[1-9]\d?))?")
 Device = Annotated[str, Predicate(lambda name: bool(_device.fullmatch(name))), "auto, cpu, cuda or cuda:N"]
 
@@ -115,9 +116,7 @@ OPTIONS = (
     Option(
         "data_dir", DATA_DIR, Folder, "where data sets are, and are downloaded to; $LABELNOISE_DATA, else data", WHERE
     ),
-    Option(
-        "features", None, FeatureFile, "file of feature vectors, of a table or of images, for dataset=features", HELPER
-    ),
+    Option("features", None, File, "file of feature vectors, of a table or of images, for dataset=features", HELPER),
     Option("results", "runs", Folder, "folder of records, <results>/<run_id>.json", WHERE),
     Option("force", False, bool, "train although a record exists", WHERE),
     Option(

@@ -35,16 +35,21 @@ def given_parts(found: Listed) -> Parts:
 
 
 def set_aside(found: Listed, share: float, seed: int) -> Parts:
-    """Set aside a share of each class, by given labels, for testing; at least one image of a class with two or more."""
+    """Set aside a share of each class, by given labels, for testing; see `share_of_each`."""
+    chosen = share_of_each(np.array([entry.label for entry in found.entries]), share, seed)
+    pairs = list(zip(found.entries, chosen, strict=True))
+    return Parts([e for e, out in pairs if not out], [], [e for e, out in pairs if out])
+
+
+def share_of_each(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """A share of each class's places, drawn at random; at least one of a class with two or more. (N,) -> (N,), bool."""
     random = np.random.RandomState(seed)
-    labels = np.array([entry.label for entry in found.entries])
     chosen = np.zeros(len(labels), dtype=bool)
     for name in np.unique(labels):
         members = random.permutation(np.flatnonzero(labels == name))
         count = min(max(1, round(share * len(members))), len(members) - 1)
         chosen[members[:count]] = True
-    pairs = list(zip(found.entries, chosen, strict=True))
-    return Parts([e for e, out in pairs if not out], [], [e for e, out in pairs if out])
+    return chosen
 
 
 def dataset_of(name: str, found: Listed, parts: Parts, size: int, colour: bool, stream: bool | None = None) -> Dataset:

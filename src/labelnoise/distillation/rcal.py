@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from labelnoise.arguments.ranges import Fraction, NonNegative, Positive, PositiveFraction, checked
 from labelnoise.estimates.calibrated_classes import INLYING, calibrated_classes, local_outlier_factors
 from labelnoise.files.atomic import write_whole
+from labelnoise.files.reading import read_bounded
 from labelnoise.losses.base import at_least_single
 from labelnoise.networks.readout import last_layer
 from labelnoise.training.method import Feed, Judgement, Method, Setup, StepResult
@@ -141,6 +142,7 @@ class RCAL(Method):
 
     def _look_up(self) -> None:
         """Take over the first stage if a run that began with the same epoch has shared its end."""
+        from safetensors import SafetensorError
         from safetensors.torch import load
 
         state = [value.cpu().contiguous() for value in self.encoder.network.state_dict().values()]
@@ -150,9 +152,13 @@ class RCAL(Method):
         self.key.copy_(torch.tensor(list(digest), dtype=torch.uint8))
         if not self._file().exists():
             return
-        found = load(self._file().read_bytes())
-        self.losses.copy_(found.pop("losses"))
-        self.encoder.network.load_state_dict({name.removeprefix("network."): value for name, value in found.items()})
+        try:
+            found = load(read_bounded(self._file()))
+            self.losses.copy_(found.pop("losses"))
+            weights = {name.removeprefix("network."): value for name, value in found.items()}
+            self.encoder.network.load_state_dict(weights)
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError):
+            raise ValueError(f"{self._file()}: is not the first stage that a run shared; remove it") from None
         self.known.fill_(True)
 
     def _share(self) -> None:

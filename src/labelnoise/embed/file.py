@@ -108,6 +108,7 @@ def _finish(out: Path, dataset: Dataset, facts: dict[str, Any], rows: np.ndarray
     part = out.with_name(f"{out.name}.part")
     try:
         save_file(tensors, part, {"about": json.dumps(about, sort_keys=True)})  # several keys have no fixed order
+        part.chmod(out.with_name(f"{out.name}.progress").stat().st_mode)  # safetensors lets nobody else read it
         part.replace(out)
     finally:
         part.unlink(missing_ok=True)

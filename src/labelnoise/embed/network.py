@@ -65,7 +65,7 @@ def embedder(model: str, weights: str | None, size: int | None, pixels: int) -> 
             reason = reason or (str(error).splitlines() or [type(error).__name__])[0]
     else:
         raise ValueError(f"size={size}: network.model={model} takes no such images ({reason})")
-    given = published(model).weights if weights is None else from_file(weights)
+    given = published(model) if weights is None else from_file(weights)
     begin_with(network, given, "network.pretrained=true" if weights is None else f"network.weights={weights}")
     mean, std = normalisation(model)
     return Embedder(network, model, digest(network.model.state_dict()), size, mean, std)

@@ -39,13 +39,12 @@ def _scored(method: "Method", data: "Labelled") -> "tuple[Tensor, Tensor] | None
     """Each image's abstention and whether its prediction differs from its label; None if the method never abstains."""
     import torch
 
-    from labelnoise.data.train_set import normalise
+    from labelnoise.training.evaluate import batches
 
     method.eval()
-    scores, wrong, together = [], [], method.evaluated_together
+    scores, wrong = [], []
     with torch.no_grad():
-        for images, labels in zip(data.images.split(together), data.labels.split(together), strict=True):
-            inputs = normalise(images, data.mean, data.std)
+        for inputs, labels in batches(method, data):
             score = method.abstention(inputs)
             if score is None:
                 return None

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import hydra
 import torch
@@ -18,16 +18,14 @@ from labelnoise.losses.base import needs_of
 from labelnoise.training.method import Method
 from labelnoise.training.schedules import cosine
 
-
-class Configured(NamedTuple):
-    """Attributes: method, `(index -> samples, labels, num_classes, epochs, batch_size, seed) -> Method`."""
-
-    method: Callable[..., Method]
+MakeMethod = Callable[[Callable[[Tensor], Tensor], Tensor, int, int, int, int], Method]
 
 
-def configured(estimator: Any, num_classes: int, columns: int) -> Configured:
+def configured(estimator: Any, columns: int) -> MakeMethod:
     """Check an estimator's parameters before anything is trained.
 
+    Returns:
+        `(index -> samples, labels, num_classes, epochs, batch_size, seed) -> method`.
     Raises:
         ValueError: one is wrong; names it, its value and what is allowed.
     """
@@ -48,7 +46,7 @@ def configured(estimator: Any, num_classes: int, columns: int) -> Configured:
     if cfg.dataset.strong is not None:
         raise ValueError(f"method={estimator.method}: needs strong views of images, which samples do not have")
     make_network = hydra.utils.instantiate(cfg.network) if named else estimator.network
-    return Configured(partial(_made, cfg, lambda outputs: make_network(outputs, columns, 1), float(rate)))
+    return partial(_made, cfg, lambda outputs: make_network(outputs, columns, 1), float(rate))
 
 
 @lru_cache(maxsize=32)  # a search fits the same parameters again and again

@@ -83,14 +83,16 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
             task = bar.add_task(what, total=None)
             yield lambda done, count: bar.update(task, completed=done, total=count)
         return
-    started, shown, first = time.monotonic(), time.monotonic(), list[int]()
+    started = shown = time.monotonic()
+    first: int | None = None  # of a stopped run, those that were done before
 
     def line(done: int, count: int) -> None:
-        nonlocal shown
-        first.append(done)
+        nonlocal shown, first
         now = time.monotonic()
-        if now - shown > 10 and done < count and done > first[0]:
-            left = (now - started) / (done - first[0]) * (count - done)
+        if first is None:
+            first = done
+        elif now - shown > 10 and done < count:
+            left = (now - started) / (done - first) * (count - done)
             print(f"{done:,} of {count:,} {what}  {duration(left)} left", flush=True)
             shown = now
 

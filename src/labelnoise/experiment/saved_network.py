@@ -77,6 +77,8 @@ class About(Closed):
 
     @model_validator(mode="after")
     def _one_a_channel(self) -> "About":
+        if len(self.shape) == 2 or (len(self.shape) == 3 and max(self.shape) > 4096):
+            raise ValueError("shape must be that of an image, at most 4,096 a side, or the length of a vector")
         if not len(self.mean) == len(self.std) == self.shape[0]:
             raise ValueError("mean and std must have a number for each channel")
         tree = self.readout if isinstance(self.readout, TreeReadout) else None

@@ -14,6 +14,7 @@ from labelnoise.features.tables import TABLES, read_table
 from labelnoise.files.arrays import read_npy
 from labelnoise.files.reading import check_regular
 
+ENDINGS = (".npy", ".npz", ".safetensors", *TABLES)
 ABOUT = ("dataset", "classes", "superclass", "mistaken_for")
 
 
@@ -32,22 +33,23 @@ def read(path: str) -> Content:
     `test_labels`, `val_features`, `val_labels`; `classes`, `superclass`, `mistaken_for` and `dataset` are arrays in the
     one, and in the other keys of a JSON object, its metadata `about`. Tables: every column by its name, no `features`.
 
+    Args:
+        path: with one of ENDINGS.
     Raises:
-        ValueError: the file does not exist, is of another kind or holds objects; begins with `features=`.
+        ValueError: the file does not exist, is damaged or holds objects; begins with `features=`.
     """
-    readers: dict[str, Callable[[str], Content]] = {".npy": _npy, ".npz": _npz, ".safetensors": _safetensors}
-    readers |= dict.fromkeys(TABLES, _table)
-    kind = next((ending for ending in readers if path.endswith(ending)), None)
-    if kind is None:
-        raise ValueError(f"features={path}: must end in one of {', '.join(readers)}")
     try:
         check_regular(path)
-        return readers[kind](path)
+        return next(reader for ending, reader in _readers().items() if path.endswith(ending))(path)
     except FileNotFoundError:
         raise ValueError(f"features={path}: no such file") from None
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"features={path}: {reason}") from None
+
+
+def _readers() -> dict[str, Callable[[str], Content]]:
+    return {".npy": _npy, ".npz": _npz, ".safetensors": _safetensors, **dict.fromkeys(TABLES, _table)}
 
 
 def are_vectors(path: str) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labelnoise.files.arrays import read_npy
+from labelnoise.noise.given import LABEL_FILES, label_array
 
 
 def named(arrays: dict[str, Any], asked: str | None, option: str, usual: tuple[str, ...]) -> tuple[Any, str | None]:
@@ -16,12 +16,10 @@ def named(arrays: dict[str, Any], asked: str | None, option: str, usual: tuple[s
         return (None, None) if name is None else (arrays[name], name)
     if asked in arrays:
         return arrays[asked], asked
-    if asked.endswith(".npy"):
-        try:
-            return read_npy(asked), None
-        except FileNotFoundError:
-            raise ValueError(f"dataset.load.{option}={asked}: no such file") from None
-    raise ValueError(f"dataset.load.{option}={asked}: must be one of {', '.join(sorted(arrays))}, or a .npy file")
+    if asked.endswith(LABEL_FILES):
+        return label_array(asked, f"dataset.load.{option}={asked}"), None
+    named = ", ".join(sorted(arrays))
+    raise ValueError(f"dataset.load.{option}={asked}: must be one of {named}, or a file ({', '.join(LABEL_FILES)})")
 
 
 def classes_of(about: dict[str, Any], labels: dict[str, Any]) -> tuple[tuple[str, ...], dict[str, Any]]:

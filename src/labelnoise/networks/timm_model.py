@@ -92,7 +92,7 @@ def timm_model(
     refuse_unknown(model)
     given, own = None, pretrained or weights is not None
     if own and begin:
-        given = published(model).weights if weights is None else from_file(weights)
+        given = published(model) if weights is None else from_file(weights)
     small = size <= SMALL and not own
     fallback, reasons = None, []
     for fit in _small_fits(size) if small else [{"img_size": size}, {}]:

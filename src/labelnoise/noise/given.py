@@ -25,9 +25,10 @@ def given(facts: Facts, seed: int) -> Tensor:
 
 NUMBER = re.compile(r"-?\d+(\.\d*)?")
 
+LABEL_FILES = (".npy", ".csv", ".json")
 LabelFile = Annotated[
     str,
-    Predicate(lambda path: path.endswith((".npy", ".csv", ".json"))),
+    Predicate(lambda path: path.endswith(LABEL_FILES)),
     "a file that ends in .npy, .csv or .json",
 ]
 
@@ -42,15 +43,7 @@ def from_file(facts: Facts, seed: int, path: LabelFile) -> Tensor:
     Raises:
         ValueError: the file type is unknown, or the file cannot be read, has the wrong length or labels out of range.
     """
-    wanted = len(facts.train_labels)
-    try:
-        labels = np.asarray(_READERS[Path(path).suffix](path))
-    except KeyError:
-        raise ValueError(f"noise.path={path}: must end in one of {', '.join(_READERS)}") from None
-    except FileNotFoundError:
-        raise ValueError(f"noise.path={path}: no such file") from None
-    except (ValueError, OverflowError, OSError, EOFError, MemoryError, RecursionError, csv.Error) as error:
-        raise ValueError(f"noise.path={path}: cannot be read as labels ({plain(str(error))})") from None
+    wanted, labels = len(facts.train_labels), label_array(path, f"noise.path={path}")
     if labels.shape != (wanted,):
         reason = f"has shape {labels.shape}, must be ({wanted},), a label for each image"
         if path.endswith(".csv") and labels.shape == (wanted + 1,):  # pandas' header of a series without a name is 0
@@ -62,6 +55,24 @@ def from_file(facts: Facts, seed: int, path: LabelFile) -> Tensor:
     if len(outside):
         raise ValueError(f"noise.path={path}: has label {outside[0]}, must be 0 to {facts.num_classes - 1}")
     return torch.from_numpy(labels.astype(np.int64))
+
+
+def label_array(path: str, option: str) -> np.ndarray:
+    """What a file of labels holds, as an array; see `from_file`.
+
+    Args:
+        option: that names the file, for the message.
+    Raises:
+        ValueError: the file type is unknown, or the file cannot be read.
+    """
+    try:
+        return np.asarray(_READERS[Path(path).suffix](path))
+    except KeyError:
+        raise ValueError(f"{option}: must end in one of {', '.join(_READERS)}") from None
+    except FileNotFoundError:
+        raise ValueError(f"{option}: no such file") from None
+    except (ValueError, OverflowError, OSError, EOFError, MemoryError, RecursionError, csv.Error) as error:
+        raise ValueError(f"{option}: cannot be read as labels ({plain(str(error))})") from None
 
 
 from_file.of_whole = True  # type: ignore[attr-defined]  # read by `labelnoise.experiment.assemble`

@@ -1,7 +1,6 @@
 """A classifier for scikit-learn that is trained on labels some of which may be wrong."""
 
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
-from labelnoise.experiment.estimator import Configured, configured
+from labelnoise.experiment.estimator import MakeMethod, configured
+from labelnoise.losses.base import of_label
 from labelnoise.training.loop import start_epoch
 from labelnoise.training.method import Method
 
@@ -35,7 +35,7 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         method: a method by its name in docs/methods.md; one that needs neither images nor samples with true labels.
         network: linear, mlp, or a function `(num_classes, columns, 1) -> torch.nn.Module`.
         epochs: passes over the data, at least 1.
-        batch_size: samples a step, at least 2; "auto": 32, or 128 from 10,000 samples on.
+        batch_size: samples a step, at least 2; "auto": 32, or 128 for more than 10,000 samples.
         learning_rate: of Adam, > 0.
         options: further options as on the command line, such as ("loss.q=0.5", "method.lam=3").
         standardise: whether columns are standardised.
@@ -86,20 +86,27 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
         if len(self.classes_) < 2:
             raise ValueError(f"y: has one class, {self.classes_[0]}, must have at least two classes")
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        self._scaler = None
-        if self.standardise:
-            self._scaler = StandardScaler(with_mean=not issparse(X)).fit(X)
+        self._scaler = StandardScaler(with_mean=not issparse(X)).fit(X) if self.standardise else None
         labels = torch.from_numpy(codes.astype(np.int64))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self._train(X, labels, configured(self, len(self.classes_), X.shape[1]), seed)
+            make_method = configured(self, X.shape[1])
+            self._train(self._samples(X, torch.float32), labels, make_method, seed)
         return self
 
-    def _train(self, X: Any, labels: Tensor, parts: Configured, seed: int) -> None:
-        size = self.batch_size if self.batch_size != "auto" else SMALL if len(labels) <= FEW else LARGE
-        taken = partial(self._rows, X)
-        method = parts.method(taken, labels, len(self.classes_), self.epochs, size, seed)
-        margins, counted = torch.zeros(len(labels), dtype=torch.float64), 0
+    def _samples(self, X: Any, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+        """A function index (B,) -> standardised samples (B, D); sparse ones stay sparse until then."""
+        scaled = X if self._scaler is None else self._scaler.transform(X)
+        if issparse(scaled):
+            return lambda index: torch.from_numpy(scaled[index.numpy()].toarray()).to(dtype)
+        return torch.tensor(scaled, dtype=dtype).__getitem__
+
+    def _train(self, samples: Callable[[Tensor], Tensor], labels: Tensor, make_method: MakeMethod, seed: int) -> None:
+        size: Any = self.batch_size
+        if size == "auto":
+            size = SMALL if len(labels) <= FEW else LARGE
+        method = make_method(samples, labels, len(self.classes_), self.epochs, size, seed)
+        margins, first = torch.zeros(len(labels), dtype=torch.float64), self.epochs // 2
         for epoch in range(self.epochs):
             losses = []
             for feed in start_epoch(method, epoch):
@@ -111,46 +118,34 @@ class NoisyLabelClassifier(ClassifierMixin, BaseEstimator):
                 raise ValueError(f"learning_rate={self.learning_rate}: the loss is not finite in epoch {epoch + 1}")
             if self.verbose:
                 print(f"epoch {epoch + 1}/{self.epochs}  loss {mean:.4f}")
-            if epoch + 1 > self.epochs // 2:
-                margins += self._margins(method, taken, labels)
-                counted += 1
+            if epoch >= first:
+                margins += self._margins(method, samples, labels)
         method.clock.epoch = self.epochs
-        self.label_quality_ = torch.sigmoid(margins / counted).numpy()
+        self.label_quality_ = torch.sigmoid(margins / (self.epochs - first)).numpy()
         self.suspected_ = self.label_quality_ < 0.5
         self.network_: nn.Module = method.network.double().eval()
 
     @staticmethod
     @torch.no_grad()
-    def _margins(method: Method, taken: Any, labels: Tensor) -> Tensor:
+    def _margins(method: Method, samples: Callable[[Tensor], Tensor], labels: Tensor) -> Tensor:
+        """z_y - max_{k != y} z_k of all samples (N,), float64."""
         method.eval()
-        index = torch.arange(len(labels))
         parts = []
-        for part in index.split(TOGETHER):
-            logits = method.predict(taken(part)).double()
-            given = logits.gather(1, labels[part, None])
-            parts.append(given.squeeze(1) - logits.scatter(1, labels[part, None], -torch.inf).amax(dim=1))
-        method.train()
+        for index in torch.arange(len(labels)).split(TOGETHER):
+            logits, given = method.predict(samples(index)).double(), labels[index]
+            others = logits.scatter(1, given[:, None], -torch.inf)
+            parts.append(of_label(logits, given) - others.amax(dim=1))
         return torch.cat(parts)
 
-    def _rows(self, X: Any, index: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Standardised samples. Shapes: (B,) -> (B, D)."""
-        rows = X[index.numpy()]
-        rows = rows if self._scaler is None else self._scaler.transform(rows)
-        return torch.from_numpy(rows.toarray() if issparse(rows) else np.ascontiguousarray(rows)).to(dtype)
-
+    @torch.no_grad()
     def predict_proba(self, X: Any) -> np.ndarray:
-        """The probability of each class (N, C), in the order of `classes_`."""
+        """The probability of each class (N, C), in the order of `classes_`; in float64, so that one sample's does not
+        depend on the others."""
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", dtype=list(DENSE), reset=False)
-        return torch.cat(list(self._probabilities(X))).numpy()
-
-    @torch.no_grad()
-    def _probabilities(self, X: Any) -> Iterator[Tensor]:
-        for part in torch.arange(X.shape[0]).split(
-            TOGETHER
-        ):  # in float64, so that a sample's does not depend on others
-            logits = self.network_(self._rows(X, part, torch.float64))
-            yield logits[:, : len(self.classes_)].softmax(dim=1)
+        samples = self._samples(X, torch.float64)
+        logits = [self.network_(samples(index)) for index in torch.arange(X.shape[0]).split(TOGETHER)]
+        return torch.cat(logits)[:, : len(self.classes_)].softmax(dim=1).numpy()
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable class of each sample (N,)."""

@@ -1,6 +1,6 @@
 """Evaluation on images that the method is not trained on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -21,6 +21,13 @@ class Labelled(NamedTuple):
     std: Tensor
 
 
+def batches(method: Method, data: Labelled) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images as the network takes them, and their labels, as many at once as the method can evaluate."""
+    together = method.evaluated_together
+    for images, labels in zip(data.images.split(together), data.labels.split(together), strict=True):
+        yield normalise(images, data.mean, data.std), labels
+
+
 @torch.no_grad()
 def confusion_matrix(
     method: Method, data: Labelled, after_batch: Callable[[], None] = lambda: None, predict: Predict | None = None
@@ -38,9 +45,8 @@ def confusion_matrix(
     num_classes = method.train_set.num_classes
     counts = torch.zeros(num_classes**2, dtype=torch.long, device=data.labels.device)
     finite = torch.ones((), dtype=torch.bool, device=data.labels.device)
-    together = method.evaluated_together
-    for images, labels in zip(data.images.split(together), data.labels.split(together), strict=True):
-        logits = predict(normalise(images, data.mean, data.std))
+    for inputs, labels in batches(method, data):
+        logits = predict(inputs)
         finite &= logits.isfinite().all()
         counts += torch.bincount(labels * num_classes + logits.argmax(dim=1), minlength=num_classes**2)
         after_batch()
