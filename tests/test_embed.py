@@ -152,6 +152,7 @@ def test_rows_that_another_run_cleared_are_not_gone_on_with(tmp_path: Path, digi
     [
         ([], r"^out=: must be a file that ends in \.safetensors$"),
         (["out=a.npz"], r"^out=a\.npz: must be a file that ends in \.safetensors$"),
+        (["out=/nowhere/at/all.safetensors"], r"^out=/nowhere/at/all\.safetensors: there is no folder /nowhere/at$"),
         (["out={0}", "size=2000"], r"^size=2000: must be a whole number from 8 to 1024$"),
         (["out={0}", "network=cnn4"], r"^network=cnn4: embed takes out=, size=, network\.model=, network\.weights="),
         (["out={0}", "noise=sym", "rate=0.4"], r"^noise=sym: embed takes out=, size=, network\.model="),

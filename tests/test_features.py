@@ -291,8 +291,8 @@ def test_a_wrong_file_is_one_line(arrays: dict[str, np.ndarray], said: str, tmp_
     ("overrides", "said"),
     [
         ([], "features=null: must be a file that ends in .npy, .npz, .safetensors, .parquet, .csv.xz"),
-        (["features=nowhere.npz"], "nowhere.npz"),
-        (["features=x.txt"], "x.txt"),
+        (["features=nowhere.npz"], "error: features=nowhere.npz: no such file\n"),
+        (["features=x.txt"], "error: features=x.txt: must be a file that ends in .npy"),
         (["features={file}", "network=cnn4"], "cannot be computed from (2, 6)"),
         (["features={file}", "noise=human", "noise.labels=worse"], "noise=human: only for dataset=cifar10"),
         (

@@ -27,6 +27,7 @@ from labelnoise.experiment.assemble import load
 
 MODEL = "tf_efficientnet_lite0"
 TAKEN = ("dataset", "data_dir=", "device=", "precision=", "threads=")  # options of train
+OTHERS = "and of train dataset=, dataset.*, data_dir=, device=, precision= and threads="
 
 
 def embed(arguments: list[str]) -> None:
@@ -43,11 +44,13 @@ def embed(arguments: list[str]) -> None:
     out = Path(own.get("out") or "")
     if out.suffix != ".safetensors":
         raise ValueError(f"out={own.get('out', '')}: must be a file that ends in .safetensors")
+    if not out.parent.is_dir():
+        raise ValueError(f"out={out}: there is no folder {out.parent}")
     size = own.get("size")
     if size is not None and (not size.isdecimal() or not 8 <= int(size) <= 1024):
         raise ValueError(f"size={size}: must be a whole number from 8 to 1024")
     if other := next((o for o in overrides if not o.lstrip("+~").startswith((*TAKEN, SEARCHPATH))), None):
-        raise ValueError(f"{other}: embed takes out=, size=, network.model=, network.weights=, {', '.join(TAKEN)}")
+        raise ValueError(f"{other}: embed takes out=, size=, network.model=, network.weights=, {OTHERS}")
     cfg = compose(overrides)
     check(cfg)
     from labelnoise.embed import file

@@ -1,5 +1,6 @@
 """What a network takes: no views of vectors, and images normalised as pretrained weights were trained with."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
@@ -16,10 +17,14 @@ def refuse_views(cfg: DictConfig) -> None:
     """Refuse views of vectors, before any are read: those of an augmentation, or of a method that asks for strong ones.
 
     Raises:
-        ValueError: names the method or the option; or the file of features is wrong.
+        ValueError: names the method or the option; or the file of features is not there or wrong.
     """
+    if cfg.dataset.load.get("_target_") != LOADER:
+        return
+    if not Path(cfg.dataset.load.path).is_file():
+        raise ValueError(f"features={cfg.dataset.load.path}: no such file")
     augment, strong = cfg.dataset.get("augment"), cfg.dataset.get("strong")
-    if (augment is None and strong is None) or cfg.dataset.load.get("_target_") != LOADER:
+    if augment is None and strong is None:
         return
     from labelnoise.features.content import are_vectors
 

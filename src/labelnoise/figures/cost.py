@@ -79,7 +79,9 @@ def _draw(axis: Any, points: dict[str, tuple[float, float]]) -> None:
     axis.set_xlim(min(time for time, _ in points.values()) * 0.9, longest * 2)
     marks = [mark for mark in (1, 2, 4, 8, 16) if mark <= longest * 1.5]
     axis.set_xticks(marks, labels=[str(mark) for mark in marks], minor=False)
-    axis.set_yticks([_height(tick) for tick in TICKS], labels=[str(tick) for tick in TICKS])
+    lowest = min(accuracy for _, accuracy in points.values())
+    ticks = [tick for tick in TICKS if tick > lowest - 10]
+    axis.set_yticks([_height(tick) for tick in ticks], labels=[str(tick) for tick in ticks])
 
 
 def _spread(places: dict[str, tuple[float, float]]) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Pretrained weights for timm's networks: published ones, those of an installed package, or those in a file."""
 
 import hashlib
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ def published(model: str) -> dict[str, Tensor]:
     facts = timm.get_pretrained_cfg(model)
     if facts is None or not (facts.hf_hub_id or facts.url):
         raise ValueError(f"network.pretrained=true: timm has no weights of {model}; network.weights=FILE takes yours")
+    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # it tells each of its attempts
     try:
         made = timm.create_model(model, pretrained=True)
     except Exception as error:  # a download fails in many ways
@@ -89,8 +91,10 @@ def from_file(path: str) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise ValueError(f"network.weights={path}: no such file") from None
     except Exception as error:  # a broken file may raise anything
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise ValueError(f"network.weights={path}: not a file of weights ({reason})") from None
+        raise ValueError(
+            f"network.weights={path}: not a file of weights ({type(error).__name__}); must be a .safetensors file, or "
+            "one that torch.save wrote, of tensors alone"
+        ) from None
     if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
         found = found["state_dict"]
     if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
