@@ -232,7 +232,9 @@ def test_every_number_in_a_configuration_has_a_range() -> None:
 def allowed(hint: Any) -> Any:
     """Some value that an annotation allows; of one about no plain values, None."""
     choices = get_args(hint) if get_origin(hint) is Literal else ()
-    return next((value for value in (*choices, 0.5, 1, 10, 1e-3, -1, [1]) if not refusal(hint, value)), None)
+    return next(
+        (value for value in (*choices, 0.5, 1, 10, 1e-3, -1, [1], "file.npy") if not refusal(hint, value)), None
+    )
 
 
 def test_a_value_just_outside_a_range_is_refused() -> None:

@@ -67,11 +67,6 @@ class Dataset(NamedTuple):
         return index if self.kept is None else self.kept[index]
 
 
-def of_source(dataset: Dataset) -> Dataset:
-    """The data set under the name of the one whose images its vectors stand for, for a noise made for that one."""
-    return dataset if dataset.source is None else dataset._replace(name=dataset.source)
-
-
 def pairs(num_classes: int, mistaken_for: dict[int, int]) -> Tensor:
     """`mistaken_for` as a tensor (C,); a class that is not in the dictionary maps to itself."""
     return torch.tensor([mistaken_for.get(c, c) for c in range(num_classes)])

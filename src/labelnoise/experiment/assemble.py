@@ -12,7 +12,7 @@ from labelnoise.arguments.direct import direct
 from labelnoise.experiment import warm_start
 from labelnoise.experiment.components import Components
 from labelnoise.experiment.imprecise import is_imprecise, refuse_nodes
-from labelnoise.experiment.inputs import normalised_as_trained
+from labelnoise.experiment.inputs import normalised_as_trained, of_source
 from labelnoise.experiment.parts import divide, tail_of
 
 if TYPE_CHECKING:  # torch takes a second to import, and `train.py --help` does not need it
@@ -36,7 +36,6 @@ def load_noisy(cfg: DictConfig, imprecise: bool = False) -> "tuple[Dataset, Tens
     Raises:
         ValueError, OSError: raised by the functions that load the data set and make the noise, or on what they made.
     """
-    from labelnoise.data.dataset import of_source
     from labelnoise.noise.apply import apply
 
     if not imprecise and is_imprecise(cfg):

@@ -1,4 +1,4 @@
-"""What a network takes: no views of vectors, and images normalised as pretrained weights were trained with."""
+"""What a data set is to a network and to a noise: vectors have no views; normalisation; whose images vectors are."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,3 +45,8 @@ def normalised_as_trained(cfg: DictConfig, dataset: "Dataset") -> "Dataset":
     channels = len(dataset.mean)
     mean, std = ((values * channels)[:channels] for values in normalisation(cfg.network.model))
     return dataset._replace(mean=mean, std=std)
+
+
+def of_source(dataset: "Dataset") -> "Dataset":
+    """The data set under the name of the one whose images its vectors stand for, for a noise made for that one."""
+    return dataset if dataset.source is None else dataset._replace(name=dataset.source)
